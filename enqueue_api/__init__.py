@@ -1,0 +1,1 @@
+"""Ask from Python and over HTTP; never imports a model."""

@@ -1,0 +1,110 @@
+"""Every error a caller or an operator can see.
+
+Four classes say who must act, one stable code says what happened; docs/protocol.md has the same
+table, and the PHP client the same names.
+
+    ResidentError
+    ├── CallerError        invalid_question, unknown_task: change the question or the task name
+    ├── OperatorError      no_worker, model_error, timed_out, crashed: look at the workers
+    ├── TryAgain           overloaded, expired, cancelled: nobody has to act; ask again later
+    │   └── TransportError transport_error: Redis could not be reached or did not speak sense
+    └── ConfigurationError a setting, a task file or a knowledge file is wrong; exit code 2
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class ErrorCode(str, Enum):
+    """The code in an error reply, with the HTTP status that says the same."""
+
+    http_status: int
+
+    def __new__(cls, value: str, http_status: int) -> ErrorCode:
+        """Keeps the HTTP status beside the code."""
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.http_status = http_status
+        return member
+
+    INVALID_QUESTION = "invalid_question", 400
+    UNKNOWN_TASK = "unknown_task", 404
+    OVERLOADED = "overloaded", 429
+    NO_WORKER = "no_worker", 503
+    MODEL_ERROR = "model_error", 500
+    TIMED_OUT = "timed_out", 504
+    CRASHED = "crashed", 500
+    CANCELLED = "cancelled", 499
+    EXPIRED = "expired", 504
+    TRANSPORT_ERROR = "transport_error", 503
+
+
+class ResidentError(Exception):
+    """A question that was not answered.
+
+    Attributes:
+        code: What happened.
+        job_id: The question's id, which is its RQ job's id too; empty when none was made.
+    """
+
+    def __init__(self, code: ErrorCode, message: str, job_id: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+        self.job_id = job_id
+
+    @property
+    def message(self) -> str:
+        """The sentence that is safe to show to the caller."""
+        return str(self)
+
+
+class CallerError(ResidentError):
+    """The caller must change the question or the task's name; asking again will not help."""
+
+
+class OperatorError(ResidentError):
+    """Somebody must look at the workers or the model; the question was in order."""
+
+
+class TryAgain(ResidentError):
+    """Nobody has to act: the same question may be answered a little later."""
+
+
+class TransportError(TryAgain):
+    """Redis could not be reached, refused us, or broke off in the middle.
+
+    Whether the question was asked is not known; asking again with the same id is safe.
+    """
+
+    def __init__(self, message: str, job_id: str = "") -> None:
+        super().__init__(ErrorCode.TRANSPORT_ERROR, message, job_id)
+
+
+class ConfigurationError(Exception):
+    """A setting, a task file or a knowledge file is wrong; the message says which and how."""
+
+
+_CLASS_OF_CODE: dict[ErrorCode, type[ResidentError]] = {
+    ErrorCode.INVALID_QUESTION: CallerError,
+    ErrorCode.UNKNOWN_TASK: CallerError,
+    ErrorCode.NO_WORKER: OperatorError,
+    ErrorCode.MODEL_ERROR: OperatorError,
+    ErrorCode.TIMED_OUT: OperatorError,
+    ErrorCode.CRASHED: OperatorError,
+    ErrorCode.OVERLOADED: TryAgain,
+    ErrorCode.CANCELLED: TryAgain,
+    ErrorCode.EXPIRED: TryAgain,
+}
+
+
+def error_for(code: ErrorCode, message: str, job_id: str = "") -> ResidentError:
+    """The exception of the class that belongs to the code."""
+    if code is ErrorCode.TRANSPORT_ERROR:
+        return TransportError(message, job_id)
+    return _CLASS_OF_CODE[code](code, message, job_id)
+
+
+def invalid_question(message: str) -> ResidentError:
+    """The question is not one that its task can answer; the message says why."""
+    return error_for(ErrorCode.INVALID_QUESTION, message)

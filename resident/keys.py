@@ -1,0 +1,85 @@
+"""Every Redis key that Resident reads or writes.
+
+RQ's keys follow RQ 3 and its RQ_KEY_PREFIX; our own start with `resident:` behind no prefix of
+RQ's, and every one of them has a TTL.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from rq.defaults import RQ_KEY_PREFIX as PREFIX
+
+#: RQ: set of queue keys; never expires.
+QUEUES = f"{PREFIX}:queues"
+#: RQ: string, exists while `rq suspend` holds all workers.
+SUSPENDED = f"{PREFIX}:suspended"
+#: RQ: hash per job; its TTL is the budget until the claim, then result_ttl or failure_ttl.
+JOB = f"{PREFIX}:job:"
+#: RQ: hash per worker; expires when heartbeats stop.
+WORKER = f"{PREFIX}:worker:"
+#: Ours: zset task -> expiry (Redis' clock, ms) of the tasks that ready workers serve.
+TASKS = "resident:tasks"
+#: Workers of ours carry this in front of their names, so that asking can tell them from RQ's.
+WORKER_NAME_PREFIX = "resident-"
+
+_MAILBOX = re.compile(r"resident:mailbox:[0-9a-f]{32}")
+
+
+@dataclass(frozen=True)
+class TaskKeys:
+    """The keys of one task; its queue in RQ has the task's name."""
+
+    #: RQ: list of waiting job ids, next one leftmost.
+    queue: str
+    #: RQ: list of ids between the blocking pop and the claim.
+    intermediate: str
+    #: RQ: zset `<job>:<execution>` -> expiry in s, the started jobs.
+    started: str
+    #: RQ: zset job -> expiry in s.
+    finished: str
+    #: RQ: zset job -> expiry in s.
+    failed: str
+    #: RQ: set of worker keys that listen to the queue.
+    rq_workers: str
+    #: Ours: zset `<job>:<execution>` -> end of the lease (Redis' clock, ms); TTL a day.
+    leases: str
+    #: Ours: hash, what ready workers announce: function, limits; expires with the last of them.
+    announcement: str
+    #: Ours: zset worker name -> end of its announcement (Redis' clock, ms); expires with it.
+    ready: str
+    #: Ours: hash of counters; TTL a day after the last count.
+    metrics: str
+
+
+def of_task(task: str) -> TaskKeys:
+    """The keys of the task with this name."""
+    queue = f"{PREFIX}:queue:{task}"
+    return TaskKeys(
+        queue=queue,
+        intermediate=f"{queue}:intermediate",
+        started=f"{PREFIX}:wip:{task}",
+        finished=f"{PREFIX}:finished:{task}",
+        failed=f"{PREFIX}:failed:{task}",
+        rq_workers=f"{PREFIX}:workers:{task}",
+        leases=f"resident:leases:{task}",
+        announcement=f"resident:task:{task}",
+        ready=f"resident:ready:{task}",
+        metrics=f"resident:metrics:{task}",
+    )
+
+
+def reply(job_id: str) -> str:
+    """Ours: list with the reply to one question; expires after reply_ttl_s, or when it is read."""
+    return f"resident:reply:{job_id}"
+
+
+def worker_executions(name: str) -> str:
+    """RQ: set of `<job>:<execution>` that the worker runs now."""
+    return f"{WORKER}{name}:executions"
+
+
+def is_mailbox(key: str) -> bool:
+    """Whether the key is one that a caller may name as the place for its replies."""
+    return _MAILBOX.fullmatch(key) is not None

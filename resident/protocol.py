@@ -1,0 +1,236 @@
+"""The wire format of docs/protocol.md: job data, replies, ids. Pure; both languages test it.
+
+A job's data is RQ's: `["tasks.faq.answer", null, [question], {}]` as JSON, plain or zlib.
+A reply is one JSON object in one list element.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import zlib
+from typing import Any, Literal
+
+import msgspec
+
+from resident.errors import ErrorCode, ResidentError, error_for, invalid_question
+
+#: Version of the reply format; readers accept this one and the one before.
+VERSION = 1
+#: RQ's success and failure callbacks of every question; they let stock RQ workers reply too.
+SUCCESS_CALLBACK = "resident.replies.deliver"
+FAILURE_CALLBACK = "resident.replies.deliver_error"
+#: A question that is nested deeper than this is refused, by both clients and by the worker.
+MAX_DEPTH = 64
+
+_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_TASK = re.compile(r"[a-z][a-z0-9_]{0,62}")
+
+
+class Milliseconds(msgspec.Struct, frozen=True):
+    """Where an answer's time went: waiting for a worker, and in the model."""
+
+    queued: float
+    model: float
+
+
+class ErrorBody(msgspec.Struct, frozen=True):
+    """The error of a reply that is not ok."""
+
+    code: str
+    message: str
+
+
+class Answered(msgspec.Struct, frozen=True):
+    """A reply with an answer.
+
+    Attributes:
+        answer: What the task returned, any JSON value.
+        batch: How many questions the model answered in the same call.
+    """
+
+    id: str
+    answer: Any
+    ms: Milliseconds
+    batch: int
+    ok: Literal[True] = True
+    v: int = VERSION
+
+
+class Failed(msgspec.Struct, frozen=True):
+    """A reply with an error."""
+
+    id: str
+    error: ErrorBody
+    ok: Literal[False] = False
+    v: int = VERSION
+
+
+class _AnyReply(msgspec.Struct):
+    v: int
+    id: str
+    ok: bool
+    answer: Any = None
+    ms: Milliseconds | None = None
+    batch: int = 1
+    error: ErrorBody | None = None
+
+
+_encode = msgspec.json.Encoder().encode
+_decode_reply = msgspec.json.Decoder(_AnyReply).decode
+_decode_call = msgspec.json.Decoder(tuple[str, Any, list[msgspec.Raw], dict[str, Any]]).decode
+_decode_any = msgspec.json.Decoder().decode
+
+
+def new_id() -> str:
+    """A fresh question id: 32 hex digits from the system's CSPRNG."""
+    return secrets.token_hex(16)
+
+
+def function_name(task: str) -> str:
+    """The dotted name that RQ knows the task's function by."""
+    return f"tasks.{task}.answer"
+
+
+def check_id(job_id: str) -> str:
+    """Returns the id; raises CallerError (invalid_question) if it is not a legal one."""
+    if not _ID.fullmatch(job_id):
+        msg = f"The id {job_id[:80]!r} is not 1 to 64 of A-Z a-z 0-9 _ -"
+        raise invalid_question(msg)
+    return job_id
+
+
+def check_task_name(task: str) -> str:
+    """Returns the name; raises CallerError (unknown_task) if no task can have it."""
+    if not _TASK.fullmatch(task):
+        msg = f"{task[:80]!r} cannot be a task: a name is 1 to 63 of a-z 0-9 _, a letter first"
+        raise error_for(ErrorCode.UNKNOWN_TASK, msg)
+    return task
+
+
+def encode_job_data(task: str, question: Any, max_bytes: int) -> bytes:
+    """A question as RQ job data.
+
+    Raises:
+        CallerError: invalid_question, if the question is no JSON value, is nested too deeply, or
+            is longer than max_bytes as JSON.
+    """
+    try:
+        _check_value(question)
+        encoded = _encode(question)
+    except (TypeError, ValueError, RecursionError) as error:
+        msg = f"The question is not a JSON value: {error}"
+        raise invalid_question(msg) from None
+    _check_size(len(encoded), max_bytes)
+    return b'["%s",null,[%s],{}]' % (function_name(task).encode(), encoded)
+
+
+def decode_job_data(data: bytes, max_bytes: int) -> tuple[str, msgspec.Raw]:
+    """The function's name and the question, still as JSON, of a job that anybody may have written.
+
+    Raises:
+        CallerError: invalid_question, with what is wrong.
+    """
+    plain = _inflate(data, max_bytes + 512)
+    try:
+        name, instance, args, kwargs = _decode_call(plain)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        msg = f"The job's data is not JSON of the form [function, null, [question], {{}}]: {error}"
+        raise invalid_question(msg) from None
+    if instance is not None or kwargs or len(args) != 1:
+        msg = (
+            f"A task takes one question: [function, null, [question], {{}}]; this job has "
+            f"{len(args)} arguments and {len(kwargs)} keyword arguments"
+        )
+        raise invalid_question(msg)
+    _check_size(len(args[0]), max_bytes)
+    return name, args[0]
+
+
+def encode_answered(job_id: str, answer: Any, ms: Milliseconds, batch: int) -> bytes:
+    """A reply with an answer; raises TypeError or ValueError if it is not a JSON value."""
+    return _encode(Answered(id=job_id, answer=answer, ms=ms, batch=batch))
+
+
+def encode_failed(job_id: str, code: ErrorCode, message: str) -> bytes:
+    """A reply with an error."""
+    return _encode(Failed(id=job_id, error=ErrorBody(code.value, message)))
+
+
+def decode_reply(payload: bytes, job_id: str) -> Answered:
+    """The answer in a reply.
+
+    Raises:
+        ResidentError: The error that the reply carries, of the class that belongs to its code.
+        ValueError: The payload is no reply to this question in a version that we read.
+    """
+    try:
+        reply = _decode_reply(payload)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        msg = f"not a reply: {error}"
+        raise ValueError(msg) from None
+    if reply.v not in (VERSION, VERSION - 1):
+        msg = f"a reply of version {reply.v}; this client reads {VERSION} and {VERSION - 1}"
+        raise ValueError(msg)
+    if reply.id != job_id:
+        msg = f"the reply to another question, {reply.id[:80]!r}"
+        raise ValueError(msg)
+    if not reply.ok:
+        raise _error_of(reply)
+    if reply.ms is None:
+        msg = "an answer without its times"
+        raise ValueError(msg)
+    return Answered(id=reply.id, answer=reply.answer, ms=reply.ms, batch=reply.batch)
+
+
+def _error_of(reply: _AnyReply) -> ResidentError:
+    if reply.error is None:
+        msg = "an error reply without an error"
+        raise ValueError(msg)
+    try:
+        code = ErrorCode(reply.error.code)
+    except ValueError:
+        # A newer worker may know more codes than this client; somebody should look at it.
+        code = ErrorCode.MODEL_ERROR
+    return error_for(code, reply.error.message, reply.id)
+
+
+def _inflate(data: bytes, max_bytes: int) -> bytes:
+    """Plain or zlib data as plain; never makes more than max_bytes of it."""
+    inflater = zlib.decompressobj()
+    try:
+        plain = inflater.decompress(data, max_bytes + 1)
+    except zlib.error:
+        plain = data
+    _check_size(len(plain), max_bytes)
+    return plain
+
+
+def _check_size(size: int, max_bytes: int) -> None:
+    if size > max_bytes:
+        msg = f"The question has {size} bytes of JSON; at most {max_bytes} are taken"
+        raise invalid_question(msg)
+
+
+def _check_value(value: Any, depth: int = 0) -> None:
+    """Refuses what JSON has no word for and what the encoder would write as null."""
+    if depth > MAX_DEPTH:
+        msg = f"nested deeper than {MAX_DEPTH}"
+        raise ValueError(msg)
+    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+        msg = f"{value} has no JSON form"
+        raise ValueError(msg)
+    if isinstance(value, dict):
+        for item in value.values():
+            _check_value(item, depth + 1)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            _check_value(item, depth + 1)
+
+
+def check_depth(raw: msgspec.Raw) -> None:
+    """Refuses a question from the wire that is nested too deeply; raises CallerError."""
+    try:
+        _check_value(_decode_any(raw))
+    except (ValueError, RecursionError) as error:
+        raise invalid_question(f"The question is not a JSON value: {error}") from None

@@ -1,0 +1,93 @@
+"""All settings, read once at the entry point from RESIDENT_* variables and handed down.
+
+A task's own settings (RESIDENT_FAQ_FILE) stand in its file.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from resident.errors import ConfigurationError
+
+_SCHEMES = ("redis://", "rediss://", "unix://")
+
+
+def _check_redis_url(value: SecretStr) -> SecretStr:
+    if not value.get_secret_value().startswith(_SCHEMES):
+        msg = f"must start with one of {', '.join(_SCHEMES)}"
+        raise ValueError(msg)
+    return value
+
+
+class Settings(BaseSettings):
+    """What an operator may set; every number has a range."""
+
+    model_config = SettingsConfigDict(env_prefix="RESIDENT_", frozen=True, extra="ignore")
+
+    redis_url: Annotated[SecretStr, AfterValidator(_check_redis_url)] = Field(
+        SecretStr("redis://127.0.0.1:6379/0"),
+        description="Redis: redis://[user:password@]host:port/db, rediss:// for TLS, unix:///path",
+    )
+    workers: int = Field(1, ge=1, le=256, description="worker processes of each task")
+    budget_ms: int = Field(
+        5_000, ge=1, le=86_400_000, description="how long a caller waits unless it says otherwise"
+    )
+    result_ttl: int = Field(
+        500, ge=-1, le=31_536_000, description="seconds RQ keeps a finished job; 0 none, -1 for ever"
+    )
+    failure_ttl: int = Field(
+        604_800, ge=-1, le=31_536_000, description="seconds RQ keeps a failed question"
+    )
+    reply_ttl_s: float = Field(60.0, ge=1, le=86_400, description="seconds an unread reply is kept")
+    lease_s: float = Field(
+        15.0, ge=1, le=3_600, description="seconds a worker may hold a job without a sign of life"
+    )
+    drain_timeout_s: float = Field(
+        30.0, ge=0.1, le=3_600, description="seconds a stopping worker may finish what it claimed"
+    )
+    max_question_bytes: int = Field(
+        262_144, ge=64, le=16_777_216, description="the longest question, in bytes of JSON"
+    )
+    max_backlog: int = Field(
+        10_000, ge=1, le=10_000_000, description="waiting questions before callers are refused"
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["auto", "json", "console"] = Field(
+        "auto", description="auto: JSON unless standard output is a terminal"
+    )
+    http_host: str = Field("127.0.0.1", description="address that `enqueue_api serve` binds")
+    http_port: int = Field(8000, ge=0, le=65_535, description="its port")
+
+
+def read_settings() -> Settings:
+    """The settings of this process.
+
+    Raises:
+        ConfigurationError: Some are wrong; one line names each variable, its value and its range.
+    """
+    try:
+        return Settings()
+    except ValidationError as invalid:
+        faults = [_fault(error) for error in invalid.errors()]
+        raise ConfigurationError("; ".join(faults)) from None
+
+
+def _fault(error: object) -> str:
+    assert isinstance(error, dict)  # noqa: S101  (pydantic's ErrorDetails)
+    name = str(error["loc"][0])
+    value = "(not shown)" if name == "redis_url" else repr(error["input"])
+    message = str(error["msg"]).removeprefix("Value error, ")
+    return f"RESIDENT_{name.upper()}={value}: {message[:1].lower()}{message[1:]}{_range(name)}"
+
+
+def _range(name: str) -> str:
+    bounds = {
+        kind: getattr(rule, kind)
+        for rule in Settings.model_fields[name].metadata
+        for kind in ("ge", "le")
+        if hasattr(rule, kind)
+    }
+    return f" (from {bounds['ge']} to {bounds['le']})" if bounds else ""

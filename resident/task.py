@@ -1,0 +1,210 @@
+"""What a file in tasks/ uses: the @task decorator, and the registry it fills.
+
+The registry is the allow-list: a worker runs the tasks in it and nothing else, whatever a job
+names.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+import pkgutil
+import typing
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from resident.errors import ConfigurationError
+
+#: More than this in one batch would block Redis for too long in one claim (about 40 ms).
+MAX_BATCH_LIMIT = 1024
+#: RQ's own upper bound for a job's timeout is an int of seconds; a day is more than a question needs.
+MAX_TIMEOUT_S = 86_400.0
+
+Function = Callable[..., Any]
+
+_registry: dict[str, Task] = {}
+
+
+@dataclass(frozen=True)
+class Task:
+    """One resident model with its function.
+
+    Attributes:
+        name: The file's name in tasks/, the queue's name in RQ, and what callers ask for.
+        function: `(model, questions) -> answers`, as many answers as questions, in their order.
+        load: Makes the model; runs once per process, before the first question.
+        question_type: The type that every question must have, read from the function's signature.
+        warm_up: Questions that are answered once after the load, so that the first caller
+            does not pay for what the library does lazily.
+        max_batch: The most questions in one call.
+        timeout_s: Seconds that one call may take.
+        preload: False if the library does not survive a fork: each worker then loads for itself.
+        callbacks: RQ callbacks that jobs of this task may name besides Resident's own.
+    """
+
+    name: str
+    function: Function
+    load: Callable[[], Any]
+    question_type: Any
+    warm_up: tuple[Any, ...]
+    max_batch: int
+    timeout_s: float
+    preload: bool
+    callbacks: tuple[Function, ...]
+
+    @property
+    def function_name(self) -> str:
+        """The dotted name that jobs carry."""
+        return f"tasks.{self.name}.answer"
+
+
+@functools.cache
+def model_of(task: Task) -> Any:
+    """The task's model, loaded and warmed up on the first call in this process."""
+    model = task.load()
+    if task.warm_up:
+        task.function(model, list(task.warm_up))
+    return model
+
+
+def task(
+    *,
+    load: Callable[[], Any],
+    warm_up: Sequence[Any] = (),
+    max_batch: int = 1,
+    timeout_s: float = 60.0,
+    preload: bool = True,
+    callbacks: Sequence[Function] = (),
+) -> Callable[[Function], Function]:
+    """Makes `answer(model, questions)` of a file in tasks/ a task that workers run.
+
+    The decorated name stays a plain function of one question, so that a stock RQ worker can run
+    the same job: it loads the model on its first call. The original is its `__wrapped__`.
+
+    Args:
+        load: Makes the model; runs once per process.
+        warm_up: Questions to answer once after the load.
+        max_batch: The most questions in one call, 1 to 1024.
+        timeout_s: Seconds that one call may take, 0.1 to 86400.
+        preload: False if the library does not survive a fork.
+        callbacks: RQ callbacks that jobs of this task may name besides Resident's own.
+
+    Raises:
+        ConfigurationError: The function is not `answer(model, questions: list[T])` in a file of
+            tasks/, or a number is out of its range.
+    """
+
+    def register(function: Function) -> Function:
+        made = Task(
+            name=_task_name(function),
+            function=function,
+            load=load,
+            question_type=_question_type(function),
+            warm_up=tuple(warm_up),
+            max_batch=_in_range(function, "max_batch", max_batch, 1, MAX_BATCH_LIMIT),
+            timeout_s=_in_range(function, "timeout_s", timeout_s, 0.1, MAX_TIMEOUT_S),
+            preload=preload,
+            callbacks=tuple(callbacks),
+        )
+        _registry[made.name] = made
+
+        @functools.wraps(function)
+        def answer_one(question: Any) -> Any:
+            return _answer_one(made, question)
+
+        return answer_one
+
+    return register
+
+
+def task_names() -> list[str]:
+    """The names of the files in tasks/, whether they load or not."""
+    package = importlib.import_module("tasks")
+    return sorted(
+        module.name
+        for module in pkgutil.iter_modules(package.__path__)
+        if not module.name.startswith("_")
+    )
+
+
+def load_task(name: str) -> Task:
+    """Imports tasks/<name>.py and returns its task.
+
+    Raises:
+        ConfigurationError: There is no such file (the message lists those there are), it cannot
+            be imported, or it defines no task.
+    """
+    known = task_names()
+    if name not in known:
+        msg = f"There is no task {name!r}. The tasks are: {', '.join(known) or 'none yet'}."
+        raise ConfigurationError(msg)
+    try:
+        importlib.import_module(f"tasks.{name}")
+    except ConfigurationError:
+        raise
+    except Exception as error:
+        where = _place_in_tasks(error)
+        msg = f"tasks/{name}.py cannot be imported: {type(error).__name__}: {error}{where}"
+        raise ConfigurationError(msg) from error
+    if name not in _registry:
+        msg = f"tasks/{name}.py has no function `answer` under @task; see README, 'Your own model'."
+        raise ConfigurationError(msg)
+    return _registry[name]
+
+
+def _answer_one(made: Task, question: Any) -> Any:
+    answers = made.function(model_of(made), [question])
+    return answers[0]
+
+
+def _task_name(function: Function) -> str:
+    package, _, name = function.__module__.rpartition(".")
+    if package != "tasks" or function.__qualname__ != "answer":
+        msg = (
+            f"{function.__module__}.{function.__qualname__}: a task is the function `answer` "
+            "of a file in tasks/"
+        )
+        raise ConfigurationError(msg)
+    return name
+
+
+def _question_type(function: Function) -> Any:
+    """T of `questions: list[T]`, the second parameter; Any if it is not annotated."""
+    parameters = list(inspect.signature(function).parameters.values())
+    if len(parameters) != 2:  # noqa: PLR2004
+        msg = (
+            f"{function.__module__}.answer takes (model, questions), two parameters; "
+            f"it has {len(parameters)}"
+        )
+        raise ConfigurationError(msg)
+    annotation = typing.get_type_hints(function).get(parameters[1].name, list[Any])
+    arguments = typing.get_args(annotation)
+    if typing.get_origin(annotation) is not list or len(arguments) != 1:
+        msg = (
+            f"{function.__module__}.answer: questions must be annotated list[...], "
+            f"not {annotation!r}"
+        )
+        raise ConfigurationError(msg)
+    return arguments[0]
+
+
+def _in_range(function: Function, name: str, value: Any, low: Any, high: Any) -> Any:
+    if not low <= value <= high:
+        msg = f"{function.__module__}: {name}={value!r} is not from {low} to {high}"
+        raise ConfigurationError(msg)
+    return value
+
+
+def _place_in_tasks(error: BaseException) -> str:
+    """The line of the file in tasks/ where an import went wrong, as ` (tasks/x.py, line n)`."""
+    if isinstance(error, SyntaxError):
+        return ""
+    place = ""
+    trace = error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_globals.get("__name__", "").startswith("tasks."):
+            place = f" (line {trace.tb_lineno} of {trace.tb_frame.f_code.co_filename})"
+        trace = trace.tb_next
+    return place

@@ -1,0 +1,1 @@
+"""One file per resident model; the only functions that a worker runs."""
