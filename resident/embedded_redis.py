@@ -267,7 +267,6 @@ def _launch(binary: Path, config: bytes, directory: Path, lock: int) -> subproce
             stdout=log,
             stderr=log,
             pass_fds=(lock,),
-            umask=0o077,
             start_new_session=True,  # Ctrl-C must not end Redis before its clients
             preexec_fn=die_with_owner(signal.SIGKILL),  # what it acknowledged is in the file
         )
