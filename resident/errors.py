@@ -13,31 +13,41 @@ table, and the PHP client the same names.
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 
 
-class ErrorCode(str, Enum):
-    """The code in an error reply, with the HTTP status that says the same."""
+class ErrorCode(StrEnum):
+    """The code in an error reply."""
 
-    http_status: int
+    INVALID_QUESTION = "invalid_question"
+    UNKNOWN_TASK = "unknown_task"
+    OVERLOADED = "overloaded"
+    NO_WORKER = "no_worker"
+    MODEL_ERROR = "model_error"
+    TIMED_OUT = "timed_out"
+    CRASHED = "crashed"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+    TRANSPORT_ERROR = "transport_error"
 
-    def __new__(cls, value: str, http_status: int) -> ErrorCode:
-        """Keeps the HTTP status beside the code."""
-        member = str.__new__(cls, value)
-        member._value_ = value
-        member.http_status = http_status
-        return member
+    @property
+    def http_status(self) -> int:
+        """The HTTP status that says the same."""
+        return _HTTP_STATUS[self]
 
-    INVALID_QUESTION = "invalid_question", 400
-    UNKNOWN_TASK = "unknown_task", 404
-    OVERLOADED = "overloaded", 429
-    NO_WORKER = "no_worker", 503
-    MODEL_ERROR = "model_error", 500
-    TIMED_OUT = "timed_out", 504
-    CRASHED = "crashed", 500
-    CANCELLED = "cancelled", 499
-    EXPIRED = "expired", 504
-    TRANSPORT_ERROR = "transport_error", 503
+
+_HTTP_STATUS = {
+    ErrorCode.INVALID_QUESTION: 400,
+    ErrorCode.UNKNOWN_TASK: 404,
+    ErrorCode.OVERLOADED: 429,
+    ErrorCode.NO_WORKER: 503,
+    ErrorCode.MODEL_ERROR: 500,
+    ErrorCode.TIMED_OUT: 504,
+    ErrorCode.CRASHED: 500,
+    ErrorCode.CANCELLED: 499,
+    ErrorCode.EXPIRED: 504,
+    ErrorCode.TRANSPORT_ERROR: 503,
+}
 
 
 class ResidentError(Exception):

@@ -9,7 +9,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from rq.defaults import RQ_KEY_PREFIX as PREFIX
+from rq.defaults import RQ_KEY_PREFIX
+
+#: In front of every key of RQ.
+PREFIX = RQ_KEY_PREFIX
 
 #: RQ: set of queue keys; never expires.
 QUEUES = f"{PREFIX}:queues"
@@ -73,6 +76,11 @@ def of_task(task: str) -> TaskKeys:
 def reply(job_id: str) -> str:
     """Ours: list with the reply to one question; expires after reply_ttl_s, or when it is read."""
     return f"resident:reply:{job_id}"
+
+
+def results(job_id: str) -> str:
+    """RQ: stream of a job's results; expires with the job."""
+    return f"{PREFIX}:results:{job_id}"
 
 
 def worker_executions(name: str) -> str:

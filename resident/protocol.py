@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from resident import keys
 from resident.errors import ErrorCode, ResidentError, error_for, invalid_question
 
 #: Version of the reply format; readers accept this one and the one before.
@@ -125,8 +126,8 @@ def encode_job_data(task: str, question: Any, max_bytes: int) -> bytes:
     return b'["%s",null,[%s],{}]' % (function_name(task).encode(), encoded)
 
 
-def decode_job_data(data: bytes, max_bytes: int) -> tuple[str, msgspec.Raw]:
-    """The function's name and the question, still as JSON, of a job that anybody may have written.
+def decode_job_data(data: bytes, max_bytes: int) -> tuple[str, Any]:
+    """The function's name and the question of a job that anybody may have written.
 
     Raises:
         CallerError: invalid_question, with what is wrong.
@@ -144,12 +145,25 @@ def decode_job_data(data: bytes, max_bytes: int) -> tuple[str, msgspec.Raw]:
         )
         raise invalid_question(msg)
     _check_size(len(args[0]), max_bytes)
-    return name, args[0]
+    try:
+        question = _decode_any(args[0])
+        _check_value(question)
+    except (ValueError, RecursionError) as error:
+        msg = f"The question is not a JSON value: {error}"
+        raise invalid_question(msg) from None
+    return name, question
 
 
-def encode_answered(job_id: str, answer: Any, ms: Milliseconds, batch: int) -> bytes:
-    """A reply with an answer; raises TypeError or ValueError if it is not a JSON value."""
-    return _encode(Answered(id=job_id, answer=answer, ms=ms, batch=batch))
+def encode_answer(answer: Any) -> bytes:
+    """An answer as JSON; raises TypeError or ValueError if it has no JSON form."""
+    if type(answer) is not str:
+        _check_value(answer)
+    return _encode(answer)
+
+
+def encode_answered(job_id: str, answer: bytes, ms: Milliseconds, batch: int) -> bytes:
+    """A reply with an answer that is JSON already."""
+    return _encode(Answered(id=job_id, answer=msgspec.Raw(answer), ms=ms, batch=batch))
 
 
 def encode_failed(job_id: str, code: ErrorCode, message: str) -> bytes:
@@ -228,9 +242,6 @@ def _check_value(value: Any, depth: int = 0) -> None:
             _check_value(item, depth + 1)
 
 
-def check_depth(raw: msgspec.Raw) -> None:
-    """Refuses a question from the wire that is nested too deeply; raises CallerError."""
-    try:
-        _check_value(_decode_any(raw))
-    except (ValueError, RecursionError) as error:
-        raise invalid_question(f"The question is not a JSON value: {error}") from None
+def reply_key(job_id: str, reply_to: str) -> str:
+    """Where the reply to a question goes: a mailbox it may name, else the key of its id."""
+    return reply_to if keys.is_mailbox(reply_to) else keys.reply(job_id)

@@ -36,7 +36,10 @@ class Settings(BaseSettings):
         5_000, ge=1, le=86_400_000, description="how long a caller waits unless it says otherwise"
     )
     result_ttl: int = Field(
-        500, ge=-1, le=31_536_000, description="seconds RQ keeps a finished job; 0 none, -1 for ever"
+        500,
+        ge=-1,
+        le=31_536_000,
+        description="seconds RQ keeps a finished job; 0 none, -1 for ever",
     )
     failure_ttl: int = Field(
         604_800, ge=-1, le=31_536_000, description="seconds RQ keeps a failed question"

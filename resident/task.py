@@ -15,11 +15,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from resident.errors import ConfigurationError
+import msgspec
+
+from resident.errors import ConfigurationError, invalid_question
 
 #: More than this in one batch would block Redis for too long in one claim (about 40 ms).
 MAX_BATCH_LIMIT = 1024
-#: RQ's own upper bound for a job's timeout is an int of seconds; a day is more than a question needs.
+#: A day in seconds, more than any question needs.
 MAX_TIMEOUT_S = 86_400.0
 
 Function = Callable[..., Any]
@@ -27,7 +29,7 @@ Function = Callable[..., Any]
 _registry: dict[str, Task] = {}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Task:
     """One resident model with its function.
 
@@ -59,13 +61,32 @@ class Task:
         """The dotted name that jobs carry."""
         return f"tasks.{self.name}.answer"
 
+    def check(self, question: Any) -> Any:
+        """The question as the task's type; raises CallerError (invalid_question)."""
+        try:
+            return msgspec.convert(question, self.question_type)
+        except msgspec.ValidationError as error:
+            msg = f"The task {self.name!r} takes another type of question: {error}"
+            raise invalid_question(msg) from None
+
+    def answer(self, model: Any, questions: list[Any]) -> list[Any]:
+        """Calls the function; raises ValueError unless it gives one answer to each question."""
+        answers = list(self.function(model, questions))
+        if len(answers) != len(questions):
+            msg = (
+                f"tasks/{self.name}.py gave {len(answers)} answers to {len(questions)} questions; "
+                "it must give one to each, in their order"
+            )
+            raise ValueError(msg)
+        return answers
+
 
 @functools.cache
 def model_of(task: Task) -> Any:
     """The task's model, loaded and warmed up on the first call in this process."""
     model = task.load()
     if task.warm_up:
-        task.function(model, list(task.warm_up))
+        task.answer(model, list(task.warm_up))
     return model
 
 
@@ -110,13 +131,18 @@ def task(
         )
         _registry[made.name] = made
 
-        @functools.wraps(function)
-        def answer_one(question: Any) -> Any:
-            return _answer_one(made, question)
-
-        return answer_one
+        return functools.wraps(function)(single_question_function(made))
 
     return register
+
+
+def single_question_function(task: Task) -> Callable[[Any], Any]:
+    """The task as RQ calls it: one question, with this process's model."""
+
+    def answer_one(question: Any) -> Any:
+        return task.answer(model_of(task), [task.check(question)])[0]
+
+    return answer_one
 
 
 def task_names() -> list[str]:
@@ -154,11 +180,6 @@ def load_task(name: str) -> Task:
     return _registry[name]
 
 
-def _answer_one(made: Task, question: Any) -> Any:
-    answers = made.function(model_of(made), [question])
-    return answers[0]
-
-
 def _task_name(function: Function) -> str:
     package, _, name = function.__module__.rpartition(".")
     if package != "tasks" or function.__qualname__ != "answer":
@@ -173,7 +194,7 @@ def _task_name(function: Function) -> str:
 def _question_type(function: Function) -> Any:
     """T of `questions: list[T]`, the second parameter; Any if it is not annotated."""
     parameters = list(inspect.signature(function).parameters.values())
-    if len(parameters) != 2:  # noqa: PLR2004
+    if len(parameters) != 2:
         msg = (
             f"{function.__module__}.answer takes (model, questions), two parameters; "
             f"it has {len(parameters)}"

@@ -1,0 +1,59 @@
+"""Answers a batch of questions, and keeps the faults of one from the others.
+
+Pure but for the call of the model, which is handed in.
+"""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from resident.protocol import encode_answer
+
+#: Calls the model with questions; raises what the model raises, or a time-out.
+Call = Callable[[list[Any]], list[Any]]
+
+
+@dataclass(frozen=True)
+class Given:
+    """An answer as JSON, the ms that its call of the model took, and how many shared the call."""
+
+    answer: bytes
+    model_ms: float
+    batch: int
+
+
+@dataclass(frozen=True)
+class Raised:
+    """What the model raised for one question alone, and its traceback as text."""
+
+    error: Exception
+    traceback: str
+
+
+def answer_batch(call: Call, questions: list[Any]) -> list[Given | Raised]:
+    """Answers all in one call; if that fails, each alone, so that only the culprits fail."""
+    started = time.monotonic()
+    try:
+        answers = call(list(questions))
+    except Exception as error:  # noqa: BLE001  (whatever a model raises is its answer)
+        if len(questions) == 1:
+            return [Raised(error, _text_of(error))]
+        return [answer_batch(call, [question])[0] for question in questions]
+    model_ms = round((time.monotonic() - started) * 1000, 3)
+    return [_encoded(answer, model_ms, len(questions)) for answer in answers]
+
+
+def _encoded(answer: Any, model_ms: float, batch: int) -> Given | Raised:
+    try:
+        return Given(encode_answer(answer), model_ms, batch)
+    except (TypeError, ValueError, RecursionError) as error:
+        unencodable = TypeError(f"the answer has no JSON form: {error}")
+        return Raised(unencodable, _text_of(unencodable))
+
+
+def _text_of(error: Exception) -> str:
+    return "".join(traceback.format_exception(error))

@@ -1,0 +1,143 @@
+"""Reads what a claim brought: which of its jobs are questions to the task, and which are not.
+
+Pure. What comes from Redis may have been written by anybody, so every field is checked here, and
+a bad job becomes a Refused of its own; its batch mates are answered.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from rq.defaults import DEFAULT_FAILURE_TTL
+
+from resident.errors import ErrorCode, ResidentError, error_for, invalid_question
+from resident.protocol import (
+    FAILURE_CALLBACK,
+    SUCCESS_CALLBACK,
+    decode_job_data,
+    reply_key,
+)
+from resident.scripts import Claimed
+from resident.task import Task
+
+_RQ_TIME = "%Y-%m-%dT%H:%M:%S.%fZ"
+#: RQ keeps nothing longer than a year; more than that in a job's ttl is a mistake.
+_LONGEST_TTL_S = DEFAULT_FAILURE_TTL
+
+
+@dataclass(frozen=True)
+class Fields:
+    """The checked fields of a job.
+
+    Attributes:
+        timeout_s: The job's own limit, 0 if it has none.
+        result_ttl_s: -1 keep, 0 delete; the worker's default if the job has none.
+        success_key: Where the answer goes; empty if the job wants none (no callback of ours).
+        failure_key: Where an error goes; empty likewise.
+    """
+
+    enqueued_at: datetime | None
+    timeout_s: int
+    result_ttl_s: int
+    failure_ttl_s: int
+    success_key: str
+    failure_key: str
+
+
+@dataclass(frozen=True)
+class Question:
+    """A job that the model shall answer."""
+
+    job: Claimed
+    fields: Fields
+    value: Any
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A job that is no question to this task.
+
+    Attributes:
+        fields: None if the hash is not one that RQ could read: then it is discarded, not filed.
+    """
+
+    job: Claimed
+    fields: Fields | None
+    error: ResidentError
+
+    @property
+    def failure_key(self) -> str:
+        """Where the error goes; a job with unreadable fields is answered at its own key."""
+        return self.fields.failure_key if self.fields else reply_key(self.job.id, "")
+
+
+def read_claimed(
+    job: Claimed, task: Task, max_bytes: int, default_result_ttl_s: int
+) -> Question | Refused:
+    """The question in a claimed job, or why there is none."""
+    try:
+        fields = _read_fields(job, default_result_ttl_s)
+    except ValueError as error:
+        return Refused(job, None, invalid_question(f"The job's hash is malformed: {error}"))
+    try:
+        return Question(job, fields, _read_question(job, task, max_bytes))
+    except ResidentError as error:
+        return Refused(job, fields, error)
+
+
+def batch_timeout_s(task: Task, questions: list[Question]) -> float:
+    """How long the model may take for these: the task's limit, or a job's own if shorter."""
+    own = [question.fields.timeout_s for question in questions if question.fields.timeout_s > 0]
+    return min([task.timeout_s, *own])
+
+
+def _read_question(job: Claimed, task: Task, max_bytes: int) -> Any:
+    if not job.data:
+        msg = f"The question has {job.data_size} bytes of job data; at most {max_bytes} are taken"
+        raise invalid_question(msg)
+    name, question = decode_job_data(job.data, max_bytes)
+    if name != task.function_name:
+        msg = f"{name[:120]!r} is not a task; this queue runs {task.function_name}"
+        raise error_for(ErrorCode.UNKNOWN_TASK, msg)
+    return task.check(question)
+
+
+def _read_fields(job: Claimed, default_result_ttl_s: int) -> Fields:
+    if not job.data_size:
+        msg = "it has no field 'data'"
+        raise ValueError(msg)
+    _read_time("created_at", job.created_at)
+    reply_to = job.reply_to.decode("ascii", errors="replace")
+    key = reply_key(job.id, reply_to)
+    return Fields(
+        enqueued_at=_read_time("enqueued_at", job.enqueued_at),
+        timeout_s=_read_int("timeout", job.timeout, 0),
+        result_ttl_s=_read_int("result_ttl", job.result_ttl, default_result_ttl_s),
+        failure_ttl_s=_read_int("failure_ttl", job.failure_ttl, DEFAULT_FAILURE_TTL),
+        success_key=key if job.success_callback == SUCCESS_CALLBACK.encode() else "",
+        failure_key=key if job.failure_callback == FAILURE_CALLBACK.encode() else "",
+    )
+
+
+def _read_int(name: str, raw: bytes, default: int) -> int:
+    """An int of seconds from -1; an empty field is an absent one, as for RQ."""
+    if not raw:
+        return default
+    try:
+        value = int(raw)
+    except ValueError:
+        msg = f"{name} is {raw[:40]!r}, not a number of seconds"
+        raise ValueError(msg) from None
+    return max(-1, min(value, _LONGEST_TTL_S))
+
+
+def _read_time(name: str, raw: bytes) -> datetime | None:
+    if not raw:
+        return None
+    try:
+        return datetime.strptime(raw.decode("ascii"), _RQ_TIME)  # noqa: DTZ007  (UTC, as RQ's)
+    except ValueError:
+        msg = f"{name} is {raw[:40]!r}, not a time like 2026-11-23T08:09:10.000001Z"
+        raise ValueError(msg) from None

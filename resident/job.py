@@ -1,0 +1,76 @@
+"""RQ's Job with its two doors to foreign code closed.
+
+RQ imports whatever dotted name a job hash holds, as function and as callback, in the worker and
+in its clean-ups. Here every name is looked up in the task's allow-list instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+from rq.exceptions import NoSuchJobError
+from rq.job import UNEVALUATED, Job
+
+from resident.errors import ErrorCode, error_for
+
+
+class AllowedJob(Job):
+    """A job of one task; its subclass from `job_class_for` holds the allow-list."""
+
+    allowed_functions: ClassVar[Mapping[str, Callable[..., Any]]] = {}
+    allowed_callbacks: ClassVar[Mapping[str, Callable[..., Any]]] = {}
+
+    def restore(self, raw_data: Any) -> None:
+        """Reads the hash; one that RQ itself cannot read is no job (NoSuchJobError)."""
+        try:
+            super().restore(raw_data)
+        except NoSuchJobError:
+            raise
+        except Exception as error:
+            msg = f"The hash of job {self.id} is not one that RQ can read: {error}"
+            raise NoSuchJobError(msg) from error
+
+    @property
+    def func(self) -> Callable[..., Any]:
+        """The task's function; raises CallerError (unknown_task) for any other name."""
+        name = str(self.func_name)
+        if self.instance is not None or name not in self.allowed_functions:
+            allowed = ", ".join(sorted(self.allowed_functions))
+            msg = f"{name[:120]!r} is not a task; this queue runs {allowed}"
+            raise error_for(ErrorCode.UNKNOWN_TASK, msg)
+        return self.allowed_functions[name]
+
+    @property
+    def success_callback(self) -> Callable[..., Any] | None:
+        """The allowed function of that name; raises CallerError for any other."""
+        return self._allowed(self._success_callback_name)
+
+    @property
+    def failure_callback(self) -> Callable[..., Any] | None:
+        """The allowed function of that name; raises CallerError for any other."""
+        return self._allowed(self._failure_callback_name)
+
+    @property
+    def stopped_callback(self) -> Callable[..., Any] | None:
+        """The allowed function of that name; raises CallerError for any other."""
+        return self._allowed(self._stopped_callback_name)
+
+    def _allowed(self, name: Any) -> Callable[..., Any] | None:
+        if not name or name is UNEVALUATED:
+            return None
+        if name not in self.allowed_callbacks:
+            msg = f"The callback {name!r} is not on the allow-list; name it in @task(callbacks=...)"
+            raise error_for(ErrorCode.UNKNOWN_TASK, msg)
+        return self.allowed_callbacks[name]
+
+
+def job_class_for(
+    functions: Mapping[str, Callable[..., Any]], callbacks: Mapping[str, Callable[..., Any]]
+) -> type[AllowedJob]:
+    """AllowedJob with these allow-lists, dotted name -> function."""
+    return type(
+        "AllowedJob",
+        (AllowedJob,),
+        {"allowed_functions": dict(functions), "allowed_callbacks": dict(callbacks)},
+    )

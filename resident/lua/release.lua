@@ -1,0 +1,42 @@
+-- release: puts jobs that a worker holds but will not answer back to the front of their queue.
+-- A script, because a job must at every moment be on the queue or leased, never between.
+-- What is left of its budget becomes the hash's TTL again; a job whose budget has run out
+-- meanwhile is dropped, since nobody waits for it.
+--
+-- KEYS[1...10] as in turn.lua
+-- ARGV[1]      RQ's key prefix
+-- ARGV[2...]   job id, execution id, in the order of the claim
+--
+-- Returns how many went back.
+-- Needs clock.lua in front.
+
+local queue, started, executions, leases = KEYS[1], KEYS[3], KEYS[7], KEYS[8]
+local s, us = clock()
+local now_ms = s * 1000 + math.floor(us / 1000)
+local released = 0
+for i = #ARGV - 1, 2, -2 do
+  local id, execution = ARGV[i], ARGV[i + 1]
+  local member = id .. ':' .. execution
+  if redis.call('ZREM', leases, member) == 1 then
+    local job = ARGV[1] .. ':job:' .. id
+    local record = ARGV[1] .. ':execution:' .. member
+    local deadline_ms = tonumber(redis.call('HGET', record, 'deadline_ms') or '') or -1
+    redis.call('DEL', record)
+    redis.call('ZREM', ARGV[1] .. ':executions:' .. id, execution)
+    redis.call('ZREM', started, member)
+    redis.call('SREM', executions, member)
+    if deadline_ms >= 0 and deadline_ms <= now_ms then
+      redis.call('DEL', job)
+      redis.call('HINCRBY', KEYS[9], 'expired', 1)
+      redis.call('EXPIRE', KEYS[9], 86400)
+    elseif redis.call('EXISTS', job) == 1 then
+      redis.call('HSET', job, 'status', 'queued', 'started_at', '', 'worker_name', '')
+      if deadline_ms >= 0 then
+        redis.call('PEXPIRE', job, deadline_ms - now_ms)
+      end
+      redis.call('LPUSH', queue, id)
+      released = released + 1
+    end
+  end
+end
+return released

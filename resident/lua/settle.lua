@@ -1,0 +1,112 @@
+-- settle: replies to questions, and finishes or fails their jobs in RQ's books.
+-- A script, because reply and books are one step, and only for a lease that is still held: when
+-- it was lost, another worker has the job, and nothing is written. So a caller gets one reply,
+-- and a settle that is sent twice is harmless.
+-- The first write of a job may be refused for want of memory, and then nothing has been done.
+--
+-- keys.started     zset  rq:wip:<task>                  <job>:<execution> -> expiry, s
+-- keys.finished    zset  rq:finished:<task>             job -> expiry, s
+-- keys.failed      zset  rq:failed:<task>               job -> expiry, s
+-- keys.worker      hash  rq:worker:<name>               counters
+-- keys.executions  set   rq:worker:<name>:executions    what this worker runs
+-- keys.leases      zset  resident:leases:<task>         <job>:<execution> -> end, ms
+-- keys.metrics     hash  resident:metrics:<task>        answered, failed, lost
+-- args.prefix        RQ's key prefix
+-- args.name          the worker's name
+-- args.reply_ttl_ms  how long an unread reply is kept
+-- args.started       when the batch was claimed, s as text
+-- settlements  seven values a job: id, execution id, outcome (1 finished, 2 failed,
+--   3 discarded: the hash was no job that RQ could read), reply key or '', reply,
+--   result (base64, as in rq.results.Result; '' for none), ttl of the job in s (0 delete, -1 keep)
+--
+-- Returns one code a job: 0 lease lost, 1 settled, 2 settled and others depend on it.
+-- Needs clock.lua and write.lua in front.
+
+local FINISHED, FAILED, DISCARDED = 1, 2, 3
+
+local function delete_job(prefix, id)
+  redis.call('DEL', prefix .. ':job:' .. id, prefix .. ':job:' .. id .. ':dependencies',
+    prefix .. ':results:' .. id)
+end
+
+-- RQ's final state of one job that is kept: hash, result stream, registry.
+local function file(one, keys, args, s, now, stamp)
+  local job, results = args.prefix .. ':job:' .. one.id, args.prefix .. ':results:' .. one.id
+  local finished = one.outcome == FINISHED
+  write('HSET', job, 'status', finished and 'finished' or 'failed', 'ended_at', stamp,
+    'last_heartbeat', stamp)
+  local result = {}
+  if one.result ~= '' then
+    result = {finished and 'return_value' or 'exc_string', one.result}
+  end
+  write('XADD', results, 'MAXLEN', '~', 10, '*', 'type', one.outcome, 'worker_name', args.name,
+    'execution_id', one.execution, 'execution_started_at', args.started, 'execution_ended_at', now,
+    unpack(result))
+  if one.ttl > 0 then
+    redis.call('EXPIRE', results, one.ttl)
+    redis.call('EXPIRE', job, one.ttl)
+  else
+    redis.call('PERSIST', results)
+  end
+  -- RQ's scores: +inf for a finished job that is kept for ever, -1 for a failed one.
+  local score = one.ttl > 0 and s + one.ttl or (finished and '+inf' or -1)
+  write('ZADD', finished and keys.finished or keys.failed, score, one.id)
+end
+
+local function is_held(leases, member)
+  local score = redis.pcall('ZSCORE', leases, member)
+  return type(score) == 'string'
+end
+
+local function settle(keys, args, settlements)
+  local s, us, stamp = clock()
+  local now = string.format('%d.%06d', s, us)
+  local codes, members, counts = {}, {}, {0, 0, 0}
+  for i = 1, #settlements, 7 do
+    local one = {id = settlements[i], execution = settlements[i + 1],
+      outcome = tonumber(settlements[i + 2]), reply_key = settlements[i + 3],
+      reply = settlements[i + 4], result = settlements[i + 5], ttl = tonumber(settlements[i + 6])}
+    local member = one.id .. ':' .. one.execution
+    if not is_held(keys.leases, member) then
+      codes[#codes + 1] = 0
+    else
+      if one.reply_key ~= '' then
+        write('RPUSH', one.reply_key, one.reply)
+        redis.call('PEXPIRE', one.reply_key, args.reply_ttl_ms)
+      end
+      local dependents = redis.call('EXISTS', args.prefix .. ':job:' .. one.id .. ':dependents')
+      if one.outcome == DISCARDED or one.ttl == 0 then
+        delete_job(args.prefix, one.id)
+      else
+        file(one, keys, args, s, now, stamp)
+      end
+      redis.call('DEL', args.prefix .. ':execution:' .. one.id .. ':' .. one.execution)
+      write('ZREM', args.prefix .. ':executions:' .. one.id, one.execution)
+      members[#members + 1] = member
+      counts[one.outcome] = counts[one.outcome] + 1
+      codes[#codes + 1] = 1 + dependents
+    end
+  end
+
+  if #members > 0 then
+    write('ZREM', keys.leases, unpack(members))
+    write('ZREM', keys.started, unpack(members))
+    write('SREM', keys.executions, unpack(members))
+    local failed = counts[FAILED] + counts[DISCARDED]
+    if counts[FINISHED] > 0 then
+      write('HINCRBY', keys.worker, 'successful_job_count', counts[FINISHED])
+      write('HINCRBY', keys.metrics, 'answered', counts[FINISHED])
+    end
+    if failed > 0 then
+      write('HINCRBY', keys.worker, 'failed_job_count', failed)
+      write('HINCRBY', keys.metrics, 'failed', failed)
+    end
+    write('HINCRBYFLOAT', keys.worker, 'total_working_time',
+      string.format('%.6f', tonumber(now) - tonumber(args.started)))
+  end
+  if #members < #codes then
+    write('HINCRBY', keys.metrics, 'lost', #codes - #members)
+  end
+  redis.call('EXPIRE', keys.metrics, 86400)
+  return codes
+end

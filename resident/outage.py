@@ -1,0 +1,51 @@
+"""Redis is away: wait for it with growing, jittered pauses, and say so once at each edge."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+import structlog
+from redis.exceptions import RedisError
+
+T = TypeVar("T")
+
+#: First and longest pause between two tries, in seconds; each is drawn from half to whole.
+FIRST_PAUSE_S = 0.05
+LONGEST_PAUSE_S = 2.0
+
+_log = structlog.get_logger()
+
+
+def call_until_back(
+    call: Callable[[], T], after_error: Callable[[], object], is_given_up: Callable[[], bool]
+) -> T:
+    """Calls until Redis answers; returns its answer.
+
+    Args:
+        call: Must be safe to repeat.
+        after_error: Runs before each further try, and is itself tried again if Redis fails it.
+        is_given_up: Asked after each failure; if it says so, the failure is raised.
+    """
+    try:
+        return call()
+    except RedisError as error:
+        if is_given_up():
+            raise
+        _log.warning("redis away", error=str(error), kind=type(error).__name__)
+    began = time.monotonic()
+    pause_s = FIRST_PAUSE_S
+    while True:
+        time.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311  (jitter)
+        pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
+        try:
+            after_error()
+            answer = call()
+        except RedisError:
+            if is_given_up():
+                raise
+        else:
+            _log.info("redis back", away_s=round(time.monotonic() - began, 3))
+            return answer

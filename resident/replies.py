@@ -1,0 +1,78 @@
+"""Replies from RQ's callbacks, so that stock RQ workers answer the same jobs.
+
+Every question names `deliver` and `deliver_error` as its callbacks. Our own workers reply in
+settle.lua instead; these run in `rq worker`, in RQ's clean-up of abandoned jobs, and for jobs
+that use other features of RQ.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from types import TracebackType
+from typing import Any
+
+from redis import Redis
+from rq.exceptions import AbandonedJobError
+from rq.job import Job
+from rq.timeouts import JobTimeoutException
+from rq.utils import as_text
+
+from resident.errors import ErrorCode, ResidentError
+from resident.protocol import (
+    Milliseconds,
+    encode_answer,
+    encode_answered,
+    encode_failed,
+    reply_key,
+)
+from resident.settings import read_settings
+
+
+def deliver(job: Job, connection: Redis, result: Any, *_: Any) -> None:
+    """RQ's success callback: replies with the answer."""
+    ms = Milliseconds(
+        queued=_milliseconds(job.enqueued_at, job.started_at),
+        model=_milliseconds(job.started_at, job.ended_at),
+    )
+    _push(job, connection, encode_answered(job.id, encode_answer(result), ms, batch=1))
+
+
+def deliver_error(
+    job: Job,
+    connection: Redis,
+    kind: type[BaseException],
+    error: BaseException,
+    _traceback: TracebackType | None,
+) -> None:
+    """RQ's failure callback: replies with the error, unless RQ will try the job again."""
+    if job.should_retry:
+        return
+    code, message = describe(kind, error)
+    _push(job, connection, encode_failed(job.id, code, message))
+
+
+def describe(kind: type[BaseException], error: BaseException) -> tuple[ErrorCode, str]:
+    """The code and the safe sentence for what went wrong with a question."""
+    if isinstance(error, ResidentError):
+        return error.code, error.message
+    if issubclass(kind, JobTimeoutException):
+        return ErrorCode.TIMED_OUT, "The model took too long with this question and was stopped."
+    if issubclass(kind, AbandonedJobError):
+        return ErrorCode.CRASHED, "The worker died with this question."
+    message = f"The model raised {kind.__name__}; RQ keeps the traceback under this id."
+    return ErrorCode.MODEL_ERROR, message
+
+
+def _push(job: Job, connection: Redis, payload: bytes) -> None:
+    key = reply_key(job.id, as_text(connection.hget(job.key, "reply_to") or b""))
+    ttl_ms = int(read_settings().reply_ttl_s * 1000)
+    with connection.pipeline() as pipeline:
+        pipeline.rpush(key, payload)
+        pipeline.pexpire(key, ttl_ms)
+        pipeline.execute()
+
+
+def _milliseconds(start: datetime | None, end: datetime | None) -> float:
+    if start is None or end is None:
+        return 0.0
+    return max(0.0, round((end - start).total_seconds() * 1000, 3))

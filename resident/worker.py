@@ -1,0 +1,252 @@
+"""ResidentWorker: an RQ worker whose model is in memory and whose jobs come in batches."""
+
+from __future__ import annotations
+
+import math
+import os
+import secrets
+import signal
+import socket
+import time
+from collections.abc import Callable
+from types import FrameType
+from typing import Any, TypeVar
+
+import structlog
+from redis import Redis
+from redis.exceptions import RedisError
+from rq import SimpleWorker
+from rq.exceptions import NoSuchJobError
+from rq.intermediate_queue import IntermediateQueue
+from rq.serializers import JSONSerializer
+
+from resident import keys, protocol, replies
+from resident.answering import Answerer, FineDeathPenalty
+from resident.job import job_class_for
+from resident.outage import call_until_back
+from resident.redis_client import SOCKET_TIMEOUT_S, Link
+from resident.scripts import Claim, Limits, Outcome, SettleCode, Settlement, WorkerScripts
+from resident.settings import Settings
+from resident.task import Task, model_of, single_question_function
+
+#: One blocking pop; a worker that shall stop notices after at most so long.
+WAIT_S = 1.0
+#: Between two heartbeats and announcements.
+HEARTBEAT_S = 5.0
+#: An announcement outlives this much silence, beside the task's timeout.
+ANNOUNCEMENT_MARGIN_S = 30.0
+
+T = TypeVar("T")
+
+_log = structlog.get_logger()
+
+
+class StopNow(BaseException):
+    """The second SIGTERM: leave the model where it is, and put back what was claimed."""
+
+
+class ResidentWorker(SimpleWorker):
+    """Answers the questions of one task in batches; everything else of RQ stays as it is.
+
+    The loop: wait for a job, claim what is there, answer it, settle it and claim the next in one
+    call. Jobs that use other features of RQ go through RQ's own perform_job.
+    """
+
+    death_penalty_class = FineDeathPenalty
+
+    def __init__(self, task: Task, connection: Redis, settings: Settings) -> None:
+        name = f"{keys.WORKER_NAME_PREFIX}{task.name}-{socket.gethostname()}-{os.getpid()}"
+        self._link = Link(connection)
+        super().__init__(
+            [task.name],
+            name=f"{name}-{secrets.token_hex(3)}",
+            connection=connection,
+            default_result_ttl=settings.result_ttl,
+            job_class=job_class_for(
+                {task.function_name: single_question_function(task)}, _callbacks_of(task)
+            ),
+            serializer=JSONSerializer,
+            log_job_description=False,
+        )
+        self._task = task
+        self._settings = settings
+        limits = Limits(
+            lease_ms=int(settings.lease_s * 1000),
+            reply_ttl_ms=int(settings.reply_ttl_s * 1000),
+            max_data_bytes=settings.max_question_bytes + 512,
+        )
+        self._scripts = WorkerScripts(self._link, task.name, self.name, limits)
+        self._answerer = Answerer(
+            task, model_of(task), settings.max_question_bytes, settings.result_ttl
+        )
+        self._held = Claim()
+        self._next_heartbeat = 0.0
+        self._drained_by = math.inf
+
+    @property
+    def connection_timeout(self) -> int:
+        """RQ stretches the client's socket timeout to this; we block on a link of our own."""
+        return int(SOCKET_TIMEOUT_S)
+
+    def work(self, burst: bool = False, *_: Any, **_options: Any) -> bool:
+        """Serves until told to stop; with burst, until the queue is empty.
+
+        RQ's other options have no meaning here and are passed over.
+
+        Returns:
+            Whether any question was answered.
+        """
+        self._install_signal_handlers()
+        self.bootstrap(logging_level=None)
+        worked = False
+        try:
+            while not self._stop_requested or self._held.jobs:
+                self._tend()
+                if self._held.jobs:
+                    self._turn()
+                    worked = True
+                elif not self._take(burst):
+                    break
+        except StopNow:
+            _log.warning("stopped at once", worker=self.name)
+        except RedisError as error:
+            _log.warning("redis is away and the worker shall stop", error=str(error))
+        finally:
+            self._leave()
+        return worked
+
+    def request_stop(self, signum: int, frame: FrameType | None) -> None:
+        """First signal: finish what is claimed. Second: put it back and go."""
+        if self._stop_requested:
+            raise StopNow
+        self._stop_requested = True
+        self._drained_by = time.monotonic() + self._settings.drain_timeout_s
+        _log.info("draining", worker=self.name, signal=signal.Signals(signum).name)
+
+    def _take(self, burst: bool) -> bool:
+        """Claims what waits, blocking a while if nothing does; False if a burst is over."""
+        moved = "" if burst else self._repeat(lambda: self._scripts.wait_for_job(WAIT_S))
+        if not moved and not burst:
+            return True
+        claim = self._claim(moved)
+        if claim.suspended:
+            if not burst:
+                self.check_for_suspension(burst)
+            return not burst
+        if claim.special:
+            self._perform_special(claim.special)
+            return True
+        self._held = claim
+        return bool(claim.jobs) or claim.more or not burst
+
+    def _claim(self, moved: str = "") -> Claim:
+        return self._repeat(
+            lambda: self._scripts.turn([], b"0", self._task.max_batch, moved), self._release_unknown
+        )[1]
+
+    def _turn(self) -> None:
+        """Answers what is held, settles it, and claims the next batch in the same call."""
+        held = self._held
+        settlements = self._answerer.settlements(held)
+        max_batch = 0 if self._stop_requested else self._task.max_batch
+        codes, claim = self._repeat(
+            lambda: self._scripts.turn(settlements, held.started, max_batch),
+            lambda: self._release_unknown(settlements),
+        )
+        self._held = claim
+        self._after_settling(settlements, codes)
+        if claim.special:
+            self._perform_special(claim.special)
+
+    def _after_settling(self, settlements: list[Settlement], codes: list[SettleCode]) -> None:
+        failed = sum(one.outcome is not Outcome.FINISHED for one in settlements)
+        lost = codes.count(SettleCode.LOST)
+        say = _log.warning if failed or lost else _log.debug
+        say("batch", task=self._task.name, size=len(codes), failed=failed, lost=lost)
+        for one, code in zip(settlements, codes, strict=True):
+            if code is SettleCode.SETTLED_WITH_DEPENDENTS:
+                job = self.job_class.fetch(one.id, self.connection, self.serializer)
+                self.queues[0].enqueue_dependents(job)
+
+    def _perform_special(self, job_id: str) -> None:
+        """Runs a job that uses more of RQ than a question does, as RQ itself would."""
+        queue = self.queues[0]
+        try:
+            job = self.job_class.fetch(job_id, self.connection, self.serializer)
+        except (NoSuchJobError, ValueError) as error:
+            _log.warning("malformed job", job=job_id, error=str(error))
+            IntermediateQueue(queue.key, self.connection).remove(job_id)
+            self.connection.delete(f"{keys.JOB}{job_id}")
+            return
+        self.execute_job(job, queue)
+
+    def _tend(self) -> None:
+        """What RQ and the callers must hear from time to time, between two batches."""
+        if time.monotonic() < self._next_heartbeat:
+            return
+        self._next_heartbeat = time.monotonic() + HEARTBEAT_S
+        try:
+            self.heartbeat()
+            self._announce(self._task.timeout_s + ANNOUNCEMENT_MARGIN_S)
+            if self.should_run_maintenance_tasks:
+                self.run_maintenance_tasks()
+        except Exception as error:  # noqa: BLE001  (a clean-up must never end the service)
+            _log.warning("heartbeat failed", worker=self.name, error=str(error))
+
+    def _announce(self, ttl_s: float) -> None:
+        description = {
+            "function": self._task.function_name,
+            "question_type": str(self._task.question_type),
+            "max_batch": self._task.max_batch,
+            "timeout_s": self._task.timeout_s,
+            "max_question_bytes": self._settings.max_question_bytes,
+            "max_backlog": self._settings.max_backlog,
+        }
+        self._scripts.announce(int(ttl_s * 1000), description)
+
+    def _leave(self) -> None:
+        """Puts back what is held, and takes leave of the callers and of RQ."""
+        for signum in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(signum, signal.SIG_IGN)
+        self._link.close()
+        try:
+            self._release_unknown()
+            self._announce(0)
+            self.teardown()
+        except RedisError as error:
+            _log.warning("left without a farewell", worker=self.name, error=str(error))
+
+    def _release_unknown(self, known: list[Settlement] | None = None) -> None:
+        """Puts back what Redis says this worker runs and this worker does not know of.
+
+        A claim whose answer was cut off is such; without this it would wait for its lease's end.
+        """
+        mine = {(one.id, one.execution) for one in known or ()}
+        members = self._link.call("SMEMBERS", keys.worker_executions(self.name))
+        jobs = [tuple(member.decode().rpartition(":")[::2]) for member in members]
+        unknown = [
+            (job_id, execution) for job_id, execution in jobs if (job_id, execution) not in mine
+        ]
+        if unknown:
+            released = self._scripts.release(sorted(unknown, key=lambda job: job[1]))
+            _log.info("put back", worker=self.name, jobs=released)
+
+    def _repeat(self, call: Callable[[], T], after_error: Callable[[], object] = bool) -> T:
+        def reopen_and_mend() -> None:
+            self._link.close()
+            after_error()
+
+        return call_until_back(call, reopen_and_mend, self._is_given_up)
+
+    def _is_given_up(self) -> bool:
+        """Whether to wait for Redis no longer: nothing is held, or the drain is over."""
+        if not self._stop_requested:
+            return False
+        return not self._held.jobs or time.monotonic() > self._drained_by
+
+
+def _callbacks_of(task: Task) -> dict[str, Any]:
+    allowed = {f"{one.__module__}.{one.__qualname__}": one for one in task.callbacks}
+    allowed[protocol.SUCCESS_CALLBACK] = replies.deliver
+    allowed[protocol.FAILURE_CALLBACK] = replies.deliver_error
+    return allowed
