@@ -30,6 +30,7 @@ def connect(url: str) -> redis.Redis:
     Raises:
         ConfigurationError: The URL cannot be read.
     """
+    keepalive = {} if url.startswith("unix:") else {"socket_keepalive": True}
     try:
         return redis.Redis.from_url(  # noqa: TID251  (this is the place)
             url,
@@ -37,7 +38,7 @@ def connect(url: str) -> redis.Redis:
             retry=Retry(NoBackoff(), 0),
             socket_timeout=SOCKET_TIMEOUT_S,
             socket_connect_timeout=SOCKET_TIMEOUT_S,
-            socket_keepalive=True,
+            **keepalive,
         )
     except (ValueError, TypeError) as error:
         msg = f"RESIDENT_REDIS_URL {place_of(url)} cannot be read: {error}"

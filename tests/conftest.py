@@ -1,0 +1,46 @@
+"""Fixtures that every suite uses: a Redis of our own, empty for each test."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+import redis
+
+from resident.embedded_redis import EmbeddedRedis
+from resident.redis_client import connect
+from tests.support.processes import Processes
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRedis]:
+    """One private server for each test process."""
+    with EmbeddedRedis(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture
+def redis_url(redis_server: EmbeddedRedis) -> Iterator[str]:
+    """The server's URL, its databases empty, and named by RESIDENT_REDIS_URL."""
+    with connect(redis_server.url) as connection:
+        connection.flushall()
+    before = dict(os.environ)
+    os.environ["RESIDENT_REDIS_URL"] = redis_server.url
+    yield redis_server.url
+    os.environ.clear()
+    os.environ.update(before)
+
+
+@pytest.fixture
+def connection(redis_url: str) -> Iterator[redis.Redis]:
+    """A redis-py client of that server."""
+    with connect(redis_url) as client:
+        yield client
+
+
+@pytest.fixture
+def processes(redis_url: str) -> Iterator[Processes]:
+    """Starts real worker processes, and ends those that a test leaves behind."""
+    with Processes(redis_url) as started:
+        yield started
