@@ -63,6 +63,12 @@ class Settings(BaseSettings):
     )
     http_host: str = Field("127.0.0.1", description="address that `enqueue_api serve` binds")
     http_port: int = Field(8000, ge=0, le=65_535, description="its port")
+    http_task: str = Field(
+        "faq", pattern=r"^[a-z][a-z0-9_]{0,62}$", description="the task that answers /deal"
+    )
+    http_concurrency: int = Field(
+        64, ge=1, le=4_096, description="questions in flight over HTTP before callers are refused"
+    )
 
 
 def read_settings() -> Settings:

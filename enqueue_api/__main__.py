@@ -1,0 +1,127 @@
+"""`python -m enqueue_api ask faq "…"`, `serve`, `tasks`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import click
+import msgspec
+
+from enqueue_api.client import Client
+from resident import log
+from resident.errors import ConfigurationError, ResidentError
+from resident.settings import Settings, read_settings
+
+_EXIT_ERROR_REPLY = 1
+_EXIT_MISCONFIGURED = 2
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.pass_context
+def main(context: click.Context) -> None:
+    """Ask resident models through Redis; RESIDENT_REDIS_URL says where it is."""
+    try:
+        context.obj = read_settings()
+    except ConfigurationError as error:
+        click.echo(f"enqueue_api: {error}", err=True)
+        sys.exit(_EXIT_MISCONFIGURED)
+
+
+@main.command()
+@click.argument("task")
+@click.argument("question")
+@click.option("--json", "as_json", is_flag=True, help="one JSON object a question")
+@click.option("--budget", "budget_ms", type=int, help="how long to wait, in ms")
+@click.pass_obj
+def ask(settings: Settings, task: str, question: str, as_json: bool, budget_ms: int | None) -> None:
+    """Ask TASK a QUESTION and print the answer; `-` reads one question a line."""
+    failures = 0
+    with _client(settings) as client:
+        for text in _questions(question):
+            record, failed = _asked(client, task, text, budget_ms)
+            failures += failed
+            _print(record, as_json=as_json)
+    sys.exit(_EXIT_ERROR_REPLY if failures else 0)
+
+
+@main.command()
+@click.pass_obj
+def tasks(settings: Settings) -> None:
+    """Print the tasks that ready workers serve now."""
+    with _client(settings) as client:
+        try:
+            names = client.tasks()
+        except ResidentError as error:
+            click.echo(f"enqueue_api: {error}", err=True)
+            sys.exit(_EXIT_ERROR_REPLY)
+    for name in names:
+        click.echo(name)
+
+
+@main.command()
+@click.option("--host", help="address to bind; the default is loopback")
+@click.option("--port", type=click.IntRange(0, 65_535), help="port to bind")
+@click.pass_obj
+def serve(settings: Settings, host: str | None, port: int | None) -> None:
+    """Serve GET and POST /deal?question=… and /healthz over HTTP."""
+    import uvicorn
+
+    from enqueue_api.app import make_app
+
+    log.configure(settings)
+    # No access log: its lines would hold the questions.
+    uvicorn.run(
+        make_app(settings),
+        host=host or settings.http_host,
+        port=settings.http_port if port is None else port,
+        log_config=None,
+        access_log=False,
+    )
+
+
+def _client(settings: Settings) -> Client:
+    try:
+        return Client(settings.redis_url.get_secret_value(), settings)
+    except ConfigurationError as error:
+        click.echo(f"enqueue_api: {error}", err=True)
+        sys.exit(_EXIT_MISCONFIGURED)
+
+
+def _questions(question: str) -> Iterator[str]:
+    if question != "-":
+        yield question
+        return
+    for line in sys.stdin:
+        yield line.rstrip("\r\n")
+
+
+def _asked(
+    client: Client, task: str, question: str, budget_ms: int | None
+) -> tuple[dict[str, Any], bool]:
+    began = time.perf_counter()
+    try:
+        reply = client.ask(task, question, budget_ms)
+    except ResidentError as error:
+        return {
+            "question": question,
+            "error": {"code": error.code.value, "message": error.message},
+        }, True
+    ms = round((time.perf_counter() - began) * 1000, 1)
+    return {"question": question, "answer": reply.answer, "ms": ms, "batch": reply.batch}, False
+
+
+def _print(record: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        click.echo(msgspec.json.encode(record).decode())
+    elif "error" in record:
+        click.echo(f"{record['error']['code']}: {record['error']['message']}", err=True)
+    else:
+        answer = record["answer"]
+        click.echo(answer if isinstance(answer, str) else msgspec.json.encode(answer).decode())
+
+
+if __name__ == "__main__":
+    main()

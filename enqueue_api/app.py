@@ -1,0 +1,102 @@
+"""The HTTP API: the old page's URL in front of the queue."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
+from urllib.parse import parse_qs, quote
+
+import anyio
+from anyio.to_thread import run_sync
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import JSONResponse, PlainTextResponse
+
+from enqueue_api.client import Client
+from enqueue_api.schemas import Health
+from resident.errors import ErrorCode, ResidentError, error_for, invalid_question
+from resident.settings import Settings
+
+#: A body is the question, percent-encoded: at most three bytes for one, and the field's name.
+_ENCODED = 3
+_FIELD = 64
+
+
+def make_app(settings: Settings, client: Client | None = None) -> FastAPI:
+    """The application; with a client of one's own, tests can ask where they like."""
+    client = client or Client(settings.redis_url.get_secret_value(), settings)
+    # Each question in flight holds a thread. Beyond the limit a caller is refused at once: a
+    # place in a queue of ours would only eat its budget.
+    in_flight = anyio.CapacityLimiter(settings.http_concurrency)
+    looking_after = anyio.CapacityLimiter(2)
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        yield
+        client.close()
+
+    app = FastAPI(title="Resident", lifespan=lifespan, docs_url=None, redoc_url=None)
+
+    @app.exception_handler(ResidentError)
+    async def refused(_request: Request, error: Exception) -> Response:
+        assert isinstance(error, ResidentError)  # noqa: S101  (what it is registered for)
+        return PlainTextResponse(
+            quote(error.message),
+            status_code=error.code.http_status,
+            headers={"X-Resident-Error": error.code.value},
+        )
+
+    @app.api_route("/deal", methods=["GET", "POST"], response_class=PlainTextResponse)
+    async def deal(request: Request) -> Response:
+        """The answer to `question`, percent-encoded as the old page's callers expect it."""
+        question = await _question_in(request, settings.max_question_bytes)
+        if in_flight.available_tokens < 1:
+            msg = f"{settings.http_concurrency} questions are in flight already"
+            raise error_for(ErrorCode.OVERLOADED, msg)
+        ask = partial(client.ask, settings.http_task, question)
+        reply = await run_sync(ask, limiter=in_flight)
+        return PlainTextResponse(quote(_text_of(reply.answer)))
+
+    @app.get("/healthz")
+    async def healthz() -> Response:
+        """200 if Redis answers and some task has a ready worker, else 503."""
+        try:
+            tasks = await run_sync(client.tasks, limiter=looking_after)
+            health = Health(ok=bool(tasks), tasks=tasks, reason="" if tasks else "no worker")
+        except ResidentError as error:
+            health = Health(ok=False, tasks=[], reason=error.message)
+        return JSONResponse(health.model_dump(), status_code=200 if health.ok else 503)
+
+    return app
+
+
+async def _question_in(request: Request, max_bytes: int) -> str:
+    """The field `question` of the query, or of a form in the body."""
+    question = request.query_params.get("question")
+    if question is None and request.method == "POST":
+        body = await _body_of(request, max_bytes * _ENCODED + _FIELD)
+        values = parse_qs(body, keep_blank_values=True).get("question")
+        question = values[0] if values else None
+    if question is None:
+        msg = "There is no question; ask /deal?question=... or POST question=... as a form"
+        raise invalid_question(msg)
+    return question
+
+
+async def _body_of(request: Request, max_bytes: int) -> str:
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > max_bytes:
+            msg = f"The request's body is longer than {max_bytes} bytes"
+            raise invalid_question(msg)
+    try:
+        return body.decode("ascii")
+    except UnicodeDecodeError:
+        msg = "The request's body is not a percent-encoded form"
+        raise invalid_question(msg) from None
+
+
+def _text_of(answer: Any) -> str:
+    return answer if isinstance(answer, str) else str(answer)
