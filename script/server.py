@@ -1,0 +1,124 @@
+"""Keeps Redis, the workers and the HTTP API running in the foreground."""
+
+# ruff: noqa: T201  (its output is what it is for)
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from resident.errors import ConfigurationError
+from resident.redis_client import check_server, connect
+from resident.settings import Settings, read_settings
+from script.processes import (
+    READY_TIMEOUT_S,
+    Program,
+    exit_on_sigterm,
+    has_ended,
+    running,
+    running_redis,
+    wait_until_ready,
+)
+
+_RUN = Path(".run")
+_URL_FILE = _RUN / "redis-url"
+_TASKS = ("faq", "echo")
+
+_NEXT = """
+Everything is ready. In another terminal, in this directory:
+
+  export RESIDENT_REDIS_URL="$(cat {url_file})"
+  php php_client/bin/ask faq "今天几点开门？"
+  .venv/bin/python -m enqueue_api ask faq "When do you open?"
+  curl -G 'http://{host}:{port}/deal' --data-urlencode 'question=今天几点开门？'
+
+Ctrl-C stops all of it.
+"""
+
+
+def main() -> None:
+    """Runs until a signal, or until one of its programs ends."""
+    exit_on_sigterm()
+    try:
+        sys.exit(_serve(read_settings()))
+    except ConfigurationError as error:
+        sys.exit(f"server: {error}")
+    except KeyboardInterrupt:
+        print("\nserver: stopped")
+
+
+def _serve(settings: Settings) -> str:
+    _check_port_is_free(settings.http_host, settings.http_port)
+    with contextlib.ExitStack() as stack:
+        url = stack.enter_context(running_redis(settings, _RUN / "redis"))
+        check_server(connect(url), url)
+        stack.enter_context(_url_file(url))
+        print(
+            f"server: starting `python worker.py {' '.join(_TASKS)}` and the HTTP API", flush=True
+        )
+        worker = stack.enter_context(running([sys.executable, "worker.py", *_TASKS], url))
+        api = stack.enter_context(running([sys.executable, "-m", "enqueue_api", "serve"], url))
+        trouble = _wait_for_all(settings, url, worker, api)
+        if trouble:
+            return f"server: {trouble}"
+        host, port = settings.http_host, settings.http_port
+        print(_NEXT.format(url_file=_URL_FILE, host=host, port=port), flush=True)
+        return f"server: {_first_to_end({'the worker': worker, 'the HTTP API': api})}"
+
+
+@contextlib.contextmanager
+def _url_file(url: str) -> Iterator[None]:
+    """Other terminals read the URL, which has the password, from a file that only we can read."""
+    _URL_FILE.unlink(missing_ok=True)
+    _URL_FILE.touch(mode=0o600)
+    _URL_FILE.write_text(url)
+    try:
+        yield
+    finally:
+        _URL_FILE.unlink(missing_ok=True)
+
+
+def _check_port_is_free(host: str, port: int) -> None:
+    try:
+        socket.create_server((host, port)).close()
+    except OSError as error:
+        msg = f"{host}:{port}: {error.strerror}; RESIDENT_HTTP_PORT=8001 chooses another port"
+        raise ConfigurationError(msg) from None
+
+
+def _wait_for_all(settings: Settings, url: str, worker: Program, api: Program) -> str:
+    """Why something is not ready; empty when everything is."""
+    client = connect(url)
+    for task in _TASKS:
+        trouble = wait_until_ready(task, client, worker)
+        if trouble:
+            return trouble
+    deadline = time.monotonic() + READY_TIMEOUT_S
+    while not _listens(settings.http_host, settings.http_port):
+        if has_ended(api) or time.monotonic() > deadline:
+            return "the HTTP API did not start"
+    return ""
+
+
+def _listens(host: str, port: int) -> bool:
+    try:
+        socket.create_connection((host, port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def _first_to_end(programs: dict[str, Program]) -> str:
+    names = {os.pidfd_open(program.pid): name for name, program in programs.items()}
+    ended, _, _ = select.select(list(names), [], [])
+    name = names[ended[0]]
+    return f"{name} ended with exit code {programs[name].wait()}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,100 @@
+"""Runs every check and every suite, and sums them up."""
+
+# ruff: noqa: T201  (its output is what it is for)
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from script.steps import Outcome, Status, Step, run_alone, run_together
+from script.table import table
+
+#: `php -l` of PHP 8.2 looks at one file only.
+_LINT_EACH = 'for file; do php -l "$file" || failed=1; done; exit ${failed:-0}'
+_SUITES = ("unit", "integration", "contract", "property", "e2e")
+
+
+def main() -> None:
+    """Runs all of it even if something fails; the exit code is 0 if nothing did."""
+    may_skip = os.environ.get("CI") != "true"  # noqa: TID251  (whose word it is: not ours)
+    started = time.monotonic()
+    outcomes = list(run_together(_checks(), may_skip=may_skip))
+    outcomes += [run_alone(step, may_skip=may_skip) for step in _suites()]
+    _show(outcomes, time.monotonic() - started)
+    sys.exit(any(outcome.status is Status.FAILED for outcome in outcomes))
+
+
+def _checks() -> list[Step]:
+    scripts = ["php_client/bin/ask", *map(str, sorted(Path().glob("[pt]*/**/*.php")))]
+    return [
+        Step("ruff check", [_tool("ruff"), "check", "."]),
+        Step("ruff format", [_tool("ruff"), "format", "--check", "."]),
+        Step("mypy", [_tool("mypy")]),
+        Step("import-linter", [_tool("lint-imports")]),
+        Step("requirements", [sys.executable, "-m", "script.pins"]),
+        Step(
+            "luacheck",
+            ["luacheck", "--no-color", "resident/lua"],
+            _missing("luacheck", "lua-check"),
+        ),
+        Step("php -l", ["sh", "-c", _LINT_EACH, "sh", *scripts], _missing("php", "php-cli")),
+        Step(
+            "phpcs",
+            [
+                "phpcs",
+                "--standard=PSR12",
+                "--ignore=*/vendor/*",
+                "php_client",
+                "php_client/bin/ask",
+            ],
+            _missing("phpcs", "php-codesniffer"),
+        ),
+    ]
+
+
+def _suites() -> list[Step]:
+    folders = [f"tests/{suite}" for suite in _SUITES if any(Path("tests", suite).glob("**/*.py"))]
+    php_tools = _missing("phpunit", "phpunit") or _missing_phpredis()
+    return [
+        Step("pytest", [sys.executable, "-m", "pytest", "-n", "2", *folders]),
+        Step("PHPUnit", [sys.executable, "tests/php/run.py"], php_tools),
+    ]
+
+
+def _tool(name: str) -> str:
+    return str(Path(sys.executable).parent / name)
+
+
+def _missing(program: str, package: str) -> str:
+    return "" if shutil.which(program) else package
+
+
+def _missing_phpredis() -> str:
+    has_it = subprocess.run(["php", "-r", "exit((int) !extension_loaded('redis'));"], check=False)
+    return "php-redis" if has_it.returncode else ""
+
+
+def _show(outcomes: list[Outcome], seconds: float) -> None:
+    rows = [
+        (outcome.step.name, outcome.status.value, f"{outcome.seconds:.1f}", _note(outcome))
+        for outcome in outcomes
+    ]
+    print("\n" + table(("step", "status", "seconds", ""), rows, limits={}, right={2}))
+    print()
+    for outcome in outcomes:
+        if outcome.step.name in {"pytest", "PHPUnit"}:
+            print(outcome.last_line)
+    failed = sum(outcome.status is Status.FAILED for outcome in outcomes)
+    print(f"{failed or 'No'} of {len(outcomes)} steps failed, {seconds:.0f} s.")
+
+
+def _note(outcome: Outcome) -> str:
+    return outcome.last_line if outcome.step.missing else ""
+
+
+if __name__ == "__main__":
+    main()
