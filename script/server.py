@@ -87,7 +87,8 @@ def _check_port_is_free(host: str, port: int) -> None:
     try:
         socket.create_server((host, port)).close()
     except OSError as error:
-        msg = f"{host}:{port}: {error.strerror}; RESIDENT_HTTP_PORT=8001 chooses another port"
+        reason = os.strerror(error.errno or 0)
+        msg = f"{host}:{port}: {reason}; RESIDENT_HTTP_PORT=8001 chooses another port"
         raise ConfigurationError(msg) from None
 
 
