@@ -1,0 +1,8 @@
+<?php
+
+declare(strict_types=1);
+
+require __DIR__ . '/../autoload.php';
+
+$client = new Resident\Client(getenv('RESIDENT_REDIS_URL') ?: 'redis://127.0.0.1:6379/0');
+echo $client->ask($argv[1] ?? 'echo', $argv[2] ?? '今天几点开门？'), "\n";

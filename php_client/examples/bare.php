@@ -1,0 +1,61 @@
+<?php
+
+// The whole protocol with nothing but ext-redis: no library, no Lua, no Python.
+//
+//     php bare.php [task] [question]
+//
+// A question is a job of the Python queue "RQ": a hash, and its id on a list. A worker that has
+// the model in memory takes the id, and pushes the reply onto a list that we wait for. What our
+// client does beside this: refuse at once when no worker is there, and ask an id only once.
+
+declare(strict_types=1);
+
+$task = $argv[1] ?? 'echo';
+$question = $argv[2] ?? '今天几点开门？';
+$budgetMs = 5000;                                 // after this nobody waits any more
+
+$redis = new Redis();
+$redis->connect(getenv('REDIS_HOST') ?: '127.0.0.1', (int) (getenv('REDIS_PORT') ?: 6379));
+if (getenv('REDIS_PASSWORD')) {
+    $redis->auth(getenv('REDIS_PASSWORD'));
+}
+
+$id = bin2hex(random_bytes(16));                  // must not be guessable: it names the reply
+$now = (new DateTimeImmutable('now', new DateTimeZone('UTC')))->format('Y-m-d\TH:i:s.u\Z');
+$redis->multi();                                  // all or nothing, in one round trip
+$redis->hMSet("rq:job:$id", [
+    // [function, always null, [the question], always {}]; the worker runs known tasks only.
+    'data' => sprintf('["tasks.%s.answer",null,[%s],{}]', $task, json_encode($question, JSON_THROW_ON_ERROR)),
+    'status' => 'queued',
+    'origin' => $task,                            // the queue's name is the task's name
+    'description' => "tasks.$task.answer(…)",     // for `rq info` and rq-dashboard
+    'created_at' => $now,
+    'enqueued_at' => $now,
+    'timeout' => 60,                              // seconds the model may take
+    'result_ttl' => 500,                          // seconds RQ remembers the answered job
+    'failure_ttl' => 604800,                      // and a failed one
+    // These make a stock `rq worker` push the same replies.
+    'success_callback_name' => 'resident.replies.deliver',
+    'failure_callback_name' => 'resident.replies.deliver_error',
+]);
+$redis->pExpire("rq:job:$id", $budgetMs);         // a question that expires is never run
+$redis->sAdd('rq:queues', "rq:queue:$task");
+$redis->rPush("rq:queue:$task", $id);
+$redis->exec();
+
+// ext-redis must wait for the answer longer than Redis waits for the reply.
+$redis->setOption(Redis::OPT_READ_TIMEOUT, $budgetMs / 1000 + 5);
+$popped = $redis->blPop(["resident:reply:$id"], (int) ceil($budgetMs / 1000));
+if (!$popped) {
+    fwrite(STDERR, "No answer within $budgetMs ms. Is a worker running?\n");
+    exit(1);
+}
+
+// {"v":1,"id":…,"ok":true,"answer":…,"ms":{"queued":…,"model":…},"batch":n}
+// {"v":1,"id":…,"ok":false,"error":{"code":…,"message":…}}
+$reply = json_decode($popped[1], true, 512, JSON_THROW_ON_ERROR);
+if (!$reply['ok']) {
+    fwrite(STDERR, "{$reply['error']['code']}: {$reply['error']['message']}\n");
+    exit(1);
+}
+echo is_string($reply['answer']) ? $reply['answer'] : json_encode($reply['answer']), "\n";

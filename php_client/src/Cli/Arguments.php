@@ -1,0 +1,54 @@
+<?php
+
+declare(strict_types=1);
+
+namespace Resident\Cli;
+
+/**
+ * The command line of bin/ask, read.
+ *
+ * @internal
+ */
+final class Arguments
+{
+    private function __construct(
+        public readonly string $task,
+        public readonly string $question,
+        public readonly bool $isJson,
+        public readonly bool $isHelp,
+        public readonly ?int $budgetMs,
+    ) {
+    }
+
+    /**
+     * @param list<string> $words Without the name of the program.
+     * @throws Usage
+     */
+    public static function read(array $words): self
+    {
+        [$isJson, $isHelp, $budgetMs, $rest] = [false, false, null, []];
+        while (($word = array_shift($words)) !== null) {
+            [$name, $value] = explode('=', $word, 2) + [1 => null];
+            match (true) {
+                $word === '--' => [$rest, $words] = [[...$rest, ...$words], []],
+                $word === '--json' => $isJson = true,
+                $word === '--help', $word === '-h' => $isHelp = true,
+                $name === '--budget' => $budgetMs = self::budget($value ?? array_shift($words)),
+                $word !== '-' && str_starts_with($word, '-') => throw new Usage("no such option: $word"),
+                default => $rest[] = $word,
+            };
+        }
+        if (count($rest) !== 2 && !$isHelp) {
+            throw new Usage('it takes a task and a question');
+        }
+        return new self($rest[0] ?? '', $rest[1] ?? '', $isJson, $isHelp, $budgetMs);
+    }
+
+    private static function budget(?string $value): int
+    {
+        if (preg_match('/\A\d{1,9}\z/', $value ?? '') !== 1) {
+            throw new Usage('--budget takes a whole number of milliseconds');
+        }
+        return (int) $value;
+    }
+}

@@ -1,0 +1,116 @@
+<?php
+
+declare(strict_types=1);
+
+namespace Resident\Cli;
+
+use Resident\Answer;
+use Resident\Client;
+use Resident\Exception\ConfigurationError;
+use Resident\Exception\ResidentException;
+use Resident\Wire\Json;
+
+/**
+ * What bin/ask does.
+ *
+ * @internal
+ */
+final class AskCommand
+{
+    private const HELP = <<<'TEXT'
+        Usage: ask [--json] [--budget MS] TASK QUESTION
+
+        Asks a resident task and prints its answer.
+
+          QUESTION       what to ask; - reads one question per line from standard input
+          --json         one JSON object per line: question, answer, ms, batch; or question, error
+          --budget MS    how long to wait for each answer (5000)
+
+        RESIDENT_REDIS_URL says where Redis is (redis://127.0.0.1:6379/0).
+        Exit code: 0 all answered, 1 an error came back, 2 wrong usage.
+
+        TEXT;
+
+    /**
+     * @param resource $input
+     * @param resource $output
+     * @param resource $errors
+     */
+    public function __construct(
+        #[\SensitiveParameter] private readonly string $url,
+        private readonly mixed $input,
+        private readonly mixed $output,
+        private readonly mixed $errors,
+    ) {
+    }
+
+    /**
+     * @param list<string> $words Without the name of the program.
+     * @return int The exit code.
+     */
+    public function run(array $words): int
+    {
+        try {
+            $arguments = Arguments::read($words);
+            if ($arguments->isHelp) {
+                fwrite($this->output, self::HELP);
+                return 0;
+            }
+            return $this->askAll(new Client($this->url), $arguments) ? 0 : 1;
+        } catch (Usage | ConfigurationError $error) {
+            fwrite($this->errors, "ask: {$error->getMessage()} (--help tells more)\n");
+            return 2;
+        }
+    }
+
+    private function askAll(Client $client, Arguments $arguments): bool
+    {
+        if ($arguments->question !== '-') {
+            return $this->askOne($client, $arguments, $arguments->question);
+        }
+        $isAllAnswered = true;
+        while (($line = fgets($this->input)) !== false) {
+            $isAllAnswered = $this->askOne($client, $arguments, rtrim($line, "\r\n")) && $isAllAnswered;
+        }
+        return $isAllAnswered;
+    }
+
+    private function askOne(Client $client, Arguments $arguments, string $question): bool
+    {
+        $startNs = hrtime(true);
+        try {
+            $answer = $client->ask($arguments->task, $question, $arguments->budgetMs);
+        } catch (ResidentException $error) {
+            $this->printError($arguments, $question, $error);
+            return false;
+        }
+        $ms = round((hrtime(true) - $startNs) / 1e6, 3);
+        $this->printAnswer($arguments, $question, $answer, $ms);
+        return true;
+    }
+
+    private function printAnswer(Arguments $arguments, string $question, Answer $answer, float $ms): void
+    {
+        $line = $arguments->isJson ? Json::encode([
+            'question' => $question,
+            'answer' => $answer->answer,
+            'ms' => $ms,
+            'batch' => $answer->batch,
+        ]) : (string) $answer;
+        fwrite($this->output, $line . "\n");
+    }
+
+    private function printError(Arguments $arguments, string $question, ResidentException $error): void
+    {
+        $code = $error->code()->value;
+        if (!$arguments->isJson) {
+            $message = strtr($error->getMessage(), "\r\n", '  ');
+            fwrite($this->errors, "ask: $code: $message\n");
+            return;
+        }
+        fwrite($this->output, Json::encodeAnyhow([
+            'question' => $question,
+            'error' => ['code' => $code, 'message' => $error->getMessage()],
+        ]) . "\n");
+    }
+}

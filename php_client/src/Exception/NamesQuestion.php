@@ -1,0 +1,33 @@
+<?php
+
+declare(strict_types=1);
+
+namespace Resident\Exception;
+
+use Resident\ErrorCode;
+
+/**
+ * What all classes of ResidentException carry.
+ *
+ * @internal
+ */
+trait NamesQuestion
+{
+    public function __construct(
+        private readonly ErrorCode $errorCode,
+        string $message,
+        private readonly string $questionId = '',
+    ) {
+        parent::__construct($message, $errorCode->httpStatus());
+    }
+
+    public function code(): ErrorCode
+    {
+        return $this->errorCode;
+    }
+
+    public function id(): string
+    {
+        return $this->questionId;
+    }
+}

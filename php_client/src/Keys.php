@@ -1,0 +1,47 @@
+<?php
+
+declare(strict_types=1);
+
+namespace Resident;
+
+/**
+ * Every Redis key that the client names; resident/keys.py says what each of them is.
+ *
+ * @internal
+ */
+final class Keys
+{
+    public const TASKS = 'resident:tasks';
+
+    public static function reply(string $id): string
+    {
+        return "resident:reply:$id";
+    }
+
+    /**
+     * KEYS of ask.lua, in its order.
+     *
+     * @return list<string>
+     */
+    public static function ofAsk(string $prefix, string $task, string $id): array
+    {
+        return [
+            "$prefix:job:$id",
+            "$prefix:queue:$task",
+            "$prefix:queues",
+            self::reply($id),
+            "$prefix:results:$id",
+            "resident:task:$task",
+            "resident:ready:$task",
+            "$prefix:workers:$task",
+        ];
+    }
+
+    /**
+     * How the RQ keys of Resident's own workers begin.
+     */
+    public static function ownWorkers(string $prefix): string
+    {
+        return "$prefix:worker:resident-";
+    }
+}

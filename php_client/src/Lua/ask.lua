@@ -1,0 +1,95 @@
+-- Redis' clock, in front of every script that needs it.
+-- Returns seconds, microseconds, and both as RQ writes times: 2026-11-23T08:09:10.000001Z (UTC).
+-- The calendar is Hinnant's days-to-civil; Redis' Lua has no os.date.
+local function clock()
+  local time = redis.call('TIME')
+  local s, us = tonumber(time[1]), tonumber(time[2])
+  local days = math.floor(s / 86400) + 719468
+  local era = math.floor(days / 146097)
+  local day_of_era = days - era * 146097
+  local year_of_era = math.floor((day_of_era - math.floor(day_of_era / 1460)
+    + math.floor(day_of_era / 36524) - math.floor(day_of_era / 146096)) / 365)
+  local day_of_year = day_of_era
+    - (365 * year_of_era + math.floor(year_of_era / 4) - math.floor(year_of_era / 100))
+  local shifted_month = math.floor((5 * day_of_year + 2) / 153)
+  local day = day_of_year - math.floor((153 * shifted_month + 2) / 5) + 1
+  local month = shifted_month < 10 and shifted_month + 3 or shifted_month - 9
+  local year = year_of_era + era * 400 + (month <= 2 and 1 or 0)
+  local second = s % 86400
+  return s, us, string.format('%04d-%02d-%02dT%02d:%02d:%02d.%06dZ', year, month, day,
+    math.floor(second / 3600), math.floor(second / 60) % 60, second % 60, us)
+end
+
+-- ask: writes one question as an RQ job on its task's queue, or says why not.
+-- A script, because the refusals, the join and the write must be one decision: nothing is
+-- written for a question that is refused, and an id that is asked twice is run once.
+--
+-- KEYS[1] hash   rq:job:<id>             the job
+-- KEYS[2] list   rq:queue:<task>         waiting ids
+-- KEYS[3] set    rq:queues               names of all queues
+-- KEYS[4] list   resident:reply:<id>     the reply, if it is there already
+-- KEYS[5] stream rq:results:<id>         RQ's results of an earlier run of this id
+-- KEYS[6] hash   resident:task:<task>    what the task's ready workers announce
+-- KEYS[7] zset   resident:ready:<task>   ready workers -> end of their announcement, ms
+-- KEYS[8] set    rq:workers:<task>       keys of RQ's workers on this queue
+-- ARGV[1] id
+-- ARGV[2] budget in ms
+-- ARGV[3] '<RQ prefix>:worker:resident-', how the keys of our own workers begin
+-- ARGV[4...] fields and values of the job hash, without status, created_at and enqueued_at
+--
+-- Returns {code, number, limit}:
+--    1 queued
+--    2 joined: the same id is waiting or running; its reply will be this one's
+--    3 answered: the reply is there
+--   -1 no_worker: no worker is ready for the task
+--   -2 overloaded: number questions wait, limit are allowed
+-- Needs clock.lua in front.
+
+-- Whether a stock RQ worker listens: they register themselves, ours announce when ready.
+local function has_stock_worker(workers_key, ours)
+  for _, key in ipairs(redis.call('SMEMBERS', workers_key)) do
+    if string.sub(key, 1, #ours) ~= ours and redis.call('EXISTS', key) == 1
+      and redis.call('HEXISTS', key, 'death') == 0 then
+      return true
+    end
+  end
+  return false
+end
+
+local job, queue = KEYS[1], KEYS[2]
+local id, budget_ms = ARGV[1], tonumber(ARGV[2])
+
+if redis.call('EXISTS', KEYS[4]) == 1 then
+  return {3, 0, 0}
+end
+
+local status = redis.call('HGET', job, 'status')
+if status == 'queued' or status == 'started' then
+  local left_ms = redis.call('PTTL', job)
+  if status == 'queued' and left_ms >= 0 and left_ms < budget_ms then
+    redis.call('PEXPIRE', job, budget_ms)
+  end
+  return {2, 0, 0}
+end
+
+local s, us, stamp = clock()
+if redis.call('ZCOUNT', KEYS[7], s * 1000 + us / 1000, '+inf') == 0
+  and not has_stock_worker(KEYS[8], ARGV[3]) then
+  return {-1, 0, 0}
+end
+
+local waiting = redis.call('LLEN', queue)
+local limit = tonumber(redis.call('HGET', KEYS[6], 'max_backlog') or '')
+if limit and waiting >= limit then
+  return {-2, waiting, limit}
+end
+
+if status then
+  redis.call('DEL', job, KEYS[5])
+end
+redis.call('HSET', job, 'status', 'queued', 'created_at', stamp, 'enqueued_at', stamp,
+  unpack(ARGV, 4))
+redis.call('PEXPIRE', job, budget_ms)
+redis.call('SADD', KEYS[3], queue)
+redis.call('RPUSH', queue, id)
+return {1, waiting, limit or 0}

@@ -1,0 +1,97 @@
+<?php
+
+declare(strict_types=1);
+
+namespace Resident\Redis;
+
+/**
+ * Opens a connection of its own when it is first needed, and keeps it.
+ *
+ * @internal
+ */
+final class DsnSource implements Source
+{
+    private ?\Redis $redis = null;
+    private ?Link $link = null;
+    private int $pid = 0;
+
+    public function __construct(private readonly Dsn $dsn)
+    {
+    }
+
+    public function link(int $timeoutMs): Link
+    {
+        // A child of pcntl_fork must not read from its parent's connection.
+        if ($this->link !== null && $this->pid === getmypid()) {
+            return $this->link;
+        }
+        $redis = $this->connect($timeoutMs);
+        $link = new Link($redis);
+        $this->logIn($link, $timeoutMs);
+        [$this->redis, $this->pid] = [$redis, (int) getmypid()];
+        return $this->link = $link;
+    }
+
+    public function drop(): void
+    {
+        $redis = $this->redis;
+        $this->redis = $this->link = null;
+        try {
+            $redis?->close();
+        } catch (\RedisException) {
+            // It is gone already.
+        }
+    }
+
+    public function release(): void
+    {
+        if ($this->link?->isInterrupted()) {
+            $this->drop();
+        }
+    }
+
+    public function canReopen(): bool
+    {
+        return true;
+    }
+
+    public function place(): string
+    {
+        return $this->dsn->place();
+    }
+
+    private function connect(int $timeoutMs): \Redis
+    {
+        $redis = new \Redis();
+        $seconds = $timeoutMs / 1000;
+        $context = $this->dsn->tls === [] ? [] : ['stream' => $this->dsn->tls];
+        try {
+            $isConnected = Quietly::run(fn (): bool => $redis->connect(
+                $this->dsn->host,
+                $this->dsn->port,
+                $seconds,
+                null,
+                0,
+                $seconds,
+                $context
+            ));
+            // Never repeat a command silently; what may be repeated is decided in Client.
+            $redis->setOption(\Redis::OPT_MAX_RETRIES, 0);
+        } catch (\RedisException $error) {
+            throw new ConnectionLost($error->getMessage());
+        }
+        return $isConnected ? $redis : throw new ConnectionLost('no connection');
+    }
+
+    private function logIn(Link $link, int $timeoutMs): void
+    {
+        if ($this->dsn->user !== '') {
+            $link->call($timeoutMs, 'AUTH', $this->dsn->user, $this->dsn->password);
+        } elseif ($this->dsn->password !== '') {
+            $link->call($timeoutMs, 'AUTH', $this->dsn->password);
+        }
+        if ($this->dsn->database !== 0) {
+            $link->call($timeoutMs, 'SELECT', (string) $this->dsn->database);
+        }
+    }
+}

@@ -1,0 +1,31 @@
+<?php
+
+declare(strict_types=1);
+
+namespace Resident\Redis;
+
+/**
+ * Redis answered, with an error; the connection is in order.
+ *
+ * @internal
+ */
+final class ErrorReply extends \RuntimeException
+{
+    /**
+     * Answers of a Redis that starts, fails over or was just demoted; a later try may reach it.
+     */
+    private const PASSING = ['LOADING', 'MASTERDOWN', 'READONLY', 'UNBLOCKED', 'CLUSTERDOWN'];
+
+    /**
+     * The first word of Redis' answer, such as NOAUTH.
+     */
+    public function word(): string
+    {
+        return strtok($this->getMessage(), ' ') ?: 'ERR';
+    }
+
+    public function isPassing(): bool
+    {
+        return in_array($this->word(), self::PASSING, true);
+    }
+}

@@ -1,0 +1,122 @@
+<?php
+
+declare(strict_types=1);
+
+namespace Resident\Redis;
+
+use Resident\Exception\ConfigurationError;
+
+/**
+ * A connection of the caller's: checked, used, and given back as it was.
+ *
+ * @internal
+ */
+final class LentSource implements Source
+{
+    /**
+     * What ext-redis would do to our keys and values => what to call it.
+     */
+    private const IN_THE_WAY = [
+        \Redis::OPT_PREFIX => 'OPT_PREFIX',
+        \Redis::OPT_SERIALIZER => 'OPT_SERIALIZER',
+        \Redis::OPT_COMPRESSION => 'OPT_COMPRESSION',
+    ];
+
+    private ?Link $link = null;
+    private bool $isSelected = false;
+    private float $readTimeout = 0.0;
+    private int $maxRetries = 0;
+
+    public function __construct(private readonly \Redis $redis)
+    {
+    }
+
+    public function link(int $timeoutMs): Link
+    {
+        if ($this->link !== null) {
+            return $this->link;
+        }
+        try {
+            $this->check();
+            $this->readTimeout = (float) $this->redis->getOption(\Redis::OPT_READ_TIMEOUT);
+            $this->maxRetries = (int) $this->redis->getOption(\Redis::OPT_MAX_RETRIES);
+            $this->redis->setOption(\Redis::OPT_MAX_RETRIES, 0);
+            $this->link = new Link($this->redis);
+            $this->select($this->link, $timeoutMs);
+        } catch (\RedisException) {
+            throw new ConnectionLost('the Redis object is not connected');
+        }
+        return $this->link;
+    }
+
+    public function drop(): void
+    {
+        $this->isSelected = false;
+        try {
+            $this->redis->close();
+        } catch (\RedisException) {
+            // It is gone already.
+        }
+    }
+
+    public function release(): void
+    {
+        if ($this->link === null) {
+            return;
+        }
+        if ($this->link->isInterrupted()) {
+            $this->drop();
+        }
+        $this->link = null;
+        // ext-redis means PHP's default by 0 when it connects, but "at once" when it is set.
+        $readTimeout = $this->readTimeout ?: (float) ini_get('default_socket_timeout');
+        try {
+            $this->redis->setOption(\Redis::OPT_READ_TIMEOUT, $readTimeout);
+            $this->redis->setOption(\Redis::OPT_MAX_RETRIES, $this->maxRetries);
+        } catch (\RedisException) {
+            // It was closed; a new connection starts with defaults.
+        }
+    }
+
+    public function canReopen(): bool
+    {
+        return false;
+    }
+
+    public function place(): string
+    {
+        try {
+            $port = $this->redis->getPort();
+            return $this->redis->getHost() . ($port > 0 ? ":$port" : '');
+        } catch (\RedisException) {
+            return 'an unknown place';
+        }
+    }
+
+    private function check(): void
+    {
+        if ($this->redis->getMode() !== \Redis::ATOMIC) {
+            throw new ConfigurationError('The Redis object is in the middle of a MULTI or a pipeline');
+        }
+        foreach (self::IN_THE_WAY as $option => $name) {
+            // No prefix is null or '', no serializer and no compression are 0.
+            if ($this->redis->getOption($option)) {
+                throw new ConfigurationError(
+                    "The Redis object has $name set, which would change what Resident's workers "
+                    . 'read; give the client a connection without it, or a DSN'
+                );
+            }
+        }
+    }
+
+    /**
+     * pconnect leaks the database that an earlier request selected.
+     */
+    private function select(Link $link, int $timeoutMs): void
+    {
+        if (!$this->isSelected) {
+            $link->call($timeoutMs, 'SELECT', (string) $this->redis->getDbNum());
+            $this->isSelected = true;
+        }
+    }
+}

@@ -1,0 +1,65 @@
+<?php
+
+declare(strict_types=1);
+
+namespace Resident\Wire;
+
+use Resident\Exception\CallerError;
+use Resident\Options;
+
+/**
+ * One question that has been checked and is ready to be sent.
+ *
+ * @internal
+ */
+final class Question
+{
+    private const SUCCESS_CALLBACK = 'resident.replies.deliver';
+    private const FAILURE_CALLBACK = 'resident.replies.deliver_error';
+
+    /**
+     * @param bool $isShared The caller chose the id, so others may wait for the same reply.
+     */
+    private function __construct(
+        public readonly string $task,
+        public readonly string $id,
+        public readonly bool $isShared,
+        public readonly int $budgetMs,
+        private readonly string $data,
+        private readonly int $failureTtl,
+    ) {
+    }
+
+    /**
+     * @throws CallerError Something is wrong with it; nothing was sent.
+     */
+    public static function of(
+        string $task,
+        #[\SensitiveParameter] mixed $question,
+        ?string $id,
+        int $budgetMs,
+        Options $options,
+    ): self {
+        $task = Names::checkTask($task);
+        $checkedId = $id === null ? Names::newId() : Names::checkId($id);
+        $data = JobData::encode($task, $question, $options->maxQuestionBytes);
+        return new self($task, $checkedId, $id !== null, $budgetMs, $data, $options->failureTtl);
+    }
+
+    /**
+     * Fields and values of the job hash in turn, without those that ask.lua writes itself.
+     *
+     * @return list<string>
+     */
+    public function fields(): array
+    {
+        return [
+            'data', $this->data,
+            'origin', $this->task,
+            'description', JobData::functionName($this->task) . '(…)',
+            'failure_ttl', (string) $this->failureTtl,
+            'success_callback_name', self::SUCCESS_CALLBACK,
+            'failure_callback_name', self::FAILURE_CALLBACK,
+        ];
+    }
+}

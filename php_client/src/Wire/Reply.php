@@ -1,0 +1,106 @@
+<?php
+
+declare(strict_types=1);
+
+namespace Resident\Wire;
+
+use Resident\Answer;
+use Resident\ErrorCode;
+use Resident\Exception\Errors;
+use Resident\Exception\ResidentException;
+
+/**
+ * Reads a reply: one JSON object, whose every known field is checked.
+ *
+ * @internal
+ */
+final class Reply
+{
+    /**
+     * Version of the reply format; readers accept this one and the one before.
+     */
+    private const VERSION = 1;
+
+    /**
+     * @throws ResidentException The error that the reply carries, of the class of its code.
+     * @throws NoReply
+     */
+    public static function decode(string $payload, string $id): Answer
+    {
+        try {
+            $reply = Json::decode($payload);
+        } catch (\JsonException $error) {
+            throw new NoReply($error->getMessage());
+        }
+        // Both would be a PHP array; the first byte tells an object from a list.
+        self::require(is_array($reply) && ltrim($payload, " \t\r\n")[0] === '{', 'not a JSON object');
+        /** @var array<mixed> $reply */
+        self::checkHead($reply, $id);
+        $answer = self::answerOf($reply, $id);
+        $error = self::errorOf($reply, $id);
+        if ($reply['ok'] === true) {
+            return $answer ?? throw new NoReply('an answer without its times');
+        }
+        throw $error ?? new NoReply('an error reply without an error');
+    }
+
+    /**
+     * @param array<mixed> $reply
+     */
+    private static function checkHead(array $reply, string $id): void
+    {
+        $version = $reply['v'] ?? null;
+        self::require(is_int($version), 'no version');
+        self::require(
+            $version === self::VERSION || $version === self::VERSION - 1,
+            'a version that this client does not read'
+        );
+        self::require(($reply['id'] ?? null) === $id, 'the reply to another question');
+        self::require(is_bool($reply['ok'] ?? null), 'neither ok nor not');
+    }
+
+    /**
+     * @param array<mixed> $reply
+     */
+    private static function answerOf(array $reply, string $id): ?Answer
+    {
+        $batch = array_key_exists('batch', $reply) ? $reply['batch'] : 1;
+        self::require(is_int($batch), 'a batch that is no number');
+        $ms = $reply['ms'] ?? null;
+        if ($ms === null) {
+            return null;
+        }
+        self::require(is_array($ms), 'times that are no object');
+        [$queued, $model] = [$ms['queued'] ?? null, $ms['model'] ?? null];
+        self::require(self::isNumber($queued) && self::isNumber($model), 'times that are no numbers');
+        return new Answer($reply['answer'] ?? null, $id, (float) $queued, (float) $model, $batch);
+    }
+
+    /**
+     * @param array<mixed> $reply
+     */
+    private static function errorOf(array $reply, string $id): ?ResidentException
+    {
+        $error = $reply['error'] ?? null;
+        if ($error === null) {
+            return null;
+        }
+        self::require(is_array($error), 'an error that is no object');
+        [$code, $message] = [$error['code'] ?? null, $error['message'] ?? null];
+        self::require(is_string($code) && is_string($message), 'an error without code and message');
+        // A newer worker may know more codes than this client; somebody should look at it.
+        return Errors::of(ErrorCode::tryFrom($code) ?? ErrorCode::ModelError, $message, $id);
+    }
+
+    private static function isNumber(mixed $value): bool
+    {
+        return is_int($value) || is_float($value);
+    }
+
+    private static function require(bool $holds, string $otherwise): void
+    {
+        if (!$holds) {
+            throw new NoReply($otherwise);
+        }
+    }
+}
