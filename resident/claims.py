@@ -23,6 +23,7 @@ from resident.scripts import Claimed
 from resident.task import Task
 
 _RQ_TIME = "%Y-%m-%dT%H:%M:%S.%fZ"
+_RQ_TIME_LENGTH = len("2026-11-23T08:09:10.000001Z")
 #: RQ keeps nothing longer than a year; more than that in a job's ttl is a mistake.
 _LONGEST_TTL_S = DEFAULT_FAILURE_TTL
 
@@ -137,6 +138,9 @@ def _read_time(name: str, raw: bytes) -> datetime | None:
     if not raw:
         return None
     try:
+        # strptime says the same and takes 10 times as long, twice a question.
+        if len(raw) == _RQ_TIME_LENGTH and raw[10:11] == b"T" and raw.endswith(b"Z"):
+            return datetime.fromisoformat(raw[:-1].decode("ascii"))
         return datetime.strptime(raw.decode("ascii"), _RQ_TIME)  # noqa: DTZ007  (UTC, as RQ's)
     except ValueError:
         msg = f"{name} is {raw[:40]!r}, not a time like 2026-11-23T08:09:10.000001Z"

@@ -17,7 +17,7 @@
 -- args.name            the worker's name
 -- args.token           24 hex digits that no other claim has; execution ids begin with it
 -- args.lease_ms        how long a lease lasts
--- args.max_data_bytes  longer job data is not read, the question is refused
+-- args.max_data_bytes  longer job data is not sent, the question is refused
 --
 -- Returns {code, now in s as text, more, job...}:
 --   code 1 questions, 2 one job that needs RQ's own perform_job (it stays in
@@ -36,7 +36,9 @@ local FIELDS = {'status', unpack(PLAIN_FIELDS)}
 for _, field in ipairs(SPECIAL_FIELDS) do
   FIELDS[#FIELDS + 1] = field
 end
+FIELDS[#FIELDS + 1] = 'data'
 local FIRST_SPECIAL = 2 + #PLAIN_FIELDS
+local DATA = #FIELDS
 
 local OURS = {[''] = true, ['resident.replies.deliver'] = true,
   ['resident.replies.deliver_error'] = true}
@@ -47,7 +49,7 @@ local DEFAULT_HEARTBEAT_S = 420 -- RQ's DEFAULT_WORKER_TTL
 local LONGEST_S = 31536000
 
 local function needs_rq(job_key, values)
-  for i = FIRST_SPECIAL, #FIELDS do
+  for i = FIRST_SPECIAL, DATA - 1 do
     if values[i] and values[i] ~= '' and values[i] ~= '0' and values[i] ~= '[]' then
       return true
     end
@@ -174,8 +176,11 @@ local function claim(keys, args)
   for _, one in ipairs(found) do
     local key = args.prefix .. ':job:' .. one.id
     local left_ms = redis.call('PTTL', key)
-    local size = redis.call('HSTRLEN', key, 'data')
-    local data = size <= args.max_data_bytes and redis.call('HGET', key, 'data') or ''
+    local data = one.values[DATA] or ''
+    local size = #data
+    if size > args.max_data_bytes then
+      data = ''
+    end
     redis.call('HSET', key, 'status', 'started', 'started_at', stamp, 'last_heartbeat', stamp,
       'worker_name', args.name)
     redis.call('PERSIST', key)

@@ -29,8 +29,8 @@ local function delete_job(prefix, id)
     prefix .. ':results:' .. id)
 end
 
--- RQ's final state of one job that is kept: hash, result stream, registry.
-local function file(one, keys, args, s, now, stamp)
+-- RQ's final state of one job that is kept: hash, result stream, entry for its registry.
+local function file(one, registries, args, s, now, stamp)
   local job, results = args.prefix .. ':job:' .. one.id, args.prefix .. ':results:' .. one.id
   local finished = one.outcome == FINISHED
   write('HSET', job, 'status', finished and 'finished' or 'failed', 'ended_at', stamp,
@@ -49,25 +49,32 @@ local function file(one, keys, args, s, now, stamp)
     redis.call('PERSIST', results)
   end
   -- RQ's scores: +inf for a finished job that is kept for ever, -1 for a failed one.
-  local score = one.ttl > 0 and s + one.ttl or (finished and '+inf' or -1)
-  write('ZADD', finished and keys.finished or keys.failed, score, one.id)
+  local registry = registries[one.outcome]
+  registry[#registry + 1] = one.ttl > 0 and s + one.ttl or (finished and '+inf' or -1)
+  registry[#registry + 1] = one.id
 end
 
-local function is_held(leases, member)
-  local score = redis.pcall('ZSCORE', leases, member)
-  return type(score) == 'string'
+-- Which of the settlements' leases this worker still holds, as a list of true and false.
+local function held_of(leases, settlements)
+  local members = {}
+  for i = 1, #settlements, 7 do
+    members[#members + 1] = settlements[i] .. ':' .. settlements[i + 1]
+  end
+  local scores = redis.pcall('ZMSCORE', leases, unpack(members))
+  return scores.err and {} or scores
 end
 
 local function settle(keys, args, settlements)
   local s, us, stamp = clock()
   local now = string.format('%d.%06d', s, us)
-  local codes, members, counts = {}, {}, {0, 0, 0}
+  local held = held_of(keys.leases, settlements)
+  local codes, members, counts, registries = {}, {}, {0, 0, 0}, {{}, {}}
   for i = 1, #settlements, 7 do
     local one = {id = settlements[i], execution = settlements[i + 1],
       outcome = tonumber(settlements[i + 2]), reply_key = settlements[i + 3],
       reply = settlements[i + 4], result = settlements[i + 5], ttl = tonumber(settlements[i + 6])}
     local member = one.id .. ':' .. one.execution
-    if not is_held(keys.leases, member) then
+    if not held[#codes + 1] then
       codes[#codes + 1] = 0
     else
       if one.reply_key ~= '' then
@@ -78,7 +85,7 @@ local function settle(keys, args, settlements)
       if one.outcome == DISCARDED or one.ttl == 0 then
         delete_job(args.prefix, one.id)
       else
-        file(one, keys, args, s, now, stamp)
+        file(one, registries, args, s, now, stamp)
       end
       redis.call('DEL', args.prefix .. ':execution:' .. one.id .. ':' .. one.execution)
       write('ZREM', args.prefix .. ':executions:' .. one.id, one.execution)
@@ -92,6 +99,12 @@ local function settle(keys, args, settlements)
     write('ZREM', keys.leases, unpack(members))
     write('ZREM', keys.started, unpack(members))
     write('SREM', keys.executions, unpack(members))
+    if #registries[FINISHED] > 0 then
+      write('ZADD', keys.finished, unpack(registries[FINISHED]))
+    end
+    if #registries[FAILED] > 0 then
+      write('ZADD', keys.failed, unpack(registries[FAILED]))
+    end
     local failed = counts[FAILED] + counts[DISCARDED]
     if counts[FINISHED] > 0 then
       write('HINCRBY', keys.worker, 'successful_job_count', counts[FINISHED])
