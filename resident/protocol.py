@@ -42,7 +42,7 @@ class ErrorBody(msgspec.Struct, frozen=True):
     message: str
 
 
-class Answered(msgspec.Struct, frozen=True):
+class Answered(msgspec.Struct, frozen=True, kw_only=True):
     """A reply with an answer.
 
     Attributes:
@@ -50,21 +50,21 @@ class Answered(msgspec.Struct, frozen=True):
         batch: How many questions the model answered in the same call.
     """
 
+    v: int = VERSION
     id: str
+    ok: Literal[True] = True
     answer: Any
     ms: Milliseconds
     batch: int
-    ok: Literal[True] = True
-    v: int = VERSION
 
 
-class Failed(msgspec.Struct, frozen=True):
+class Failed(msgspec.Struct, frozen=True, kw_only=True):
     """A reply with an error."""
 
-    id: str
-    error: ErrorBody
-    ok: Literal[False] = False
     v: int = VERSION
+    id: str
+    ok: Literal[False] = False
+    error: ErrorBody
 
 
 class _AnyReply(msgspec.Struct):
