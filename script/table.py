@@ -32,7 +32,7 @@ def table(
         for column in zip(*wrapped, strict=True)
     ]
     lines = [line for row in wrapped for line in _row(row, widths, right)]
-    lines.insert(1, _GAP.join("-" * width for width in widths))
+    lines.insert(1, _GAP.join("-" * width for width in widths).rstrip())
     return "\n".join(lines)
 
 
