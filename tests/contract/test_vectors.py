@@ -1,0 +1,173 @@
+"""The wire format, from the vectors that tests/php/Contract reads too."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from enqueue_api.client import check_budget
+from resident import errors, protocol
+from resident.errors import CallerError, ErrorCode, ResidentError
+from resident.scripts import source_of
+
+ROOT = Path(__file__).parents[2]
+RENEW = (
+    'python -c "from pathlib import Path; from resident.scripts import source_of; '
+    "Path('php_client/src/Lua/ask.lua').write_text(source_of('clock', 'ask'), encoding='utf-8')\""
+)
+
+
+def _read(name: str) -> dict[str, Any]:
+    return json.loads((Path(__file__).parent / "vectors" / f"{name}.json").read_bytes())
+
+
+JOBS, REPLIES, ERRORS = _read("jobs"), _read("replies"), _read("errors")
+
+
+def _nested(levels_and_value: list[Any]) -> Any:
+    levels, value = levels_and_value
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+#: How the vectors write what JSON cannot; bytes that are not UTF-8 become lone surrogates here.
+FORMS: dict[str, Callable[[Any], Any]] = {
+    "$bytes": lambda digits: bytes.fromhex(digits).decode(errors="surrogateescape"),
+    "$float": float,
+    "$repeat": lambda text_and_times: text_and_times[0] * text_and_times[1],
+    "$nested": _nested,
+    "$object": lambda pairs: {value_of(key): value_of(value) for key, value in pairs},
+    "$concat": lambda parts: "".join(value_of(part) for part in parts),
+}
+
+
+def value_of(written: Any) -> Any:
+    if isinstance(written, list):
+        return [value_of(item) for item in written]
+    if not isinstance(written, dict):
+        return written
+    form = next(iter(written), "")
+    if form in FORMS:
+        return FORMS[form](written[form])
+    return {key: value_of(value) for key, value in written.items()}
+
+
+def payload_of(written: Any) -> bytes:
+    return value_of(written).encode(errors="surrogateescape")
+
+
+def cases(section: list[dict[str, Any]], key: str = "name") -> Any:
+    return pytest.mark.parametrize("case", section, ids=[str(case[key]) for case in section])
+
+
+def values(section: list[Any]) -> Any:
+    return pytest.mark.parametrize("value", [value_of(written) for written in section])
+
+
+def encode(case: dict[str, Any]) -> bytes:
+    limit = case.get("max_question_bytes", JOBS["max_question_bytes"])
+    return protocol.encode_job_data(case.get("task", "echo"), value_of(case["question"]), limit)
+
+
+@cases(JOBS["valid"])
+def test_a_question_becomes_exactly_these_bytes(case: dict[str, Any]) -> None:
+    assert encode(case) == payload_of(case["data"])
+
+
+@cases(JOBS["valid"])
+def test_a_worker_reads_the_question_that_was_asked(case: dict[str, Any]) -> None:
+    limit = case.get("max_question_bytes", JOBS["max_question_bytes"])
+    name, question = protocol.decode_job_data(payload_of(case["data"]), limit)
+    assert name == protocol.function_name(case["task"])
+    asked = value_of(case["question"])
+    assert (question, type(question)) == (asked, type(asked))
+
+
+@cases(JOBS["invalid_questions"])
+def test_a_malformed_question_is_refused(case: dict[str, Any]) -> None:
+    with pytest.raises(CallerError) as caught:
+        encode(case)
+    assert caught.value.code == case["code"]
+
+
+@values(JOBS["valid_tasks"])
+def test_a_legal_task_name_is_taken(value: str) -> None:
+    assert protocol.check_task_name(value) == value
+
+
+@cases(JOBS["invalid_tasks"])
+def test_a_name_that_no_task_can_have_is_refused(case: dict[str, Any]) -> None:
+    with pytest.raises(CallerError) as caught:
+        protocol.check_task_name(value_of(case["task"]))
+    assert caught.value.code == case["code"]
+
+
+@values(JOBS["valid_ids"])
+def test_a_legal_id_is_taken(value: str) -> None:
+    assert protocol.check_id(value) == value
+
+
+@cases(JOBS["invalid_ids"])
+def test_an_id_that_is_none_is_refused(case: dict[str, Any]) -> None:
+    with pytest.raises(CallerError) as caught:
+        protocol.check_id(value_of(case["id"]))
+    assert caught.value.code == case["code"]
+
+
+@values(JOBS["valid_budgets"])
+def test_a_budget_from_a_millisecond_to_a_day_is_taken(value: int) -> None:
+    assert check_budget(value) == value
+
+
+@cases(JOBS["invalid_budgets"], key="budget_ms")
+def test_a_budget_outside_its_range_is_refused(case: dict[str, Any]) -> None:
+    with pytest.raises(CallerError) as caught:
+        check_budget(case["budget_ms"])
+    assert caught.value.code == case["code"]
+
+
+@cases(REPLIES["valid"])
+def test_a_reply_becomes_its_answer(case: dict[str, Any]) -> None:
+    reply = protocol.decode_reply(payload_of(case["payload"]), REPLIES["id"])
+    assert (reply.answer, type(reply.answer)) == (case["answer"], type(case["answer"]))
+    assert (reply.ms.queued, reply.ms.model) == (case["queued_ms"], case["model_ms"])
+    assert (reply.id, reply.batch) == (REPLIES["id"], case["batch"])
+    assert math.isfinite(reply.ms.queued)
+
+
+@cases(REPLIES["errors"])
+def test_an_error_reply_becomes_the_exception_of_its_code(case: dict[str, Any]) -> None:
+    with pytest.raises(ResidentError) as caught:
+        protocol.decode_reply(payload_of(case["payload"]), REPLIES["id"])
+    error = caught.value
+    assert type(error) is getattr(errors, case["class"])
+    assert (error.code, error.message) == (case["code"], case["message"])
+    assert error.job_id == REPLIES["id"]
+
+
+@cases(REPLIES["malformed"])
+def test_what_is_no_reply_is_refused(case: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"\w"):
+        protocol.decode_reply(payload_of(case["payload"]), REPLIES["id"])
+
+
+@cases(ERRORS["errors"], key="code")
+def test_a_code_has_its_status_and_class(case: dict[str, Any]) -> None:
+    code = ErrorCode(case["code"])
+    assert code.http_status == case["http_status"]
+    assert type(errors.error_for(code, "m")) is getattr(errors, case["class"])
+
+
+def test_the_vectors_know_every_code() -> None:
+    assert [case["code"] for case in ERRORS["errors"]] == [code.value for code in ErrorCode]
+
+
+def test_php_carries_the_script_that_python_runs() -> None:
+    copy = (ROOT / "php_client/src/Lua/ask.lua").read_text(encoding="utf-8")
+    assert copy == source_of("clock", "ask"), f"php_client's copy is stale; renew it with: {RENEW}"
