@@ -19,6 +19,7 @@ from rq import SimpleWorker
 from rq.exceptions import NoSuchJobError
 from rq.intermediate_queue import IntermediateQueue
 from rq.serializers import JSONSerializer
+from rq.worker import WorkerStatus
 
 from resident import keys, protocol, replies
 from resident.answering import Answerer, FineDeathPenalty
@@ -98,6 +99,7 @@ class ResidentWorker(SimpleWorker):
         """
         self._install_signal_handlers()
         self.bootstrap(logging_level=None)
+        self.set_state(WorkerStatus.IDLE)
         worked = False
         try:
             while not self._stop_requested or self._held.jobs:
