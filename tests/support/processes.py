@@ -46,11 +46,13 @@ class Processes:
                     stream.close()
         self._redis.close()
 
-    def start(self, *command: str, **environment: str) -> subprocess.Popen[str]:
-        """Starts a command in the project's folder; its output goes to pipes."""
+    def start(
+        self, *command: str, folder: Path = ROOT, **environment: str
+    ) -> subprocess.Popen[str]:
+        """Starts a command, in the project's folder if no other; its output goes to pipes."""
         process = subprocess.Popen(
             command,
-            cwd=ROOT,
+            cwd=folder,
             env={**self._environment, **environment},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -60,9 +62,11 @@ class Processes:
         self._running.append(process)
         return process
 
-    def start_worker(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+    def start_worker(
+        self, *arguments: str, folder: Path = ROOT, **environment: str
+    ) -> subprocess.Popen[str]:
         """Starts `python worker.py ...` and waits until its tasks have ready workers."""
-        process = self.start(sys.executable, "worker.py", *arguments, **environment)
+        process = self.start(sys.executable, "worker.py", *arguments, folder=folder, **environment)
         tasks = [argument.partition("=")[0] for argument in arguments if argument[0] != "-"]
         wait_until(
             lambda: process.poll() is not None or all(self._is_ready(task) for task in tasks)
