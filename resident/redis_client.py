@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
-from urllib.parse import urlsplit
 
 import hiredis
 import redis
@@ -17,6 +17,10 @@ from resident.errors import ConfigurationError
 OLDEST_REDIS = (6, 2)
 #: Longer than this without an answer to a command that does not block, and Redis is gone.
 SOCKET_TIMEOUT_S = 5.0
+_HOW_TO_WRITE = (
+    "write redis://user:password@host:port/db, rediss://... or unix:///path?db=0, and in a "
+    "password %2F for /, %3F for ?, %23 for #, %40 for @ and %25 for %"
+)
 #: How much longer than a blocking command's own time we wait for its answer.
 BLOCKING_MARGIN_S = 5.0
 
@@ -32,7 +36,7 @@ def connect(url: str) -> redis.Redis:
     """
     keepalive = {} if url.startswith("unix:") else {"socket_keepalive": True}
     try:
-        return redis.Redis.from_url(  # noqa: TID251  (this is the place)
+        client = redis.Redis.from_url(  # noqa: TID251  (this is the place)
             url,
             protocol=2,
             retry=Retry(NoBackoff(), 0),
@@ -40,18 +44,23 @@ def connect(url: str) -> redis.Redis:
             socket_connect_timeout=SOCKET_TIMEOUT_S,
             **keepalive,
         )
-    except (ValueError, TypeError) as error:
-        msg = f"RESIDENT_REDIS_URL {place_of(url)} cannot be read: {error}"
+        Link(client)  # which finds out whether its options are ones
+    except (ValueError, TypeError):
+        # The reason is not told: it quotes what redis-py took for a port, say, and that is a
+        # part of the password if that has a / in it.
+        msg = f"RESIDENT_REDIS_URL {place_of(url)} cannot be read: {_HOW_TO_WRITE}"
         raise ConfigurationError(msg) from None
+    return client
 
 
 def place_of(url: str) -> str:
-    """The URL without user and password, for messages and logs."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return "(not a URL)"
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()
+    """The URL without user, password and options, for messages and logs."""
+    scheme, found, rest = url.partition("://")
+    parts = re.fullmatch(r"([^/?#]*)(/[^?#]*)?(.*)", rest, re.DOTALL)
+    if not found or parts is None or "@" in f"{parts[2]}{parts[3]}":
+        # A password that is not written as %xx ends where nobody can tell.
+        return "(address not shown)"
+    return f"{scheme}://{parts[1].rpartition('@')[2]}{parts[2] or ''}"
 
 
 def check_server(client: redis.Redis, url: str) -> None:

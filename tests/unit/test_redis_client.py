@@ -1,0 +1,73 @@
+"""What messages say of a Redis URL."""
+
+from __future__ import annotations
+
+import pytest
+
+from resident.errors import ConfigurationError
+from resident.redis_client import Link, connect, place_of
+
+
+@pytest.mark.parametrize(
+    ("url", "place"),
+    [
+        ("redis://127.0.0.1:6379/0", "redis://127.0.0.1:6379/0"),
+        ("redis://:secret@host:6379/1", "redis://host:6379/1"),
+        ("rediss://user:secret@host", "rediss://host"),
+        ("unix://:secret@/run/redis.sock?db=0", "unix:///run/redis.sock"),
+        ("redis://host/0?password=secret", "redis://host/0"),
+        ("redis://user:se%40cret@host:1/0", "redis://host:1/0"),
+        ("redis://user:a@secret@host:1/0", "redis://host:1/0"),
+    ],
+)
+def test_a_place_is_the_url_without_user_and_password(url: str, place: str) -> None:
+    assert place_of(url) == place
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://:sec/ret@host:6379/0",
+        "redis://:sec?ret@host:6379/0",
+        "redis://:sec#ret@host:6379/0",
+        "redis://:sec/r?e#t@host",
+        "redis://host?password=sec@ret",
+        "redis://[:sec@ret@host",
+        "redis://:sec[ret@host",
+        ":sec@ret",
+    ],
+)
+def test_of_a_password_that_is_not_encoded_no_part_is_shown(url: str) -> None:
+    place = place_of(url)
+    assert "sec" not in place
+    assert "ret" not in place
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://:sec/ret@host:6379/0",
+        "redis://:sec#ret@host:6379/0",
+        "redis://:secret@host:notaport/0",
+        "redis://[:secret@host",
+        "redis://:secret@host/0?socket_timeout=soon",
+        "redis://:secret@host/0?no_such_option=1",
+        "http://:secret@host",
+        "",
+    ],
+)
+def test_a_url_that_cannot_be_read_is_a_fault_that_keeps_the_password(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="RESIDENT_REDIS_URL") as caught:
+        connect(url)
+    assert "sec" not in str(caught.value)
+    assert "ret" not in str(caught.value).replace("retry", "")
+
+
+def test_making_a_client_and_a_link_does_not_reach_for_the_server() -> None:
+    with connect("redis://127.0.0.1:1/0") as client:
+        Link(client).close()
+
+
+def test_commands_are_never_repeated_behind_our_back() -> None:
+    with connect("redis://127.0.0.1:1/0") as client:
+        assert client.connection_pool.connection_kwargs["retry"].get_retries() == 0
