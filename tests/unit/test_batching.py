@@ -1,0 +1,81 @@
+"""Batches of questions, and the faults of one among them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from resident.batching import Given, Raised, answer_batch
+
+
+class Model:
+    """Doubles numbers, raises for what it cannot double, and keeps what it was asked."""
+
+    def __init__(self) -> None:
+        self.calls: list[list[Any]] = []
+
+    def __call__(self, questions: list[Any]) -> list[Any]:
+        self.calls.append(questions)
+        return [question * 2 for question in map(self._checked, questions)]
+
+    def _checked(self, question: Any) -> Any:
+        if question == "bad":
+            msg = "cannot double"
+            raise ArithmeticError(msg)
+        return question
+
+
+def test_a_batch_is_one_call_of_the_model() -> None:
+    model = Model()
+    results = answer_batch(model, [1, 2, 3])
+    assert [result.answer for result in results if isinstance(result, Given)] == [b"2", b"4", b"6"]
+    assert {result.batch for result in results if isinstance(result, Given)} == {3}
+    assert model.calls == [[1, 2, 3]]
+
+
+def test_after_a_fault_each_question_is_asked_alone_once() -> None:
+    model = Model()
+    good, bad, fine = answer_batch(model, [1, "bad", 3])
+    assert model.calls == [[1, "bad", 3], [1], ["bad"], [3]]
+    assert isinstance(good, Given)
+    assert isinstance(fine, Given)
+    assert (good.answer, good.batch, fine.answer) == (b"2", 1, b"6")
+    assert isinstance(bad, Raised)
+    assert isinstance(bad.error, ArithmeticError)
+    assert bad.traceback.endswith("ArithmeticError: cannot double\n")
+
+
+def test_a_lone_question_that_fails_is_not_asked_again() -> None:
+    model = Model()
+    (raised,) = answer_batch(model, ["bad"])
+    assert isinstance(raised, Raised)
+    assert model.calls == [["bad"]]
+
+
+def test_an_answer_without_a_json_form_spoils_only_itself() -> None:
+    answers = [1, float("nan"), object(), "\ud800", 5]
+    results = answer_batch(lambda _questions: answers, [0] * 5)
+    assert [isinstance(result, Given) for result in results] == [True, False, False, False, True]
+    raised = results[2]
+    assert isinstance(raised, Raised)
+    assert "the answer has no JSON form" in raised.traceback
+
+
+def test_a_model_cannot_change_which_questions_are_asked_alone() -> None:
+    calls = []
+
+    def greedy(questions: list[Any]) -> list[Any]:
+        calls.append(list(questions))
+        if len(questions) > 1:
+            questions.clear()
+            raise ValueError
+        return questions
+
+    answer_batch(greedy, [1, 2])
+    assert calls == [[1, 2], [1], [2]]
+
+
+def test_the_time_in_the_model_is_counted_in_whole_microseconds() -> None:
+    (given,) = answer_batch(lambda questions: questions, [1])
+    assert isinstance(given, Given)
+    assert given.model_ms >= 0
+    assert given.model_ms == round(given.model_ms, 3)

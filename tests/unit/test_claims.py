@@ -1,0 +1,156 @@
+"""What a claim brought: questions, and what is none."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+import pytest
+
+from resident.claims import Question, Refused, batch_timeout_s, read_claimed
+from resident.errors import ErrorCode
+from resident.protocol import FAILURE_CALLBACK, SUCCESS_CALLBACK
+from resident.scripts import Claimed
+from resident.task import Task
+
+TASK = Task(
+    name="shout",
+    function=lambda _model, questions: [question.upper() for question in questions],
+    load=lambda: None,
+    question_type=str,
+    warm_up=(),
+    max_batch=8,
+    timeout_s=5,
+    preload=True,
+    callbacks=(),
+)
+JOB = Claimed(
+    id="id-1",
+    execution="e",
+    data=b'["tasks.shout.answer",null,["hey"],{}]',
+    data_size=38,
+    left_ms=5000,
+    enqueued_at=b"2026-11-23T08:09:10.000001Z",
+    created_at=b"2026-11-23T08:09:10.000001Z",
+    timeout=b"",
+    result_ttl=b"",
+    failure_ttl=b"",
+    reply_to=b"",
+    success_callback=SUCCESS_CALLBACK.encode(),
+    failure_callback=FAILURE_CALLBACK.encode(),
+)
+MAILBOX = f"resident:mailbox:{'0' * 32}"
+
+
+def read(**changes: Any) -> Question | Refused:
+    return read_claimed(dataclasses.replace(JOB, **changes), TASK, 1000, 500)
+
+
+def asked(**changes: Any) -> Question:
+    question = read(**changes)
+    assert isinstance(question, Question)
+    return question
+
+
+def refused(**changes: Any) -> Refused:
+    found = read(**changes)
+    assert isinstance(found, Refused)
+    return found
+
+
+def data(*call: object) -> dict[str, Any]:
+    encoded = json.dumps(call).encode()
+    return {"data": encoded, "data_size": len(encoded)}
+
+
+def test_a_question_comes_with_its_value_and_its_fields() -> None:
+    question = asked(timeout=b"3", result_ttl=b"0", failure_ttl=b"-1")
+    assert question.value == "hey"
+    fields = question.fields
+    assert (fields.timeout_s, fields.result_ttl_s, fields.failure_ttl_s) == (3, 0, -1)
+    assert fields.success_key == fields.failure_key == "resident:reply:id-1"
+    assert str(fields.enqueued_at) == "2026-11-23 08:09:10.000001"
+
+
+def test_absent_fields_are_the_workers_and_rqs_defaults() -> None:
+    fields = asked(enqueued_at=b"", created_at=b"").fields
+    assert (fields.timeout_s, fields.result_ttl_s) == (0, 500)
+    assert fields.failure_ttl_s == 31_536_000
+    assert fields.enqueued_at is None
+
+
+def test_a_ttl_is_at_least_for_ever_and_at_most_a_year() -> None:
+    fields = asked(result_ttl=b"-99", failure_ttl=b"9" * 30).fields
+    assert (fields.result_ttl_s, fields.failure_ttl_s) == (-1, 31_536_000)
+
+
+def test_a_reply_goes_to_the_mailbox_that_the_job_names() -> None:
+    assert asked(reply_to=MAILBOX.encode()).fields.success_key == MAILBOX
+
+
+@pytest.mark.parametrize("elsewhere", [b"rq:queue:shout", MAILBOX.upper().encode(), b"\xff\x00"])
+def test_nobody_can_aim_a_reply_at_another_key(elsewhere: bytes) -> None:
+    assert asked(reply_to=elsewhere).fields.success_key == "resident:reply:id-1"
+
+
+def test_a_job_without_our_callbacks_wants_no_reply() -> None:
+    fields = asked(success_callback=b"", failure_callback=b"").fields
+    assert (fields.success_key, fields.failure_key) == ("", "")
+    assert refused(failure_callback=b"", **data("os.system", None, ["x"], {})).failure_key == ""
+
+
+@pytest.mark.parametrize(
+    "name", ["os.system", "builtins.print", "eval", "", "tasks.echo.answer", "...", "tasks.shout"]
+)
+def test_a_function_that_is_not_the_task_is_an_unknown_task(name: str) -> None:
+    found = refused(**data(name, None, ["x"], {}))
+    assert found.error.code is ErrorCode.UNKNOWN_TASK
+    assert "tasks.shout.answer" in found.error.message
+    assert found.failure_key == "resident:reply:id-1"
+
+
+@pytest.mark.parametrize("question", [1, None, ["hey"], {"text": "hey"}, True])
+def test_a_question_of_another_type_is_refused_with_the_type(question: object) -> None:
+    found = refused(**data(TASK.function_name, None, [question], {}))
+    assert found.error.code is ErrorCode.INVALID_QUESTION
+    assert "`str`" in found.error.message
+    assert found.fields is not None
+
+
+def test_data_that_was_too_long_to_read_is_refused_with_its_length() -> None:
+    found = refused(data=b"", data_size=10_000_000)
+    assert found.error.code is ErrorCode.INVALID_QUESTION
+    assert "10000000 bytes" in found.error.message
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"data": b"", "data_size": 0},
+        {"created_at": b"yesterday"},
+        {"created_at": b"2026-11-23 08:09:10"},
+        {"enqueued_at": b"2026-13-01T00:00:00.000000Z"},
+        {"enqueued_at": b"\xff"},
+        {"timeout": b"soon"},
+        {"timeout": b"nan"},
+        {"timeout": b"1.5"},
+        {"timeout": b"9" * 5000},
+        {"result_ttl": b"\xff"},
+        {"failure_ttl": b"1e3"},
+    ],
+    ids=str,
+)
+def test_a_hash_that_rq_cannot_read_is_discarded_and_answered_at_its_own_key(
+    change: dict[str, Any],
+) -> None:
+    found = refused(failure_callback=b"", reply_to=MAILBOX.encode(), **change)
+    assert found.fields is None
+    assert found.error.code is ErrorCode.INVALID_QUESTION
+    assert found.failure_key == "resident:reply:id-1"
+
+
+def test_a_batch_may_take_as_long_as_its_most_impatient_job() -> None:
+    assert batch_timeout_s(TASK, [asked(), asked(timeout=b"3"), asked(timeout=b"4")]) == 3
+    assert batch_timeout_s(TASK, [asked(), asked(timeout=b"-1"), asked(timeout=b"0")]) == 5
+    assert batch_timeout_s(TASK, [asked(timeout=b"600")]) == 5

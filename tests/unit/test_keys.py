@@ -1,0 +1,69 @@
+"""Redis keys."""
+
+from __future__ import annotations
+
+from dataclasses import astuple
+
+import pytest
+from rq import Queue
+from rq.executions import ExecutionRegistry
+from rq.intermediate_queue import IntermediateQueue
+from rq.job import Job
+from rq.registry import FailedJobRegistry, FinishedJobRegistry, StartedJobRegistry
+from rq.results import Result
+from rq.suspension import WORKERS_SUSPENDED
+from rq.worker import Worker
+from rq.worker_registration import WORKERS_BY_QUEUE_KEY
+
+from resident import keys
+
+FAQ = keys.of_task("faq")
+
+
+def test_rqs_keys_are_where_rq_looks_for_them() -> None:
+    assert FAQ.queue == f"{Queue.redis_queue_namespace_prefix}faq"
+    assert FAQ.intermediate == IntermediateQueue.get_intermediate_queue_key(FAQ.queue)
+    assert FAQ.started == StartedJobRegistry.key_template.format("faq")
+    assert FAQ.finished == FinishedJobRegistry.key_template.format("faq")
+    assert FAQ.failed == FailedJobRegistry.key_template.format("faq")
+    assert FAQ.rq_workers == WORKERS_BY_QUEUE_KEY % "faq"
+    assert Queue.redis_queues_keys == keys.QUEUES
+    assert WORKERS_SUSPENDED == keys.SUSPENDED
+    assert Job.redis_job_namespace_prefix == keys.JOB
+    assert Worker.redis_worker_namespace_prefix == keys.WORKER
+    assert keys.results("x") == Result.get_key("x")
+    assert ExecutionRegistry.key_template.format("x") == f"{keys.PREFIX}:executions:x"
+
+
+def test_every_key_that_is_not_rqs_begins_with_resident() -> None:
+    ours = [key for key in astuple(FAQ) if not key.startswith(f"{keys.PREFIX}:")]
+    ours += [keys.TASKS, keys.reply("x")]
+    assert len(ours) == 6
+    assert all(key.startswith("resident:") for key in ours)
+
+
+def test_no_two_keys_of_a_task_are_the_same_and_no_two_tasks_share_one() -> None:
+    both = astuple(FAQ) + astuple(keys.of_task("echo"))
+    assert len(set(both)) == len(both)
+
+
+@pytest.mark.parametrize("key", [f"resident:mailbox:{'0a' * 16}"])
+def test_a_mailbox_is_32_hex_digits_behind_its_prefix(key: str) -> None:
+    assert keys.is_mailbox(key)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "",
+        "resident:mailbox:",
+        f"resident:mailbox:{'0' * 31}",
+        f"resident:mailbox:{'0' * 33}",
+        f"resident:mailbox:{'A' * 32}",
+        f"resident:mailbox:{'0' * 32}\n",
+        f" resident:mailbox:{'0' * 32}",
+        "rq:queue:faq",
+    ],
+)
+def test_nothing_else_is_a_mailbox(key: str) -> None:
+    assert not keys.is_mailbox(key)

@@ -1,0 +1,173 @@
+"""@task and the allow-list that it fills."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+import tasks
+from resident.errors import CallerError, ConfigurationError, ErrorCode
+from resident.task import Task, _registry, load_task, model_of, task, task_names
+
+HEAD = "from resident import task\n"
+GOOD = f"""{HEAD}
+@task(load=dict, max_batch=4)
+def answer(model, questions: list[str]) -> list[str]:
+    "Shouts."
+    return [question.upper() for question in questions]
+"""
+
+Write = Callable[[str, str], None]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Iterator[Write]:
+    """Writes a file beside those in tasks/; afterwards it never was there."""
+    before = set(sys.modules)
+    registered = dict(_registry)
+    tasks.__path__.append(str(tmp_path))
+    yield lambda name, text: (tmp_path / f"{name}.py").write_text(text, "utf-8") and None
+    tasks.__path__.remove(str(tmp_path))
+    _registry.clear()
+    _registry.update(registered)
+    for name in set(sys.modules) - before:
+        if name.startswith("tasks."):
+            del sys.modules[name]
+            delattr(tasks, name.removeprefix("tasks."))
+
+
+def made(question_type: Any = Any, **changes: Any) -> Task:
+    values: dict[str, Any] = {
+        "name": "made",
+        "function": lambda _model, questions: questions,
+        "load": lambda: None,
+        "question_type": question_type,
+        "warm_up": (),
+        "max_batch": 1,
+        "timeout_s": 1,
+        "preload": True,
+        "callbacks": (),
+    }
+    return Task(**{**values, **changes})
+
+
+def test_a_file_with_a_task_is_all_it_takes(write: Write) -> None:
+    write("shout", GOOD)
+    shout = load_task("shout")
+    assert (shout.name, shout.function_name) == ("shout", "tasks.shout.answer")
+    assert (shout.question_type, shout.max_batch, shout.timeout_s) == (str, 4, 60.0)
+    assert shout.answer(model_of(shout), ["a", "b"]) == ["A", "B"]
+
+
+def test_a_stock_worker_calls_the_same_name_with_one_question(write: Write) -> None:
+    write("shout", GOOD)
+    load_task("shout")
+    plain = sys.modules["tasks.shout"].answer
+    assert plain("hey") == "HEY"
+    assert plain.__doc__ == "Shouts."
+    assert plain.__wrapped__(None, ["a"]) == ["A"]
+    with pytest.raises(CallerError, match="`str`"):
+        plain(1)
+
+
+def test_the_tasks_are_the_files_that_do_not_begin_with_an_underscore(write: Write) -> None:
+    write("zz_last", "this is not python")
+    write("_shared", "")
+    names = task_names()
+    assert names == sorted(names)
+    assert {"echo", "faq", "zz_last"} <= set(names)
+    assert "_shared" not in names
+
+
+@pytest.mark.parametrize("name", ["ecko", "", "_knowledge", "os", "echo.answer", "../echo", "e\0"])
+def test_a_task_that_is_not_there_is_answered_with_those_there_are(name: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"The tasks are: .*echo, faq"):
+        load_task(name)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("def broken(:", r"cannot be imported: SyntaxError: .*line 1"),
+        ("import no_such_library", r"ModuleNotFoundError: .*\(line 1 of "),
+        ("\n1 / 0", r"ZeroDivisionError: .*\(line 2 of "),
+        ("x = 1", "has no function `answer` under @task"),
+        ("def answer(model, questions): ...", "has no function `answer` under @task"),
+        (GOOD.replace("answer", "reply"), "a task is the function `answer`"),
+        (GOOD.replace("model, questions", "questions"), "has 1"),
+        (GOOD.replace("model, questions", "model, more, questions"), "has 3"),
+        (GOOD.replace("questions: list[str]", "questions: str"), r"annotated list\[...\]"),
+        (GOOD.replace("questions: list[str]", "questions: list"), r"annotated list\[...\]"),
+        (GOOD.replace("max_batch=4", "max_batch=0"), "max_batch=0 is not from 1 to 1024"),
+        (GOOD.replace("max_batch=4", "max_batch=1025"), "max_batch=1025 is not from 1 to 1024"),
+        (GOOD.replace("max_batch=4", "timeout_s=0"), "timeout_s=0 is not from 0.1 to 86400"),
+        (GOOD.replace("max_batch=4", "timeout_s=float('nan')"), "timeout_s=nan is not from"),
+    ],
+)
+def test_a_file_that_is_wrong_is_told_with_its_reason_in_one_line(
+    text: str, reason: str, write: Write
+) -> None:
+    write("wrong", text)
+    with pytest.raises(ConfigurationError, match=reason) as caught:
+        load_task("wrong")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_function_elsewhere_is_no_task() -> None:
+    def answer(_model: None, questions: list[str]) -> list[str]:
+        return questions
+
+    with pytest.raises(ConfigurationError, match="of a file in tasks/"):
+        task(load=dict)(answer)
+
+
+def test_without_an_annotation_any_question_will_do(write: Write) -> None:
+    write("plain", GOOD.replace("questions: list[str]", "questions"))
+    assert load_task("plain").question_type is Any
+
+
+class Form(msgspec.Struct):
+    text: str
+    limit: int = 3
+
+
+def test_a_declared_type_is_what_the_function_gets() -> None:
+    assert made(Form).check({"text": "hey"}) == Form("hey")
+
+
+@pytest.mark.parametrize(
+    ("question_type", "question"),
+    [(str, 1), (str, None), (Form, {"limit": 1}), (Form, "hey"), (int, 1.5), (list[int], ["1"])],
+)
+def test_a_question_of_another_type_is_the_callers_error(question_type: Any, question: Any) -> None:
+    with pytest.raises(CallerError, match="The task 'made' takes another type") as caught:
+        made(question_type).check(question)
+    assert caught.value.code is ErrorCode.INVALID_QUESTION
+
+
+@pytest.mark.parametrize("answers", [[], [1, 2], iter([1, 2])])
+def test_answers_must_be_as_many_as_questions(answers: Any) -> None:
+    odd = made(function=lambda _model, _questions: answers)
+    with pytest.raises(ValueError, match=r"gave \d answers to 3 questions"):
+        odd.answer(None, [1, 2, 3])
+
+
+def test_the_model_is_loaded_and_warmed_up_once_in_a_process() -> None:
+    calls: list[Any] = []
+
+    def load() -> str:
+        calls.append("load")
+        return "model"
+
+    def answer(model: str, questions: list[Any]) -> list[Any]:
+        calls.append((model, questions))
+        return questions
+
+    warm = made(load=load, function=answer, warm_up=("a", "b"))
+    assert model_of(warm) == model_of(warm) == "model"
+    assert calls == ["load", ("model", ["a", "b"])]
