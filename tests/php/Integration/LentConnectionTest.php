@@ -1,0 +1,130 @@
+<?php
+
+declare(strict_types=1);
+
+namespace Resident\Tests\Integration;
+
+use PHPUnit\Framework\TestCase;
+use Resident\Client;
+use Resident\Exception\ConfigurationError;
+use Resident\Exception\TransportError;
+use Resident\Exception\TryAgain;
+use Resident\Options;
+use Resident\Tests\Support\Server;
+
+/**
+ * A \Redis object of the caller's is checked, used, and given back as it was.
+ */
+final class LentConnectionTest extends TestCase
+{
+    private Server $server;
+    private \Redis $redis;
+
+    protected function setUp(): void
+    {
+        $this->server = Server::spare();
+        $this->server->announce('faq');
+        $this->redis = $this->server->connect();
+    }
+
+    /**
+     * @dataProvider optionsInTheWay
+     */
+    public function testAnOptionThatChangesKeysOrValuesIsRefused(string $name, int|string $value): void
+    {
+        $this->redis->setOption(constant("Redis::$name"), $value);
+        try {
+            (new Client($this->redis))->ask('faq', 'x', 50);
+            self::fail('It was used');
+        } catch (ConfigurationError $error) {
+            self::assertStringContainsString($name, $error->getMessage());
+        }
+        self::assertSame(0, $this->server->redis->exists('rq:queue:faq'));
+        self::assertSame($value, $this->redis->getOption(constant("Redis::$name")));
+    }
+
+    public function optionsInTheWay(): iterable
+    {
+        yield ['OPT_PREFIX', 'app:'];
+        yield ['OPT_SERIALIZER', \Redis::SERIALIZER_PHP];
+        yield ['OPT_SERIALIZER', \Redis::SERIALIZER_JSON];
+        if (defined('Redis::COMPRESSION_LZF')) {
+            yield ['OPT_COMPRESSION', \Redis::COMPRESSION_LZF];
+        }
+    }
+
+    public function testATransactionThatIsOpenIsRefused(): void
+    {
+        $this->redis->multi();
+        $this->expectException(ConfigurationError::class);
+        (new Client($this->redis))->ask('faq', 'x', 50);
+    }
+
+    /**
+     * @dataProvider readTimeouts
+     */
+    public function testTimeoutAndRetriesAreRestored(float $readTimeout, float $expected): void
+    {
+        $this->redis->setOption(\Redis::OPT_READ_TIMEOUT, $readTimeout);
+        $this->redis->setOption(\Redis::OPT_MAX_RETRIES, 7);
+        $this->expire(new Client($this->redis));
+        $this->server->reply('own-id', 'x');
+        (new Client($this->redis))->ask('faq', 'x', 50, 'own-id');
+        self::assertSame($expected, $this->redis->getOption(\Redis::OPT_READ_TIMEOUT));
+        self::assertSame(7, $this->redis->getOption(\Redis::OPT_MAX_RETRIES));
+    }
+
+    public function readTimeouts(): iterable
+    {
+        yield 'shorter than the block' => [0.02, 0.02];
+        yield 'longer' => [33.0, 33.0];
+    }
+
+    public function testAnUntouchedConnectionCanStillBeUsedAfterwards(): void
+    {
+        $this->expire(new Client($this->redis));
+        // It would fail at once if OPT_READ_TIMEOUT were set to the 0 that it showed before.
+        $popped = $this->redis->rawCommand('BLPOP', 'nothing-here', '0.05');
+        self::assertSame([], $popped ?: []);
+        self::assertTrue((bool) $this->redis->ping());
+    }
+
+    public function testTheDatabaseIsTheOneThatTheObjectSelected(): void
+    {
+        $this->redis->select(3);
+        // As a request before us may leave a persistent connection: the object knows nothing of it.
+        $this->redis->rawCommand('SELECT', '5');
+        $this->server->redis->select(3);
+        $this->server->announce('faq');
+        $this->server->reply('own-id', 'from database 3');
+        $answer = (new Client($this->redis))->ask('faq', 'x', 50, 'own-id');
+        $this->server->redis->select(0);
+        self::assertSame('from database 3', $answer->answer);
+    }
+
+    public function testAnObjectThatIsNotConnectedIsATransportError(): void
+    {
+        $this->expectException(TransportError::class);
+        $this->expectExceptionMessage('not connected');
+        (new Client(new \Redis()))->ask('faq', 'x', 50);
+    }
+
+    public function testRqsKeyPrefixIsHonoured(): void
+    {
+        $options = new Options(keyPrefix: 'mine');
+        $id = $this->expire(new Client($this->redis, $options))->id();
+        self::assertSame([$id], $this->server->redis->lRange('mine:queue:faq', 0, -1));
+        self::assertSame(0, $this->server->redis->exists('rq:queue:faq'));
+    }
+
+    private function expire(Client $client): TryAgain
+    {
+        try {
+            $client->ask('faq', 'x', 60);
+        } catch (TryAgain $error) {
+            self::assertSame(TryAgain::class, $error::class, $error->getMessage());
+            return $error;
+        }
+        self::fail('It was answered');
+    }
+}

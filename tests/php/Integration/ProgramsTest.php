@@ -1,0 +1,121 @@
+<?php
+
+declare(strict_types=1);
+
+namespace Resident\Tests\Integration;
+
+use PHPUnit\Framework\TestCase;
+use Resident\Redis\Dsn;
+use Resident\Tests\Support\Program;
+use Resident\Tests\Support\Server;
+
+/**
+ * bin/ask and the examples, as somebody types them.
+ */
+final class ProgramsTest extends TestCase
+{
+    private Server $server;
+
+    protected function setUp(): void
+    {
+        $this->server = Server::served();
+    }
+
+    public function testAskPrintsTheAnswer(): void
+    {
+        self::assertSame([0, "今天几点开门？\n", ''], $this->runAsk(['echo', '今天几点开门？']));
+    }
+
+    public function testAskPrintsOneJsonObjectPerLine(): void
+    {
+        [$exitCode, $output, $errors] = $this->runAsk(['--json', 'echo', '-'], "一\n\"2\"\n\nlast");
+        self::assertSame([0, ''], [$exitCode, $errors]);
+        $lines = array_map(
+            static fn (string $line): array => json_decode($line, true, 512, JSON_THROW_ON_ERROR),
+            explode("\n", rtrim($output, "\n"))
+        );
+        self::assertSame(['一', '"2"', '', 'last'], array_column($lines, 'question'));
+        self::assertSame(['一', '"2"', '', 'last'], array_column($lines, 'answer'));
+        self::assertSame(['question', 'answer', 'ms', 'batch'], array_keys($lines[0]));
+        self::assertIsFloat($lines[0]['ms']);
+        self::assertSame(1, $lines[0]['batch']);
+    }
+
+    public function testAskShowsAnErrorInOneLine(): void
+    {
+        [$exitCode, $output, $errors] = $this->runAsk(['fqa', 'x']);
+        self::assertSame([1, ''], [$exitCode, $output]);
+        $expected = "ask: no_worker: No worker is ready for the task 'fqa'. Tasks served now: echo.\n";
+        self::assertSame($expected, $errors);
+    }
+
+    public function testAskShowsAnErrorAsJsonAndGoesOn(): void
+    {
+        [$exitCode, $output, $errors] = $this->runAsk(['--json', 'echo', '-'], "a\n\xff\nb\n");
+        self::assertSame([1, ''], [$exitCode, $errors]);
+        $lines = explode("\n", $output);
+        self::assertSame('invalid_question', json_decode($lines[1], true)['error']['code']);
+        self::assertSame('b', json_decode($lines[2], true)['answer']);
+    }
+
+    public function testAskExplainsItself(): void
+    {
+        [$exitCode, $output, $errors] = $this->runAsk(['--help']);
+        self::assertSame([0, ''], [$exitCode, $errors]);
+        self::assertStringContainsString('ask [--json] [--budget MS] TASK QUESTION', $output);
+    }
+
+    /**
+     * @dataProvider wrongUsages
+     * @param list<string> $words
+     * @param array<string, string> $environment
+     */
+    public function testWrongUsageIsExitCode2AndOneLine(array $words, array $environment): void
+    {
+        [$exitCode, $output, $errors] = $this->runAsk($words, '', $environment);
+        self::assertSame([2, ''], [$exitCode, $output]);
+        self::assertMatchesRegularExpression('/\Aask: [^\n]+\n\z/', $errors);
+    }
+
+    public function wrongUsages(): iterable
+    {
+        yield [['echo'], []];
+        yield [['--budget', 'soon', 'echo', 'x'], []];
+        yield [['echo', 'x'], ['RESIDENT_REDIS_URL' => 'http://redis']];
+    }
+
+    public function testTheExampleOfTheClientIsAnswered(): void
+    {
+        $program = new Program(['php_client/examples/ask.php', 'echo', '你好']);
+        self::assertSame([0, "你好\n", ''], $program->result());
+    }
+
+    public function testTheBareProtocolIsAnswered(): void
+    {
+        self::assertSame([0, "你好\n", ''], $this->bare('echo', '你好')->result());
+        $ids = $this->server->redis->zRevRange('rq:finished:echo', 0, -1);
+        $isBare = fn (string $id): bool => $this->server->redis->hGet("rq:job:$id", 'timeout') === '60';
+        self::assertNotEmpty(array_filter($ids, $isBare), 'RQ knows it as a finished job');
+    }
+
+    private function bare(string ...$words): Program
+    {
+        $dsn = Dsn::parse($this->server->url);
+        $environment = [
+            'REDIS_HOST' => $dsn->host,
+            'REDIS_PORT' => (string) $dsn->port,
+            'REDIS_PASSWORD' => $dsn->password,
+        ];
+        return new Program(['php_client/examples/bare.php', ...array_values($words)], $environment);
+    }
+
+    /**
+     * @param list<string> $words
+     * @param array<string, string> $environment
+     * @return array{int, string, string}
+     */
+    private function runAsk(array $words, string $input = '', array $environment = []): array
+    {
+        return (new Program(['php_client/bin/ask', ...$words], $environment, $input))->result();
+    }
+}

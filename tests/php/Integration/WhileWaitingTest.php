@@ -1,0 +1,124 @@
+<?php
+
+declare(strict_types=1);
+
+namespace Resident\Tests\Integration;
+
+use PHPUnit\Framework\TestCase;
+use Resident\Tests\Support\Program;
+use Resident\Tests\Support\Server;
+use Resident\Tests\Support\Wait;
+
+/**
+ * What happens between the question and its reply, seen from beside.
+ */
+final class WhileWaitingTest extends TestCase
+{
+    private Server $server;
+
+    protected function setUp(): void
+    {
+        $this->server = Server::spare();
+        $this->server->announce('faq');
+    }
+
+    public function testAQuestionIsAnRqJobWhoseLifeIsItsBudget(): void
+    {
+        $program = $this->ask('--budget=10000', 'faq', '你好/');
+        $this->server->blockedIn('blpop');
+        $id = $this->server->redis->lIndex('rq:queue:faq', 0);
+        $job = $this->server->redis->hGetAll("rq:job:$id");
+        $leftMs = $this->server->redis->pttl("rq:job:$id");
+        $this->server->reply($id, '您好');
+
+        self::assertSame([0, "您好\n", ''], $program->result());
+        self::assertMatchesRegularExpression('/\A\d{4}-\d\d-\d\dT[\d:]{8}\.\d{6}Z\z/', $job['created_at']);
+        self::assertSame($job['created_at'], $job['enqueued_at']);
+        unset($job['created_at'], $job['enqueued_at']);
+        self::assertEquals([
+            'data' => '["tasks.faq.answer",null,["你好/"],{}]',
+            'status' => 'queued',
+            'origin' => 'faq',
+            'description' => 'tasks.faq.answer(…)',
+            'failure_ttl' => '604800',
+            'success_callback_name' => 'resident.replies.deliver',
+            'failure_callback_name' => 'resident.replies.deliver_error',
+        ], $job);
+        self::assertGreaterThan(0, $leftMs);
+        self::assertLessThanOrEqual(10_000, $leftMs);
+        self::assertSame(['rq:queue:faq'], $this->server->redis->sMembers('rq:queues'));
+    }
+
+    public function testAConnectionLostWhileWaitingIsOpenedAgain(): void
+    {
+        $program = $this->ask('--budget=10000', 'faq', 'x');
+        $lost = $this->server->blockedIn('blpop');
+        $this->server->redis->rawCommand('CLIENT', 'KILL', 'ID', $lost);
+        $next = Wait::until(fn () => $this->otherThan($lost));
+        self::assertNotSame($lost, $next);
+
+        $this->server->reply($this->server->redis->lIndex('rq:queue:faq', 0), 'still there');
+        self::assertSame([0, "still there\n", ''], $program->result());
+        self::assertSame(1, $this->server->redis->lLen('rq:queue:faq'), 'it was asked once');
+    }
+
+    public function testALentConnectionLostWhileWaitingIsATransportError(): void
+    {
+        $program = new Program(['tests/php/Support/lent_connection.php', $this->server->url, 'faq']);
+        $lost = $this->server->blockedIn('blpop');
+        $this->server->redis->rawCommand('CLIENT', 'KILL', 'ID', $lost);
+        [$exitCode, $output, $errors] = $program->result();
+        self::assertSame([0, ''], [$exitCode, $errors]);
+        self::assertStringStartsWith('transport_error: Redis at ', $output);
+    }
+
+    public function testAWaitThatAFailoverEndsGoesOn(): void
+    {
+        $program = $this->ask('--budget=10000', 'faq', 'x');
+        $ended = $this->server->blockedIn('blpop');
+        $this->server->redis->rawCommand('CLIENT', 'UNBLOCK', $ended, 'ERROR');
+        Wait::until(fn () => $this->otherThan($ended));
+        $this->server->reply($this->server->redis->lIndex('rq:queue:faq', 0), 'still there');
+        self::assertSame([0, "still there\n", ''], $program->result());
+    }
+
+    public function testTwoWhoAskWithOneIdGetTheSameReply(): void
+    {
+        $programs = [$this->askWithId(), $this->askWithId()];
+        Wait::until(fn () => count($this->clientsIn('blmove')) === 2);
+        self::assertSame(1, $this->server->redis->lLen('rq:queue:faq'));
+        $this->server->reply('one-id', 'for both');
+        foreach ($programs as $program) {
+            self::assertSame([0, 'for both', ''], $program->result());
+        }
+    }
+
+    private function ask(string ...$words): Program
+    {
+        $environment = ['RESIDENT_REDIS_URL' => $this->server->url];
+        return new Program(['php_client/bin/ask', ...array_values($words)], $environment);
+    }
+
+    private function askWithId(): Program
+    {
+        $code = 'require "php_client/autoload.php";'
+            . 'echo (new Resident\Client($argv[1]))->ask("faq", "x", 10000, "one-id");';
+        return new Program(['-r', $code, '--', $this->server->url]);
+    }
+
+    private function otherThan(string $id): ?string
+    {
+        return array_values(array_diff($this->clientsIn('blpop'), [$id]))[0] ?? null;
+    }
+
+    /**
+     * @return list<string>
+     */
+    private function clientsIn(string $command): array
+    {
+        $isIn = static fn (array $client): bool
+            => $client['cmd'] === $command && str_contains($client['flags'], 'b');
+        $clients = array_filter($this->server->redis->client('list'), $isIn);
+        return array_map(strval(...), array_column($clients, 'id'));
+    }
+}

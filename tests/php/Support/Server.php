@@ -1,0 +1,114 @@
+<?php
+
+declare(strict_types=1);
+
+namespace Resident\Tests\Support;
+
+use PHPUnit\Framework\Assert;
+use PHPUnit\Framework\TestCase;
+use Resident\Redis\Dsn;
+
+/**
+ * One of the two Redis servers that tests/php/run.py starts.
+ */
+final class Server
+{
+    private function __construct(public readonly string $url, public readonly \Redis $redis)
+    {
+    }
+
+    /**
+     * With an echo worker.
+     */
+    public static function served(): self
+    {
+        return self::named('RESIDENT_REDIS_URL');
+    }
+
+    /**
+     * Without any worker, and empty.
+     */
+    public static function spare(): self
+    {
+        $server = self::named('RESIDENT_SPARE_REDIS_URL');
+        $server->redis->config('SET', 'maxmemory', '0');
+        $server->redis->flushAll();
+        return $server;
+    }
+
+    /**
+     * Another connection, as a caller would open it.
+     */
+    public function connect(): \Redis
+    {
+        $dsn = Dsn::parse($this->url);
+        $redis = new \Redis();
+        $redis->connect($dsn->host, $dsn->port);
+        $redis->auth($dsn->password);
+        return $redis;
+    }
+
+    /**
+     * The URL with another user and password.
+     */
+    public function urlAs(string $userAndPassword): string
+    {
+        return preg_replace('~//[^@]*@~', "//$userAndPassword@", $this->url);
+    }
+
+    /**
+     * What a ready worker says of itself, though there is none.
+     */
+    public function announce(string $task, int $maxBacklog = 1000): void
+    {
+        $untilMs = (int) (microtime(true) * 1000) + 60_000;
+        $this->redis->zAdd("resident:ready:$task", $untilMs, 'worker-1');
+        $this->redis->zAdd('resident:tasks', $untilMs, $task);
+        $this->redis->hSet("resident:task:$task", 'max_backlog', (string) $maxBacklog);
+    }
+
+    /**
+     * Puts a reply where the caller with this id looks for it.
+     */
+    public function reply(string $id, string $answer): void
+    {
+        $this->redis->rPush("resident:reply:$id", json_encode([
+            'v' => 1,
+            'id' => $id,
+            'ok' => true,
+            'answer' => $answer,
+            'ms' => ['queued' => 1.5, 'model' => 2.5],
+            'batch' => 3,
+        ]));
+    }
+
+    /**
+     * Waits until a client is blocked in this command, and returns the client's id.
+     */
+    public function blockedIn(string $command): string
+    {
+        return Wait::until(function () use ($command): ?string {
+            foreach ($this->redis->client('list') as $client) {
+                if ($client['cmd'] === $command && str_contains($client['flags'], 'b')) {
+                    return (string) $client['id'];
+                }
+            }
+            return null;
+        });
+    }
+
+    private static function named(string $variable): self
+    {
+        $url = getenv($variable);
+        if ($url === false) {
+            getenv('CI') ? Assert::fail("$variable is not set") : TestCase::markTestSkipped(
+                "$variable is not set; python tests/php/run.py starts what these tests need"
+            );
+        }
+        $server = new self($url, new \Redis());
+        $dsn = Dsn::parse($url);
+        $server->redis->connect($dsn->host, $dsn->port);
+        $server->redis->auth($dsn->password);
+        return $server;
+    }
+}

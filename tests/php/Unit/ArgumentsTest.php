@@ -1,0 +1,54 @@
+<?php
+
+declare(strict_types=1);
+
+namespace Resident\Tests\Unit;
+
+use PHPUnit\Framework\TestCase;
+use Resident\Cli\Arguments;
+use Resident\Cli\Usage;
+
+final class ArgumentsTest extends TestCase
+{
+    /**
+     * @dataProvider right
+     * @param list<string> $words
+     * @param array{string, string, bool, ?int} $expected
+     */
+    public function testARightCommandLineIsRead(array $words, array $expected): void
+    {
+        $read = Arguments::read($words);
+        self::assertSame($expected, [$read->task, $read->question, $read->isJson, $read->budgetMs]);
+    }
+
+    public function right(): iterable
+    {
+        yield [['faq', '几点开门？'], ['faq', '几点开门？', false, null]];
+        yield [['--json', 'faq', '-'], ['faq', '-', true, null]];
+        yield [['faq', '--budget', '250', 'x'], ['faq', 'x', false, 250]];
+        yield [['--budget=250', 'faq', 'x', '--json'], ['faq', 'x', true, 250]];
+        yield [['--', 'faq', '--json'], ['faq', '--json', false, null]];
+        yield [['faq', ''], ['faq', '', false, null]];
+    }
+
+    /**
+     * @dataProvider wrong
+     * @param list<string> $words
+     */
+    public function testAWrongCommandLineIsRefused(array $words): void
+    {
+        $this->expectException(Usage::class);
+        Arguments::read($words);
+    }
+
+    public function wrong(): iterable
+    {
+        yield [[]];
+        yield [['faq']];
+        yield [['faq', 'two', 'three']];
+        yield [['--budget', 'faq', 'x']];
+        yield [['faq', 'x', '--budget']];
+        yield [['--budget=-1', 'faq', 'x']];
+        yield [['-j', 'faq', 'x']];
+    }
+}

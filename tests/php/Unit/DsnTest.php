@@ -1,0 +1,80 @@
+<?php
+
+declare(strict_types=1);
+
+namespace Resident\Tests\Unit;
+
+use PHPUnit\Framework\TestCase;
+use Resident\Exception\ConfigurationError;
+use Resident\Redis\Dsn;
+
+final class DsnTest extends TestCase
+{
+    /**
+     * @dataProvider readable
+     * @param array{string, int, string, string, int} $expected
+     */
+    public function testAReadableDsnIsTakenApart(string $text, array $expected): void
+    {
+        $dsn = Dsn::parse($text);
+        self::assertSame(
+            $expected,
+            [$dsn->host, $dsn->port, $dsn->user, $dsn->password, $dsn->database]
+        );
+    }
+
+    public function readable(): iterable
+    {
+        yield ['redis://127.0.0.1', ['127.0.0.1', 6379, '', '', 0]];
+        yield ['redis://redis:6380/3', ['redis', 6380, '', '', 3]];
+        yield ['redis://redis?db=4', ['redis', 6379, '', '', 4]];
+        yield ['redis://:s%40cret%2F@redis:6379/0', ['redis', 6379, '', 's@cret/', 0]];
+        yield ['redis://asker:secret@redis', ['redis', 6379, 'asker', 'secret', 0]];
+        yield ['redis://[::1]:6379/1', ['::1', 6379, '', '', 1]];
+        yield ['rediss://redis:6379', ['tls://redis', 6379, '', '', 0]];
+        yield ['unix:///run/redis.sock', ['/run/redis.sock', 0, '', '', 0]];
+        yield ['unix://:secret@/run/my%20redis.sock?db=2', ['/run/my redis.sock', 0, '', 'secret', 2]];
+    }
+
+    public function testTlsParametersAreThoseOfThePythonClient(): void
+    {
+        $dsn = Dsn::parse('rediss://redis?ssl_ca_certs=/etc/ca.pem&ssl_cert_reqs=none');
+        $expected = ['cafile' => '/etc/ca.pem', 'verify_peer' => false, 'verify_peer_name' => false];
+        self::assertSame($expected, $dsn->tls);
+        self::assertSame([], Dsn::parse('rediss://redis?ssl_cert_reqs=required')->tls);
+    }
+
+    /**
+     * @dataProvider unreadable
+     */
+    public function testAnUnreadableDsnIsRefusedWithoutItsPassword(string $text): void
+    {
+        try {
+            Dsn::parse($text);
+            self::fail('It was taken');
+        } catch (ConfigurationError $error) {
+            self::assertStringNotContainsString('secret', $error->getMessage());
+            self::assertStringContainsString('redis://[user[:password]@]host:port/db', $error->getMessage());
+        }
+    }
+
+    public function unreadable(): iterable
+    {
+        yield [''];
+        yield ['127.0.0.1:6379'];
+        yield ['tcp://:secret@127.0.0.1:6379'];
+        yield ['redis://:secret@redis:99999'];
+        yield ['redis://:secret@redis/zero'];
+        yield ['redis://:sec@ret@redis'];
+        yield ['redis://:secret@redis?timeout=3'];
+        yield ['unix://:secret@'];
+        yield ['unix://host/run/redis.sock'];
+    }
+
+    public function testAMessageAndADumpShowThePlaceAndNoPassword(): void
+    {
+        $dsn = Dsn::parse('redis://asker:secret@redis:6379/1');
+        self::assertSame('redis:6379', $dsn->place());
+        self::assertStringNotContainsString('secret', print_r($dsn, true));
+    }
+}

@@ -1,0 +1,65 @@
+<?php
+
+declare(strict_types=1);
+
+namespace Resident\Tests\Unit;
+
+use PHPUnit\Framework\TestCase;
+use Resident\Answer;
+use Resident\Deadline;
+use Resident\Exception\ConfigurationError;
+use Resident\Options;
+
+final class ValuesTest extends TestCase
+{
+    public function testAStringAnswerIsItsOwnText(): void
+    {
+        self::assertSame('早上九点。', (string) new Answer('早上九点。', 'id-1', 0.1, 2.5, 1));
+    }
+
+    public function testAnotherAnswerShowsAsJson(): void
+    {
+        self::assertSame('{"标签":1.0}', (string) new Answer(['标签' => 1.0], 'id-1', 0.1, 2.5, 1));
+    }
+
+    public function testThePrefixIsThatOfRqUnlessItIsGiven(): void
+    {
+        self::assertSame(getenv('RQ_KEY_PREFIX') ?: 'rq', (new Options())->keyPrefix);
+        self::assertSame('mine', (new Options(keyPrefix: 'mine'))->keyPrefix);
+    }
+
+    /**
+     * @dataProvider optionsOutOfRange
+     * @param array<string, int> $options
+     */
+    public function testAnOptionOutOfItsRangeIsNamed(array $options): void
+    {
+        $this->expectException(ConfigurationError::class);
+        $this->expectExceptionMessage((string) array_key_first($options));
+        new Options(...$options);
+    }
+
+    public function optionsOutOfRange(): iterable
+    {
+        yield [['budgetMs' => 0]];
+        yield [['budgetMs' => 86_400_001]];
+        yield [['maxQuestionBytes' => 63]];
+        yield [['failureTtl' => -2]];
+        yield [['readTimeoutMs' => 0]];
+    }
+
+    public function testADeadlineCountsDownAndStopsAtZero(): void
+    {
+        $deadline = Deadline::in(1);
+        while (($leftMs = $deadline->leftMs()) > 0) {
+            self::assertSame(1, $leftMs);
+        }
+        self::assertTrue($deadline->isOver());
+    }
+
+    public function testAShortBudgetStillLetsRedisAnswerACommand(): void
+    {
+        self::assertSame(100, Deadline::in(1)->timeoutMs(5000));
+        self::assertSame(5000, Deadline::in(60_000)->timeoutMs(5000));
+    }
+}

@@ -1,0 +1,88 @@
+"""Runs the PHP tests: `python tests/php/run.py [arguments of phpunit]`.
+
+They get two Redis of their own: one with an `echo` worker, and one without any, to break.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT))
+
+from resident import keys  # noqa: E402
+from resident.embedded_redis import EmbeddedRedis, die_with_owner  # noqa: E402
+from resident.redis_client import connect  # noqa: E402
+
+READY_WITHIN_S = 30.0
+STOPPED_WITHIN_S = 15.0
+TESTED_WITHIN_S = 180.0
+
+
+def main() -> int:
+    """Starts what the tests need; returns phpunit's exit code."""
+    with ExitStack() as stack:
+        served = stack.enter_context(EmbeddedRedis(tcp=True))
+        spare = stack.enter_context(EmbeddedRedis())
+        environment = {
+            **os.environ,
+            "RESIDENT_REDIS_URL": served.url,
+            "RESIDENT_SPARE_REDIS_URL": spare.url,
+        }
+        stack.enter_context(echo_worker(served.url, environment))
+        command = ["phpunit", "-c", "tests/php/phpunit.xml", *sys.argv[1:]]
+        return subprocess.run(
+            command, cwd=ROOT, env=environment, timeout=TESTED_WITHIN_S, check=False
+        ).returncode
+
+
+@contextmanager
+def echo_worker(url: str, environment: dict[str, str]) -> Iterator[None]:
+    """A worker that is ready; its output is shown if it does not get so far."""
+    with tempfile.TemporaryFile("w+") as output:
+        worker = subprocess.Popen(
+            [sys.executable, "worker.py", "echo", "--workers", "1"],
+            cwd=ROOT,
+            env=environment,
+            stdout=output,
+            stderr=output,
+            preexec_fn=die_with_owner(signal.SIGTERM),
+        )
+        try:
+            if not is_ready(worker, url):
+                output.seek(0)
+                sys.exit(f"The echo worker did not get ready:\n{output.read()}")
+            yield
+        finally:
+            stop(worker)
+
+
+def is_ready(worker: subprocess.Popen[bytes], url: str) -> bool:
+    deadline = time.monotonic() + READY_WITHIN_S
+    with connect(url) as connection:
+        while worker.poll() is None and time.monotonic() < deadline:
+            if connection.zcard(keys.of_task("echo").ready):
+                return True
+            time.sleep(0.02)
+    return False
+
+
+def stop(worker: subprocess.Popen[bytes]) -> None:
+    worker.terminate()
+    try:
+        worker.wait(STOPPED_WITHIN_S)
+    except subprocess.TimeoutExpired:
+        worker.kill()
+        worker.wait()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
