@@ -8,8 +8,9 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from resident.protocol import encode_answer
 
@@ -17,8 +18,7 @@ from resident.protocol import encode_answer
 Call = Callable[[list[Any]], list[Any]]
 
 
-@dataclass(frozen=True)
-class Given:
+class Given(msgspec.Struct, frozen=True):
     """An answer as JSON, the ms that its call of the model took, and how many shared the call."""
 
     answer: bytes
@@ -26,8 +26,7 @@ class Given:
     batch: int
 
 
-@dataclass(frozen=True)
-class Raised:
+class Raised(msgspec.Struct, frozen=True):
     """What the model raised for one question alone, and its traceback as text."""
 
     error: Exception

@@ -6,10 +6,10 @@ a bad job becomes a Refused of its own; its batch mates are answered.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import msgspec
 from rq.defaults import DEFAULT_FAILURE_TTL
 
 from resident.errors import ErrorCode, ResidentError, error_for, invalid_question
@@ -28,8 +28,7 @@ _RQ_TIME_LENGTH = len("2026-11-23T08:09:10.000001Z")
 _LONGEST_TTL_S = DEFAULT_FAILURE_TTL
 
 
-@dataclass(frozen=True)
-class Fields:
+class Fields(msgspec.Struct, frozen=True):
     """The checked fields of a job.
 
     Attributes:
@@ -47,8 +46,7 @@ class Fields:
     failure_key: str
 
 
-@dataclass(frozen=True)
-class Question:
+class Question(msgspec.Struct, frozen=True):
     """A job that the model shall answer."""
 
     job: Claimed
@@ -56,8 +54,7 @@ class Question:
     value: Any
 
 
-@dataclass(frozen=True)
-class Refused:
+class Refused(msgspec.Struct, frozen=True):
     """A job that is no question to this task.
 
     Attributes:

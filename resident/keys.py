@@ -6,6 +6,7 @@ RQ's, and every one of them has a TTL.
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass
 
@@ -56,6 +57,7 @@ class TaskKeys:
     metrics: str
 
 
+@functools.cache
 def of_task(task: str) -> TaskKeys:
     """The keys of the task with this name."""
     queue = f"{PREFIX}:queue:{task}"

@@ -6,6 +6,7 @@ A reply is one JSON object in one list element.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import secrets
 import zlib
@@ -211,11 +212,10 @@ def _error_of(reply: _AnyReply) -> ResidentError:
 
 def _inflate(data: bytes, max_bytes: int) -> bytes:
     """Plain or zlib data as plain; never makes more than max_bytes of it."""
-    inflater = zlib.decompressobj()
-    try:
-        plain = inflater.decompress(data, max_bytes + 1)
-    except zlib.error:
-        plain = data
+    plain = data
+    if data[:1] != b"[":  # no zlib stream begins so
+        with contextlib.suppress(zlib.error):
+            plain = zlib.decompressobj().decompress(data, max_bytes + 1)
     _check_size(len(plain), max_bytes)
     return plain
 

@@ -91,25 +91,24 @@ class Link:
 
     def __init__(self, client: redis.Redis) -> None:
         pool = client.connection_pool
-        self._connection: Any = pool.connection_class(**pool.connection_kwargs)
+        options = {**pool.connection_kwargs, "socket_timeout": SOCKET_TIMEOUT_S}
+        self._connection: Any = pool.connection_class(**options)
 
     def call(self, *command: Any) -> Any:
         """Sends a command that does not block and returns its answer."""
         self.send(*command)
-        return self.read(SOCKET_TIMEOUT_S)
+        return self._connection.read_response(disable_decoding=True)
 
     def call_blocking(self, timeout_s: float, *command: Any) -> Any:
         """Sends a command that blocks; its last argument, timeout_s, is added here."""
         self.send(*command, f"{timeout_s:.3f}")
-        return self.read(timeout_s + BLOCKING_MARGIN_S)
+        return self._connection.read_response(
+            disable_decoding=True, timeout=timeout_s + BLOCKING_MARGIN_S
+        )
 
     def send(self, *command: Any) -> None:
         """Sends a command; its answer must be read before the next call."""
         self._connection.send_packed_command([hiredis.pack_command(command)], check_health=False)
-
-    def read(self, timeout_s: float) -> Any:
-        """Reads the next answer."""
-        return self._connection.read_response(disable_decoding=True, timeout=timeout_s)
 
     def close(self) -> None:
         """Closes the connection; the next call opens it again."""

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from resident import keys
 from resident.redis_client import Link, Script
 
 _LUA = Path(__file__).parent / "lua"
-#: Values a job in settle.lua.
-_PER_SETTLEMENT = 7
 
 
 def source_of(*names: str) -> str:
@@ -67,8 +66,7 @@ class SettleCode(IntEnum):
     SETTLED_WITH_DEPENDENTS = 2
 
 
-@dataclass(frozen=True)
-class Asked:
+class Asked(msgspec.Struct, frozen=True):
     """ask.lua's answer; waiting and limit are numbers of questions on the queue."""
 
     code: AskCode
@@ -76,8 +74,7 @@ class Asked:
     limit: int
 
 
-@dataclass(frozen=True)
-class Claimed:
+class Claimed(msgspec.Struct, frozen=True):
     """One started job, as Redis holds it: nothing in it has been checked.
 
     Attributes:
@@ -100,8 +97,7 @@ class Claimed:
     failure_callback: bytes
 
 
-@dataclass(frozen=True)
-class Claim:
+class Claim(msgspec.Struct, frozen=True):
     """What one claim brought.
 
     Attributes:
@@ -119,8 +115,7 @@ class Claim:
     more: bool = False
 
 
-@dataclass(frozen=True)
-class Settlement:
+class Settlement(msgspec.Struct, frozen=True):
     """How one job ends; see settle.lua for ttl_s and result."""
 
     id: str
@@ -132,8 +127,7 @@ class Settlement:
     ttl_s: int
 
 
-@dataclass(frozen=True)
-class Limits:
+class Limits(msgspec.Struct, frozen=True):
     """The numbers that a worker's scripts need."""
 
     lease_ms: int

@@ -10,7 +10,7 @@
 -- keys.worker      hash  rq:worker:<name>               counters
 -- keys.executions  set   rq:worker:<name>:executions    what this worker runs
 -- keys.leases      zset  resident:leases:<task>         <job>:<execution> -> end, ms
--- keys.metrics     hash  resident:metrics:<task>        answered, failed, lost
+-- keys.metrics     hash  resident:metrics:<task>        how many leases were lost
 -- args.prefix        RQ's key prefix
 -- args.name          the worker's name
 -- args.reply_ttl_ms  how long an unread reply is kept
@@ -87,8 +87,9 @@ local function settle(keys, args, settlements)
       else
         file(one, registries, args, s, now, stamp)
       end
-      redis.call('DEL', args.prefix .. ':execution:' .. one.id .. ':' .. one.execution)
-      write('ZREM', args.prefix .. ':executions:' .. one.id, one.execution)
+      -- Whatever else is in the job's executions belonged to workers that lost it.
+      redis.call('DEL', args.prefix .. ':execution:' .. one.id .. ':' .. one.execution,
+        args.prefix .. ':executions:' .. one.id)
       members[#members + 1] = member
       counts[one.outcome] = counts[one.outcome] + 1
       codes[#codes + 1] = 1 + dependents
@@ -108,18 +109,16 @@ local function settle(keys, args, settlements)
     local failed = counts[FAILED] + counts[DISCARDED]
     if counts[FINISHED] > 0 then
       write('HINCRBY', keys.worker, 'successful_job_count', counts[FINISHED])
-      write('HINCRBY', keys.metrics, 'answered', counts[FINISHED])
     end
     if failed > 0 then
       write('HINCRBY', keys.worker, 'failed_job_count', failed)
-      write('HINCRBY', keys.metrics, 'failed', failed)
     end
     write('HINCRBYFLOAT', keys.worker, 'total_working_time',
       string.format('%.6f', tonumber(now) - tonumber(args.started)))
   end
   if #members < #codes then
     write('HINCRBY', keys.metrics, 'lost', #codes - #members)
+    redis.call('EXPIRE', keys.metrics, 86400)
   end
-  redis.call('EXPIRE', keys.metrics, 86400)
   return codes
 end
