@@ -65,22 +65,27 @@ final class DsnSource implements Source
         $redis = new \Redis();
         $seconds = $timeoutMs / 1000;
         $context = $this->dsn->tls === [] ? [] : ['stream' => $this->dsn->tls];
+        $connect = fn (): bool => $redis->connect(
+            $this->dsn->host,
+            $this->dsn->port,
+            $seconds,
+            null,
+            0,
+            $seconds,
+            $context
+        );
         try {
-            $isConnected = Quietly::run(fn (): bool => $redis->connect(
-                $this->dsn->host,
-                $this->dsn->port,
-                $seconds,
-                null,
-                0,
-                $seconds,
-                $context
-            ));
-            // Never repeat a command silently; what may be repeated is decided in Client.
-            $redis->setOption(\Redis::OPT_MAX_RETRIES, 0);
+            $isConnected = Quietly::run($connect, $warning);
         } catch (\RedisException $error) {
             throw new ConnectionLost($error->getMessage());
         }
-        return $isConnected ? $redis : throw new ConnectionLost('no connection');
+        if (!$isConnected) {
+            // So it is when TLS fails; the warning has the reason, in several lines.
+            throw new ConnectionLost(strtr($warning ?? 'no connection', "\n", ' '));
+        }
+        // Never repeat a command silently; what may be repeated is decided in Door and Waiting.
+        $redis->setOption(\Redis::OPT_MAX_RETRIES, 0);
+        return $redis;
     }
 
     private function logIn(Link $link, int $timeoutMs): void

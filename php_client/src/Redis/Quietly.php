@@ -14,11 +14,16 @@ final class Quietly
     /**
      * @template T
      * @param \Closure(): T $work
+     * @param string|null $warning The first one, which names the cause; null if there was none.
      * @return T
      */
-    public static function run(\Closure $work): mixed
+    public static function run(\Closure $work, ?string &$warning = null): mixed
     {
-        set_error_handler(static fn (): bool => true);
+        $warning = null;
+        set_error_handler(static function (int $level, string $message) use (&$warning): bool {
+            $warning ??= $message;
+            return true;
+        });
         try {
             return $work();
         } finally {

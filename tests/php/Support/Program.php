@@ -9,7 +9,7 @@ namespace Resident\Tests\Support;
  */
 final class Program
 {
-    /** @var resource */
+    /** @var resource|null */
     private mixed $process;
     /** @var array<int, resource> */
     private array $pipes = [];
@@ -40,6 +40,19 @@ final class Program
     public function result(): array
     {
         [$output, $errors] = array_map(stream_get_contents(...), [$this->pipes[1], $this->pipes[2]]);
-        return [proc_close($this->process), $output, $errors];
+        $exitCode = proc_close($this->process);
+        $this->process = null;
+        return [$exitCode, $output, $errors];
+    }
+
+    /**
+     * A test that failed leaves nobody behind to disturb the next.
+     */
+    public function __destruct()
+    {
+        if ($this->process !== null) {
+            proc_terminate($this->process, SIGKILL);
+            proc_close($this->process);
+        }
     }
 }
