@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from typing import Any
 
+import msgspec
 import pytest
 
 from resident.claims import Question, Refused, batch_timeout_s, read_claimed
@@ -44,7 +44,7 @@ MAILBOX = f"resident:mailbox:{'0' * 32}"
 
 
 def read(**changes: Any) -> Question | Refused:
-    return read_claimed(dataclasses.replace(JOB, **changes), TASK, 1000, 500)
+    return read_claimed(msgspec.structs.replace(JOB, **changes), TASK, 1000, 500)
 
 
 def asked(**changes: Any) -> Question:
