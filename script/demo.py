@@ -26,8 +26,8 @@ _OTHER_COLUMNS_WIDTH = _QUESTION_WIDTH + 17
 Reply = dict[str, Any]
 
 QUESTIONS = [
+    "今天几点开门？",
     "你们几点开门？",
-    "周末你们营业吗",
     "买的东西不喜欢可以退吗？",
     "怎么开发票",
     "包裹什么时候能送到我家",
