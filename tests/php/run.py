@@ -34,6 +34,7 @@ def main() -> int:
         spare = stack.enter_context(EmbeddedRedis())
         environment = {
             **os.environ,
+            "RQ_KEY_PREFIX": "rq",
             "RESIDENT_REDIS_URL": served.url,
             "RESIDENT_SPARE_REDIS_URL": spare.url,
         }
