@@ -15,11 +15,9 @@ from resident.embedded_redis import EmbeddedRedis
 from resident.errors import ConfigurationError
 from resident.redis_client import check_server, connect
 from resident.settings import Settings, read_settings
-from resident.supervisor import Pool, Supervisor, load
+from resident.supervisor import EXIT_MISCONFIGURED, Pool, Supervisor, load
 from resident.task import load_task, task_names
 
-#: What a failed load, a wrong setting or a wrong argument ends with.
-EXIT_MISCONFIGURED = 2
 _POOL = re.compile(r"([^=]+)(?:=(\d{1,3}))?")
 MOST_WORKERS = 256
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import math
 import os
 import signal
 import time
@@ -20,6 +21,14 @@ from resident.worker import ResidentWorker
 
 #: Between the death of a worker and its replacement, so that one that dies at once does not spin.
 RESPAWN_PAUSE_S = 1.0
+#: What a worker has to put back its jobs, after the drain, before it is killed.
+LAST_WORDS_S = 5.0
+#: Signals that come closer to each other are one wish to stop. Source: RQ does the same.
+ECHO_S = 1.0
+#: The supervisor looks up at least so often.
+IDLE_S = 60.0
+#: A failed load, a wrong setting: nothing that a restart could cure.
+EXIT_MISCONFIGURED = 2
 _PR_SET_PDEATHSIG = 1
 _WATCHED = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT}
 
@@ -62,10 +71,19 @@ class Supervisor:
         self._settings = settings
         self._burst = burst
         self._task_of: dict[int, Task] = {}
-        self._stop_by: float | None = None
+        self._exit_code = 0
+        #: What the workers get, and how many seconds they have until the next: finish what is
+        #: claimed; put it back; die.
+        self._stages = [
+            (signal.SIGTERM, settings.drain_timeout_s),
+            (signal.SIGTERM, LAST_WORDS_S),
+            (signal.SIGKILL, math.inf),
+        ]
+        self._next_stage_at = math.inf
+        self._stopping_since = -math.inf
 
     def run(self) -> int:
-        """Returns the exit code: 0, or 1 if a worker of a burst failed."""
+        """Returns the exit code: 0; 1 if a worker of a burst failed; 2 if a model does not load."""
         for pool in self._pools:
             if pool.task.preload:
                 load(pool.task)
@@ -75,52 +93,54 @@ class Supervisor:
         for pool in self._pools:
             for _ in range(pool.workers):
                 self._fork(pool.task)
-        failures = 0
         while self._task_of:
-            self._heed(signal.sigtimedwait(_WATCHED, self._patience_s()))
-            failures += self._reap()
-        return 1 if failures else 0
+            patience_s = min(IDLE_S, max(0.01, self._next_stage_at - time.monotonic()))
+            received = signal.sigtimedwait(_WATCHED, patience_s)
+            is_asked = received is not None and received.si_signo != signal.SIGCHLD
+            if (is_asked and not self._is_echo()) or time.monotonic() >= self._next_stage_at:
+                self._stop()
+            self._reap()
+        return self._exit_code
 
-    def _patience_s(self) -> float:
-        if self._stop_by is None:
-            return 60.0
-        return max(0.01, self._stop_by - time.monotonic())
+    @property
+    def _is_stopping(self) -> bool:
+        return self._next_stage_at < math.inf or not self._stages
 
-    def _heed(self, signal_info: signal.struct_siginfo | None) -> None:
-        """Passes a request to stop on; at the end of the drain, asks again and with force."""
-        if signal_info is not None and signal_info.si_signo in (signal.SIGTERM, signal.SIGINT):
-            if self._stop_by is None:
-                self._stop_by = time.monotonic() + self._settings.drain_timeout_s
-            self._signal_all(signal.SIGTERM)
-        elif self._stop_by is not None and time.monotonic() >= self._stop_by:
-            # A second SIGTERM puts back what is held; who does not even do that is killed.
-            overdue = time.monotonic() >= self._stop_by + self._settings.drain_timeout_s
-            self._signal_all(signal.SIGKILL if overdue else signal.SIGTERM)
-            self._stop_by = max(self._stop_by, time.monotonic() - self._settings.drain_timeout_s)
+    def _is_echo(self) -> bool:
+        """Whether a signal is the first one again: Ctrl-C reaches a terminal's whole group."""
+        return time.monotonic() < self._stopping_since + ECHO_S
 
-    def _signal_all(self, signum: signal.Signals) -> None:
+    def _stop(self) -> None:
+        """Goes to the next stage of stopping: asked by a signal, or because time is up."""
+        if not self._stages:
+            return
+        signum, patience_s = self._stages.pop(0)
+        self._stopping_since = max(self._stopping_since, time.monotonic())
+        self._next_stage_at = time.monotonic() + patience_s
         for pid in self._task_of:
             os.kill(pid, signum)
 
-    def _reap(self) -> int:
-        """Takes note of the workers that ended; returns how many failed in a burst."""
-        failures = 0
+    def _reap(self) -> None:
+        """Takes note of the workers that ended, and replaces those that should not have."""
         while self._task_of:
             pid, status = os.waitpid(-1, os.WNOHANG)
             if pid == 0:
-                break
+                return
             task = self._task_of.pop(pid, None)
-            if task is None:
-                continue
-            code = os.waitstatus_to_exitcode(status)
-            if self._stop_by is not None or self._burst:
-                failures += code != 0
-                continue
+            if task is not None and not self._is_stopping:
+                self._bury(task, pid, os.waitstatus_to_exitcode(status))
+
+    def _bury(self, task: Task, pid: int, code: int) -> None:
+        if code == EXIT_MISCONFIGURED:
+            self._exit_code = EXIT_MISCONFIGURED
+            self._stop()
+        elif self._burst:
+            self._exit_code = self._exit_code or int(code != 0)
+        else:
             cause = signal.Signals(-code).name if code < 0 else f"exit code {code}"
             _log.error("worker died", task=task.name, pid=pid, cause=cause)
             time.sleep(RESPAWN_PAUSE_S)
             self._fork(task)
-        return failures
 
     def _fork(self, task: Task) -> None:
         supervisor = os.getpid()
@@ -133,6 +153,7 @@ class Supervisor:
             code = self._work(task, supervisor)
         except ConfigurationError as error:
             _log.error("worker cannot start", task=task.name, reason=str(error))
+            code = EXIT_MISCONFIGURED
         except Exception:  # noqa: BLE001  (its only way to tell)
             _log.exception("worker failed", task=task.name)
         finally:
@@ -146,7 +167,8 @@ class Supervisor:
         for signum in (signal.SIGTERM, signal.SIGINT):
             signal.signal(signum, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _WATCHED)
-        load(task)
+        if not task.preload:
+            load(task)
         connection = connect(self._settings.redis_url.get_secret_value())
         worker = ResidentWorker(task, connection, self._settings)
         _log.info("worker ready", task=task.name, worker=worker.name)
