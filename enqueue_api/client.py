@@ -58,15 +58,15 @@ class Client:
             TryAgain: The task has too much to do, or the budget ran out (code `expired`).
             TransportError: Redis could not be reached, or refused us.
         """
+        began = time.monotonic()
         protocol.check_task_name(task)
         budget_ms = check_budget(self._settings.budget_ms if budget_ms is None else budget_ms)
         data = protocol.encode_job_data(task, question, self._settings.max_question_bytes)
-        deadline = time.monotonic() + budget_ms / 1000
-        with self._link() as link:
-            own_id = job_id is not None
-            job_id = protocol.new_id() if job_id is None else protocol.check_id(job_id)
+        is_own_id = job_id is not None
+        job_id = protocol.new_id() if job_id is None else protocol.check_id(job_id)
+        with self._link(job_id) as link:
             self._put(link, task, job_id, budget_ms, data)
-            payload = _wait_for_reply(link, job_id, deadline, keep=own_id)
+            payload = _wait_for_reply(link, job_id, began + budget_ms / 1000, keep=is_own_id)
         return _read_reply(payload, job_id, budget_ms)
 
     def tasks(self) -> list[str]:
@@ -110,10 +110,10 @@ class Client:
         # Safe to repeat: an id that is there already is joined, not asked twice.
         asked = _once_more(link, lambda: scripts.ask(link, task, job_id, budget_ms, fields), job_id)
         if asked.code < 0:
-            _refuse(link, task, asked)
+            _refuse(link, task, job_id, asked)
 
     @contextmanager
-    def _link(self) -> Iterator[Link]:
+    def _link(self, job_id: str = "") -> Iterator[Link]:
         """A connection for one question; closed, not kept, if anything interrupts it."""
         try:
             link = self._idle.get_nowait()
@@ -123,7 +123,7 @@ class Client:
             yield link
         except RedisError as error:
             link.close()
-            raise TransportError(f"Redis: {error}") from error
+            raise TransportError(f"Redis: {error}", job_id) from error
         except BaseException:
             link.close()
             raise
@@ -184,13 +184,13 @@ def _read_reply(payload: bytes | None, job_id: str, budget_ms: int) -> Answered:
         raise TransportError(f"What came back is {error}", job_id) from error
 
 
-def _refuse(link: Link, task: str, asked: Asked) -> None:
+def _refuse(link: Link, task: str, job_id: str, asked: Asked) -> None:
     if asked.code is AskCode.OVERLOADED:
         msg = f"{asked.waiting} questions wait for {task!r} already; {asked.limit} are allowed"
-        raise error_for(ErrorCode.OVERLOADED, msg)
+        raise error_for(ErrorCode.OVERLOADED, msg, job_id)
     served = ", ".join(_tasks_served(link)) or "none"
     msg = f"No worker is ready for the task {task!r}. Tasks served now: {served}."
-    raise error_for(ErrorCode.NO_WORKER, msg)
+    raise error_for(ErrorCode.NO_WORKER, msg, job_id)
 
 
 def _tasks_served(link: Link) -> list[str]:

@@ -7,6 +7,7 @@ A reply is one JSON object in one list element.
 from __future__ import annotations
 
 import contextlib
+import math
 import re
 import secrets
 import zlib
@@ -72,7 +73,7 @@ class _AnyReply(msgspec.Struct):
     v: int
     id: str
     ok: bool
-    answer: Any = None
+    answer: Any = msgspec.UNSET
     ms: Milliseconds | None = None
     batch: int = 1
     error: ErrorBody | None = None
@@ -192,8 +193,8 @@ def decode_reply(payload: bytes, job_id: str) -> Answered:
         raise ValueError(msg)
     if not reply.ok:
         raise _error_of(reply)
-    if reply.ms is None:
-        msg = "an answer without its times"
+    if reply.ms is None or reply.answer is msgspec.UNSET:
+        msg = "a reply without its answer or its times"
         raise ValueError(msg)
     return Answered(id=reply.id, answer=reply.answer, ms=reply.ms, batch=reply.batch)
 
@@ -227,19 +228,30 @@ def _check_size(size: int, max_bytes: int) -> None:
 
 
 def _check_value(value: Any, depth: int = 0) -> None:
-    """Refuses what JSON has no word for and what the encoder would write as null."""
+    """Refuses what JSON has no word for and what the encoder would write as something else."""
     if depth > MAX_DEPTH:
         msg = f"nested deeper than {MAX_DEPTH}"
         raise ValueError(msg)
-    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
-        msg = f"{value} has no JSON form"
-        raise ValueError(msg)
     if isinstance(value, dict):
-        for item in value.values():
+        for key, item in value.items():
+            if not isinstance(key, str):
+                msg = f"the key {key!r} of an object is not a string"
+                raise TypeError(msg)
             _check_value(item, depth + 1)
     elif isinstance(value, list | tuple):
         for item in value:
             _check_value(item, depth + 1)
+    else:
+        _check_scalar(value)
+
+
+def _check_scalar(value: Any) -> None:
+    if isinstance(value, float) and not math.isfinite(value):
+        msg = f"{value} has no JSON form"
+        raise ValueError(msg)
+    if value is not None and not isinstance(value, str | int | float):
+        msg = f"{type(value).__name__} is no type of JSON"
+        raise TypeError(msg)
 
 
 def reply_key(job_id: str, reply_to: str) -> str:
