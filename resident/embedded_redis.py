@@ -5,7 +5,6 @@ For `worker.py --embedded-redis`, the demonstration and the tests; production br
 
 from __future__ import annotations
 
-import ctypes
 import fcntl
 import importlib.util
 import os
@@ -17,7 +16,6 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -28,6 +26,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from resident.errors import ConfigurationError
+from resident.lifeline import die_with_owner
 
 #: Bytes of a unix socket's path, without its closing zero. Source: unix(7).
 _SOCKET_PATH_LIMIT = 107
@@ -35,8 +34,6 @@ _SOCKET_PATH_LIMIT = 107
 _START_TIMEOUT_S = 60.0
 _STOP_TIMEOUT_S = 10.0
 _POLL_S = 0.01
-_PR_SET_PDEATHSIG = 1  # Source: linux/prctl.h
-_libc = ctypes.CDLL(None)  # here, because loading a library is not safe between fork and exec
 
 _LOG = "redis.log"
 _CONFIG = """\
@@ -49,21 +46,6 @@ appendonly yes
 save ""
 maxmemory-policy noeviction
 """
-
-
-def die_with_owner(death_signal: signal.Signals) -> Callable[[], None]:
-    """A `preexec_fn`: the child gets the signal when the thread that started it dies.
-
-    Started from the main thread, the child so ends with its owner, whatever kills that.
-    """
-    owner = os.getpid()
-
-    def arrange() -> None:
-        _libc.prctl(_PR_SET_PDEATHSIG, int(death_signal))
-        if os.getppid() != owner:  # it died before the call, which so came too late
-            os._exit(1)
-
-    return arrange
 
 
 def find_redis_server() -> Path | None:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import math
 import os
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import structlog
 
 from resident.errors import ConfigurationError
+from resident.lifeline import die_with_owner
 from resident.redis_client import connect
 from resident.settings import Settings
 from resident.task import Task, model_of
@@ -29,7 +29,6 @@ ECHO_S = 1.0
 IDLE_S = 60.0
 #: A failed load, a wrong setting: nothing that a restart could cure.
 EXIT_MISCONFIGURED = 2
-_PR_SET_PDEATHSIG = 1
 _WATCHED = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT}
 
 _log = structlog.get_logger()
@@ -143,14 +142,14 @@ class Supervisor:
             self._fork(task)
 
     def _fork(self, task: Task) -> None:
-        supervisor = os.getpid()
+        end_with_supervisor = die_with_owner(signal.SIGTERM)
         pid = os.fork()
         if pid:
             self._task_of[pid] = task
             return
         code = 1
         try:
-            code = self._work(task, supervisor)
+            code = self._work(task, end_with_supervisor)
         except ConfigurationError as error:
             _log.error("worker cannot start", task=task.name, reason=str(error))
             code = EXIT_MISCONFIGURED
@@ -159,11 +158,11 @@ class Supervisor:
         finally:
             os._exit(code)
 
-    def _work(self, task: Task, supervisor: int) -> int:
+    def _work(self, task: Task, end_with_supervisor: Callable[[], None]) -> int:
         """The life of a worker process."""
         # A process group of its own: Ctrl-C reaches the supervisor, which passes it on once.
         os.setpgid(0, 0)
-        _end_with(supervisor)
+        end_with_supervisor()
         for signum in (signal.SIGTERM, signal.SIGINT):
             signal.signal(signum, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _WATCHED)
@@ -174,10 +173,3 @@ class Supervisor:
         _log.info("worker ready", task=task.name, worker=worker.name)
         worker.work(burst=self._burst)
         return 0
-
-
-def _end_with(supervisor: int) -> None:
-    """Lets the kernel send this process a SIGTERM when its supervisor dies, however it dies."""
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != supervisor:
-        os._exit(1)

@@ -15,7 +15,8 @@ from typing import IO
 import redis
 
 from resident import keys
-from resident.embedded_redis import EmbeddedRedis, die_with_owner
+from resident.embedded_redis import EmbeddedRedis
+from resident.lifeline import die_with_owner
 from resident.settings import Settings
 
 READY_TIMEOUT_S = 60.0

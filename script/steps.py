@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import Enum
 
-from resident.embedded_redis import die_with_owner
+from resident.lifeline import die_with_owner
 
 _AT_ONCE = 2
 

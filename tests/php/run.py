@@ -19,7 +19,8 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
 from resident import keys  # noqa: E402
-from resident.embedded_redis import EmbeddedRedis, die_with_owner  # noqa: E402
+from resident.embedded_redis import EmbeddedRedis  # noqa: E402
+from resident.lifeline import die_with_owner  # noqa: E402
 from resident.redis_client import connect  # noqa: E402
 
 READY_WITHIN_S = 30.0
