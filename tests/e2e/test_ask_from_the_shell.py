@@ -1,0 +1,75 @@
+"""`python -m enqueue_api`, as a person types it, and the server it starts."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from urllib.parse import quote, unquote
+from urllib.request import urlopen
+
+from tests.support.processes import ROOT, Processes
+from tests.support.waiting import wait_until
+
+
+def run(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "enqueue_api", *arguments],
+        cwd=ROOT,
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_a_question_is_printed_with_its_answer(processes: Processes, redis_url: str) -> None:
+    processes.start_worker("echo")
+    assert run("ask", "echo", "你好").stdout == "你好\n"
+    assert run("tasks").stdout == "echo\n"
+
+
+def test_lines_of_questions_become_lines_of_json(processes: Processes, redis_url: str) -> None:
+    processes.start_worker("echo")
+    lines = run("ask", "--json", "echo", "-", stdin="一\ntwo\n").stdout.splitlines()
+    records = [json.loads(line) for line in lines]
+    assert [(one["question"], one["answer"], one["batch"]) for one in records] == [
+        ("一", "一", 1),
+        ("two", "two", 1),
+    ]
+
+
+def test_an_error_is_one_line_and_exit_code_1(redis_url: str) -> None:
+    done = run("ask", "echo", "hello")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith("no_worker: No worker is ready for the task 'echo'")
+
+
+def test_a_wrong_setting_is_one_line_and_exit_code_2(redis_url: str, monkeypatch) -> None:
+    monkeypatch.setenv("RESIDENT_BUDGET_MS", "0")
+    done = run("ask", "echo", "hello")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "RESIDENT_BUDGET_MS='0'" in done.stderr
+
+
+def test_the_server_answers_the_old_url_and_logs_no_question(processes: Processes) -> None:
+    processes.start_worker("echo")
+    server = processes.start(
+        sys.executable, "-m", "enqueue_api", "serve", "--port", "0", RESIDENT_HTTP_TASK="echo"
+    )
+    assert server.stderr is not None
+    log: list[str] = []
+    while not (found := re.search(r"http://127\.0\.0\.1:\d+", "".join(log))):
+        log.append(server.stderr.readline())
+        assert log[-1], "the server ended"
+    question = "订单 12345 在哪里？"
+    with urlopen(f"{found[0]}/deal?question={quote(question)}", timeout=20) as reply:
+        assert unquote(reply.read().decode()) == question
+    server.terminate()
+    wait_until(lambda: server.poll() is not None)
+    log.append(server.stderr.read())
+    assert "12345" not in "".join(log)
+    assert server.returncode in (0, -15)

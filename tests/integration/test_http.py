@@ -1,0 +1,113 @@
+"""The old page's URL, and what a load balancer asks."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from urllib.parse import quote, unquote
+
+import pytest
+from fastapi.testclient import TestClient
+
+from enqueue_api.app import make_app
+from enqueue_api.client import Client
+from resident.protocol import Answered, Milliseconds
+from resident.settings import Settings
+from tests.support.processes import Processes
+from tests.support.waiting import wait_until
+
+QUESTION = "你们 周日 & 节假日 开门吗？+100%"
+
+
+@pytest.fixture
+def http(redis_url: str) -> Iterator[TestClient]:
+    """The API in front of the task echo."""
+    with TestClient(make_app(Settings(http_task="echo"))) as client:
+        yield client
+
+
+def test_the_answer_comes_back_percent_encoded(processes: Processes, http: TestClient) -> None:
+    processes.start_worker("echo")
+    reply = http.get(f"/deal?question={quote(QUESTION)}")
+    assert (reply.status_code, reply.text) == (200, quote(QUESTION))
+
+
+def test_a_form_is_asked_like_a_query(processes: Processes, http: TestClient) -> None:
+    processes.start_worker("echo")
+    assert unquote(http.post("/deal", data={"question": QUESTION}).text) == QUESTION
+    assert unquote(http.post(f"/deal?question={quote(QUESTION)}").text) == QUESTION
+
+
+def test_without_a_worker_it_says_so_with_503(http: TestClient) -> None:
+    reply = http.get("/deal?question=hello")
+    assert (reply.status_code, reply.headers["x-resident-error"]) == (503, "no_worker")
+    assert "No worker is ready" in unquote(reply.text)
+    assert http.get("/healthz").status_code == 503
+
+
+def test_health_names_the_tasks_that_are_served(processes: Processes, http: TestClient) -> None:
+    processes.start_worker("echo")
+    health = http.get("/healthz")
+    assert (health.status_code, health.json()["tasks"]) == (200, ["echo"])
+
+
+def test_redis_away_is_503_and_a_transport_error(tmp_path: object) -> None:
+    settings = Settings(redis_url=f"unix://{tmp_path}/none.sock")
+    with TestClient(make_app(settings)) as http:
+        reply = http.get("/deal?question=hello")
+        assert (reply.status_code, reply.headers["x-resident-error"]) == (503, "transport_error")
+        assert http.get("/healthz").json()["ok"] is False
+
+
+@pytest.mark.parametrize(
+    ("method", "url", "body"),
+    [
+        ("GET", "/deal", None),
+        ("POST", "/deal", b""),
+        ("POST", "/deal", "question=你好".encode()),
+        ("POST", "/deal", b"question=" + b"x" * 1_000_000),
+        ("GET", "/deal?question=" + "x" * 40_000, None),
+    ],
+)
+def test_what_is_no_question_is_400(
+    redis_url: str, method: str, url: str, body: bytes | None
+) -> None:
+    settings = Settings(http_task="echo", max_question_bytes=30_000)
+    with TestClient(make_app(settings)) as http:
+        reply = http.request(method, url, content=body)
+        assert (reply.status_code, reply.headers["x-resident-error"]) == (400, "invalid_question")
+
+
+class SlowClient(Client):
+    """Answers when it is let go."""
+
+    def __init__(self) -> None:
+        self.asked = threading.Semaphore(0)
+        self.go_on = threading.Event()
+
+    def ask(self, task: str, question: object, *_: object, **__: object) -> Answered:
+        self.asked.release()
+        self.go_on.wait(20)
+        return Answered(id="x", answer=question, ms=Milliseconds(0, 0), batch=1)
+
+    def close(self) -> None:
+        """There is nothing to close."""
+
+
+def test_more_callers_than_places_are_refused_at_once() -> None:
+    slow = SlowClient()
+    codes: list[int] = []
+    with TestClient(make_app(Settings(http_concurrency=2), slow)) as http:
+        callers = [
+            threading.Thread(target=lambda: codes.append(http.get("/deal?question=a").status_code))
+            for _ in range(2)
+        ]
+        for caller in callers:
+            caller.start()
+        wait_until(lambda: slow.asked._value == 2)
+        refused = http.get("/deal?question=b")
+        assert (refused.status_code, refused.headers["x-resident-error"]) == (429, "overloaded")
+        slow.go_on.set()
+        for caller in callers:
+            caller.join()
+    assert codes == [200, 200]
