@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from redis.exceptions import ResponseError
 
 from resident import keys
 from resident.redis_client import Link, Script
@@ -27,8 +28,8 @@ def _script(*names: str) -> Script:
 
 
 _ASK = _script("clock", "ask")
-_ANNOUNCE = _script("clock", "announce")
-_RELEASE = _script("clock", "release")
+_ANNOUNCE = _script("clock", "write", "announce")
+_RELEASE = _script("clock", "write", "release")
 _TURN = _script("clock", "write", "settle", "claim", "turn")
 
 
@@ -183,6 +184,8 @@ class WorkerScripts:
         moved = self._link.call_blocking(
             timeout_s, "BLMOVE", of.queue, of.intermediate, "LEFT", "RIGHT"
         )
+        if moved == b"":  # no job's; and to claim.lua it would mean that nothing was moved
+            self._link.call("LREM", of.intermediate, 1, moved)
         # An id that is not UTF-8 is no job's; claim.lua drops it by the very same bytes.
         return moved.decode(errors="surrogateescape") if moved else ""
 
@@ -213,6 +216,16 @@ class WorkerScripts:
             )
         codes, claimed = _TURN.call(self._link, self._script_keys, args)
         return [SettleCode(code) for code in codes], _read_claim(claimed)
+
+    def executions(self) -> list[str]:
+        """What Redis says this worker runs, as `<job>:<execution>`."""
+        try:
+            members = self._link.call("SMEMBERS", keys.worker_executions(self._name))
+        except ResponseError as error:
+            if not str(error).startswith("WRONGTYPE"):
+                raise
+            return []  # no set; the next claim makes room for one
+        return [member.decode(errors="replace") for member in members]
 
     def release(self, jobs: list[tuple[str, str]]) -> int:
         """Puts (id, execution) back to the front of the queue; returns how many went."""

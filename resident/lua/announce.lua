@@ -7,26 +7,26 @@
 -- ARGV[1] worker, ARGV[2] ttl_ms, ARGV[3] task, ARGV[4...] fields and values of the hash
 --
 -- Returns how many workers are ready for the task.
--- Needs clock.lua in front.
+-- Needs clock.lua and write.lua in front.
 
 local s, us = clock()
 local now_ms = s * 1000 + math.floor(us / 1000)
 local ttl_ms = tonumber(ARGV[2])
-redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now_ms)
+write('ZREMRANGEBYSCORE', KEYS[1], '-inf', now_ms)
 if ttl_ms > 0 then
-  redis.call('ZADD', KEYS[1], now_ms + ttl_ms, ARGV[1])
-  redis.call('HSET', KEYS[2], unpack(ARGV, 4))
+  write('ZADD', KEYS[1], now_ms + ttl_ms, ARGV[1])
+  write('HSET', KEYS[2], unpack(ARGV, 4))
   redis.call('PEXPIRE', KEYS[2], ttl_ms)
-  redis.call('ZADD', KEYS[3], now_ms + ttl_ms, ARGV[3])
+  write('ZADD', KEYS[3], now_ms + ttl_ms, ARGV[3])
   redis.call('PEXPIRE', KEYS[3], ttl_ms)
   redis.call('PEXPIRE', KEYS[1], ttl_ms)
 else
-  redis.call('ZREM', KEYS[1], ARGV[1])
+  write('ZREM', KEYS[1], ARGV[1])
 end
 local ready = redis.call('ZCARD', KEYS[1])
 if ready == 0 then
   redis.call('DEL', KEYS[2])
-  redis.call('ZREM', KEYS[3], ARGV[3])
+  write('ZREM', KEYS[3], ARGV[3])
 end
-redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', now_ms)
+write('ZREMRANGEBYSCORE', KEYS[3], '-inf', now_ms)
 return ready

@@ -82,7 +82,7 @@ end
 
 local function heartbeat_s(timeout)
   local seconds = tonumber(timeout or '')
-  if not seconds or seconds <= 0 then
+  if not seconds or seconds ~= seconds or seconds <= 0 then -- 'nan' is a number to Lua
     return DEFAULT_HEARTBEAT_S + 60
   end
   return math.floor(math.min(seconds, LONGEST_S)) + 60

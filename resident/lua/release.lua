@@ -8,7 +8,7 @@
 -- ARGV[2...]   job id, execution id, in the order of the claim
 --
 -- Returns how many went back.
--- Needs clock.lua in front.
+-- Needs clock.lua and write.lua in front.
 
 local queue, started, executions, leases = KEYS[1], KEYS[3], KEYS[7], KEYS[8]
 local s, us = clock()
@@ -20,21 +20,22 @@ for i = #ARGV - 1, 2, -2 do
   if redis.call('ZREM', leases, member) == 1 then
     local job = ARGV[1] .. ':job:' .. id
     local record = ARGV[1] .. ':execution:' .. member
-    local deadline_ms = tonumber(redis.call('HGET', record, 'deadline_ms') or '') or -1
+    local deadline = redis.pcall('HGET', record, 'deadline_ms')
+    local deadline_ms = type(deadline) == 'string' and tonumber(deadline) or -1
     redis.call('DEL', record)
-    redis.call('ZREM', ARGV[1] .. ':executions:' .. id, execution)
-    redis.call('ZREM', started, member)
-    redis.call('SREM', executions, member)
+    write('ZREM', ARGV[1] .. ':executions:' .. id, execution)
+    write('ZREM', started, member)
+    write('SREM', executions, member)
     if deadline_ms >= 0 and deadline_ms <= now_ms then
       redis.call('DEL', job)
-      redis.call('HINCRBY', KEYS[9], 'expired', 1)
+      write('HINCRBY', KEYS[9], 'expired', 1)
       redis.call('EXPIRE', KEYS[9], 86400)
     elseif redis.call('EXISTS', job) == 1 then
-      redis.call('HSET', job, 'status', 'queued', 'started_at', '', 'worker_name', '')
+      write('HSET', job, 'status', 'queued', 'started_at', '', 'worker_name', '')
       if deadline_ms >= 0 then
         redis.call('PEXPIRE', job, deadline_ms - now_ms)
       end
-      redis.call('LPUSH', queue, id)
+      write('LPUSH', queue, id)
       released = released + 1
     end
   end
