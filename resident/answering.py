@@ -19,6 +19,9 @@ from resident.replies import describe
 from resident.scripts import Claim, Outcome, Settlement
 from resident.task import Task
 
+#: A year; the kernel's timer takes no number that is much longer.
+_LONGEST_TIMEOUT_S = 31_536_000
+
 
 class FineDeathPenalty(UnixSignalDeathPenalty):
     """RQ's alarm, with fractions of a second; it cannot interrupt C code."""
@@ -27,9 +30,9 @@ class FineDeathPenalty(UnixSignalDeathPenalty):
         super().__init__(timeout_s, exception, **options)
 
     def setup_death_penalty(self) -> None:
-        """Sets the alarm."""
+        """Sets the alarm; none for RQ's -1."""
         signal.signal(signal.SIGALRM, self.handle_death_penalty)
-        signal.setitimer(signal.ITIMER_REAL, self._timeout)
+        signal.setitimer(signal.ITIMER_REAL, min(max(self._timeout, 0), _LONGEST_TIMEOUT_S))
 
     def cancel_death_penalty(self) -> None:
         """Takes the alarm back."""

@@ -12,7 +12,8 @@ from typing import Any, ClassVar
 from rq.exceptions import NoSuchJobError
 from rq.job import UNEVALUATED, Job
 
-from resident.errors import ErrorCode, error_for
+from resident.errors import ErrorCode, ResidentError, error_for
+from resident.protocol import decode_job_data, inflate
 
 
 class AllowedJob(Job):
@@ -20,22 +21,33 @@ class AllowedJob(Job):
 
     allowed_functions: ClassVar[Mapping[str, Callable[..., Any]]] = {}
     allowed_callbacks: ClassVar[Mapping[str, Callable[..., Any]]] = {}
+    max_question_bytes: ClassVar[int] = 0
 
     def restore(self, raw_data: Any) -> None:
         """Reads the hash; one that RQ itself cannot read is no job (NoSuchJobError)."""
+        data = raw_data.get(b"data")
+        if data is None:
+            msg = "it has no field 'data'"
+            raise NoSuchJobError(msg)
         try:
+            inflate(data, max(self.max_question_bytes, len(data)))  # RQ would inflate a bomb
             super().restore(raw_data)
-        except NoSuchJobError:
-            raise
+        except ResidentError as error:
+            raise NoSuchJobError(str(error)) from error
         except Exception as error:
             msg = f"The hash of job {self.id} is not one that RQ can read: {error}"
             raise NoSuchJobError(msg) from error
 
     @property
     def func(self) -> Callable[..., Any]:
-        """The task's function; raises CallerError (unknown_task) for any other name."""
-        name = str(self.func_name)
-        if self.instance is not None or name not in self.allowed_functions:
+        """The task's function.
+
+        Raises:
+            CallerError: unknown_task for any other name, invalid_question for what is no call
+                of a task with one question.
+        """
+        name, _ = decode_job_data(self.data, self.max_question_bytes)
+        if name not in self.allowed_functions:
             allowed = ", ".join(sorted(self.allowed_functions))
             msg = f"{name[:120]!r} is not a task; this queue runs {allowed}"
             raise error_for(ErrorCode.UNKNOWN_TASK, msg)
@@ -66,11 +78,17 @@ class AllowedJob(Job):
 
 
 def job_class_for(
-    functions: Mapping[str, Callable[..., Any]], callbacks: Mapping[str, Callable[..., Any]]
+    functions: Mapping[str, Callable[..., Any]],
+    callbacks: Mapping[str, Callable[..., Any]],
+    max_question_bytes: int,
 ) -> type[AllowedJob]:
     """AllowedJob with these allow-lists, dotted name -> function."""
     return type(
         "AllowedJob",
         (AllowedJob,),
-        {"allowed_functions": dict(functions), "allowed_callbacks": dict(callbacks)},
+        {
+            "allowed_functions": dict(functions),
+            "allowed_callbacks": dict(callbacks),
+            "max_question_bytes": max_question_bytes,
+        },
     )

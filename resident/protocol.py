@@ -134,7 +134,7 @@ def decode_job_data(data: bytes, max_bytes: int) -> tuple[str, Any]:
     Raises:
         CallerError: invalid_question, with what is wrong.
     """
-    plain = _inflate(data, max_bytes + 512)
+    plain = inflate(data, max_bytes + 512)
     try:
         name, instance, args, kwargs = _decode_call(plain)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -211,8 +211,12 @@ def _error_of(reply: _AnyReply) -> ResidentError:
     return error_for(code, reply.error.message, reply.id)
 
 
-def _inflate(data: bytes, max_bytes: int) -> bytes:
-    """Plain or zlib data as plain; never makes more than max_bytes of it."""
+def inflate(data: bytes, max_bytes: int) -> bytes:
+    """Plain or zlib data as plain; never makes more than max_bytes of it.
+
+    Raises:
+        CallerError: invalid_question, if it is longer.
+    """
     plain = data
     if data[:1] != b"[":  # no zlib stream begins so
         with contextlib.suppress(zlib.error):

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any
 
 from redis import Redis
-from rq.exceptions import AbandonedJobError
+from rq.exceptions import AbandonedJobError, DeserializationError
 from rq.job import Job
 from rq.timeouts import JobTimeoutException
 from rq.utils import as_text
@@ -57,6 +57,8 @@ def describe(kind: type[BaseException], error: BaseException) -> tuple[ErrorCode
         return error.code, error.message
     if issubclass(kind, JobTimeoutException):
         return ErrorCode.TIMED_OUT, "The model took too long with this question and was stopped."
+    if issubclass(kind, DeserializationError):
+        return ErrorCode.INVALID_QUESTION, "The job's data is not JSON."
     if issubclass(kind, AbandonedJobError):
         return ErrorCode.CRASHED, "The worker died with this question."
     message = f"The model raised {kind.__name__}; RQ keeps the traceback under this id."

@@ -16,12 +16,10 @@ import structlog
 from redis import Redis
 from redis.exceptions import RedisError
 from rq import SimpleWorker
-from rq.exceptions import NoSuchJobError
-from rq.intermediate_queue import IntermediateQueue
 from rq.serializers import JSONSerializer
 from rq.worker import WorkerStatus
 
-from resident import keys, protocol, replies
+from resident import keys, protocol, replies, special
 from resident.answering import Answerer, FineDeathPenalty
 from resident.job import job_class_for
 from resident.outage import call_until_back
@@ -64,19 +62,21 @@ class ResidentWorker(SimpleWorker):
             connection=connection,
             default_result_ttl=settings.result_ttl,
             job_class=job_class_for(
-                {task.function_name: single_question_function(task)}, _callbacks_of(task)
+                {task.function_name: single_question_function(task)},
+                _callbacks_of(task),
+                settings.max_question_bytes,
             ),
             serializer=JSONSerializer,
             log_job_description=False,
         )
         self._task = task
         self._settings = settings
-        limits = Limits(
+        self._limits = Limits(
             lease_ms=int(settings.lease_s * 1000),
             reply_ttl_ms=int(settings.reply_ttl_s * 1000),
             max_data_bytes=settings.max_question_bytes + 512,
         )
-        self._scripts = WorkerScripts(self._link, task.name, self.name, limits)
+        self._scripts = WorkerScripts(self._link, task.name, self.name, self._limits)
         self._answerer = Answerer(
             task, model_of(task), settings.max_question_bytes, settings.result_ttl
         )
@@ -125,6 +125,13 @@ class ResidentWorker(SimpleWorker):
         self._drained_by = time.monotonic() + self._settings.drain_timeout_s
         _log.info("draining", worker=self.name, signal=signal.Signals(signum).name)
 
+    def handle_payload(self, message: Any) -> None:
+        """Obeys a command of RQ's; what is none must not end the thread that listens."""
+        try:
+            super().handle_payload(message)
+        except Exception as error:  # noqa: BLE001  (anybody may publish anything)
+            _log.warning("command not understood", worker=self.name, kind=type(error).__name__)
+
     def _take(self, burst: bool) -> bool:
         """Claims what waits, blocking a while if nothing does; False if a burst is over."""
         moved = "" if burst else self._repeat(lambda: self._scripts.wait_for_job(WAIT_S))
@@ -136,7 +143,7 @@ class ResidentWorker(SimpleWorker):
                 self.check_for_suspension(burst)
             return not burst
         if claim.special:
-            self._perform_special(claim.special)
+            special.perform(self, claim.special, self._limits.reply_ttl_ms)
             return True
         self._held = claim
         return bool(claim.jobs) or claim.more or not burst
@@ -158,7 +165,7 @@ class ResidentWorker(SimpleWorker):
         self._held = claim
         self._after_settling(settlements, codes)
         if claim.special:
-            self._perform_special(claim.special)
+            special.perform(self, claim.special, self._limits.reply_ttl_ms)
 
     def _after_settling(self, settlements: list[Settlement], codes: list[SettleCode]) -> None:
         failed = sum(one.outcome is not Outcome.FINISHED for one in settlements)
@@ -167,20 +174,7 @@ class ResidentWorker(SimpleWorker):
         say("batch", task=self._task.name, size=len(codes), failed=failed, lost=lost)
         for one, code in zip(settlements, codes, strict=True):
             if code is SettleCode.SETTLED_WITH_DEPENDENTS:
-                job = self.job_class.fetch(one.id, self.connection, self.serializer)
-                self.queues[0].enqueue_dependents(job)
-
-    def _perform_special(self, job_id: str) -> None:
-        """Runs a job that uses more of RQ than a question does, as RQ itself would."""
-        queue = self.queues[0]
-        try:
-            job = self.job_class.fetch(job_id, self.connection, self.serializer)
-        except (NoSuchJobError, ValueError) as error:
-            _log.warning("malformed job", job=job_id, error=str(error))
-            IntermediateQueue(queue.key, self.connection).remove(job_id)
-            self.connection.delete(f"{keys.JOB}{job_id}")
-            return
-        self.execute_job(job, queue)
+                special.enqueue_dependents(self, one.id)
 
     def _tend(self) -> None:
         """What RQ and the callers must hear from time to time, between two batches."""
@@ -224,8 +218,8 @@ class ResidentWorker(SimpleWorker):
         A claim whose answer was cut off is such; without this it would wait for its lease's end.
         """
         mine = {(one.id, one.execution) for one in known or ()}
-        members = self._link.call("SMEMBERS", keys.worker_executions(self.name))
-        jobs = [tuple(member.decode().rpartition(":")[::2]) for member in members]
+        members = self._scripts.executions()
+        jobs = [tuple(member.rpartition(":")[::2]) for member in members]
         unknown = [
             (job_id, execution) for job_id, execution in jobs if (job_id, execution) not in mine
         ]

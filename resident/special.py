@@ -1,0 +1,79 @@
+"""Jobs that use more of RQ than a question does: RQ's own perform_job runs them.
+
+RQ trusts what it reads. Here a job that RQ trips over is discarded with an error reply, as
+settle.lua does with a hash that is malformed, and the worker goes on.
+"""
+
+from __future__ import annotations
+
+import structlog
+from redis import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+from rq import SimpleWorker
+from rq.exceptions import NoSuchJobError
+from rq.intermediate_queue import IntermediateQueue
+
+from resident import keys
+from resident.errors import ErrorCode
+from resident.protocol import encode_failed
+
+_log = structlog.get_logger()
+
+
+def perform(worker: SimpleWorker, job_id: str, reply_ttl_ms: int) -> None:
+    """Runs a job from the intermediate list as RQ itself would.
+
+    Errors worth catching: redis.exceptions.ConnectionError and TimeoutError.
+    """
+    queue = worker.queues[0]
+    try:
+        job = worker.job_class.fetch(job_id, worker.connection, worker.serializer)
+        worker.execute_job(job, queue)
+    except (RedisConnectionError, RedisTimeoutError):
+        raise
+    except Exception as error:  # noqa: BLE001  (what anybody wrote must not end the service)
+        _log.warning("malformed job", job=job_id, kind=type(error).__name__)
+        _discard(worker, job_id, error, reply_ttl_ms)
+    # RQ took it off the list of the queue that the job names, which may be another.
+    IntermediateQueue(queue.key, worker.connection).remove(job_id)
+
+
+def enqueue_dependents(worker: SimpleWorker, job_id: str) -> None:
+    """Puts on their queues those that waited for this job alone."""
+    queue = worker.queues[0]
+    try:
+        job = worker.job_class.fetch(job_id, worker.connection, worker.serializer)
+        queue.enqueue_dependents(job)
+    except (RedisConnectionError, RedisTimeoutError):
+        raise
+    except Exception as error:  # noqa: BLE001  (the same)
+        _log.warning("dependents left waiting", job=job_id, kind=type(error).__name__)
+
+
+def _discard(worker: SimpleWorker, job_id: str, error: Exception, reply_ttl_ms: int) -> None:
+    connection, job_key = worker.connection, f"{keys.JOB}{job_id}"
+    if not _is_answered(connection, job_id) and connection.exists(job_key):
+        why = error if isinstance(error, NoSuchJobError) else type(error).__name__
+        message = f"The job's hash is malformed: {why}"
+        payload = encode_failed(job_id, ErrorCode.INVALID_QUESTION, message)
+        reply = keys.reply(job_id)
+        with connection.pipeline() as pipeline:
+            pipeline.delete(reply)  # if it is no list
+            pipeline.rpush(reply, payload)
+            pipeline.pexpire(reply, reply_ttl_ms)
+            pipeline.execute()
+    with connection.pipeline() as pipeline:
+        for execution in worker.executions.values():
+            execution.delete(execution.job, pipeline)
+        pipeline.delete(job_key, f"{keys.PREFIX}:executions:{job_id}")
+        pipeline.execute(raise_on_error=False)
+    worker.executions.clear()
+
+
+def _is_answered(connection: Redis, job_id: str) -> bool:
+    try:
+        return bool(connection.llen(keys.reply(job_id)))
+    except ResponseError:  # no list, so no reply
+        return False
