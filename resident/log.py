@@ -9,6 +9,26 @@ import structlog
 
 from resident.settings import Settings
 
+#: RQ logs the names that a job holds, which anybody may have written.
+_LONGEST_LINE = 400
+
+
+class _WithoutTexts(logging.Filter):
+    """Cuts from RQ's lines what may hold a question.
+
+    That is results, which it logs on debug, and tracebacks; RQ keeps both under the job's id.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the line is written at all."""
+        if record.name.partition(".")[0] != "rq":
+            return True
+        kind = record.exc_info[0] if record.exc_info else None
+        first_line = record.getMessage().partition("\n")[0][:_LONGEST_LINE]
+        record.msg = f"{first_line} ({kind.__name__})" if kind else first_line
+        record.args = record.exc_info = record.exc_text = None
+        return record.levelno > logging.DEBUG
+
 
 def configure(settings: Settings) -> None:
     """Sends all log lines to standard error, as JSON unless that is a terminal."""
@@ -33,6 +53,7 @@ def configure(settings: Settings) -> None:
             ],
         )
     )
+    handler.addFilter(_WithoutTexts())
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level)
