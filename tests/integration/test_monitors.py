@@ -6,7 +6,6 @@ import json
 import os
 import re
 import socket
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -26,6 +25,7 @@ from tests.support import desks
 from tests.support.desks import Asking
 from tests.support.odd import WITH_ODD_TASKS
 from tests.support.processes import Processes
+from tests.support.rq_side import rq
 from tests.support.waiting import wait_until
 
 
@@ -105,7 +105,7 @@ def test_after_the_batch_all_of_it_is_finished_and_the_worker_idle(
 def test_rq_info_shows_the_worker_as_busy_and_the_queue_as_empty(
     batch: Batch, redis_url: str
 ) -> None:
-    shown = rq_info(redis_url)
+    shown = rq(redis_url, "info", "--raw")
     assert "queue gate 0, 3 executing, 0 finished, 0 failed" in shown
     assert re.search(rf"worker {batch.worker.name} \(.+\) busy gate", shown)
 
@@ -115,7 +115,7 @@ def test_rq_info_shows_a_worker_without_questions_as_idle(
 ) -> None:
     processes.start_worker("echo")
     [worker] = Worker.all(connection=connection)
-    assert re.search(rf"worker {worker.name} \(.+\) idle echo", rq_info(redis_url))
+    assert re.search(rf"worker {worker.name} \(.+\) idle echo", rq(redis_url, "info", "--raw"))
 
 
 def test_every_page_of_rq_dashboard_shows_the_batch(
@@ -189,11 +189,6 @@ def let_go(gate: Path) -> None:
     descriptor = os.open(gate, os.O_WRONLY | os.O_NONBLOCK)
     os.write(descriptor, "开门".encode())
     os.close(descriptor)
-
-
-def rq_info(redis_url: str) -> str:
-    command = [sys.executable, "-m", "rq.cli", "info", "--raw", "--url", redis_url]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 @contextmanager

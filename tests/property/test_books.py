@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,7 +15,8 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from redis import Redis
-from rq import SimpleWorker
+from rq import Callback, Queue, Repeat, Retry, SimpleWorker
+from rq.group import Group
 from rq.serializers import JSONSerializer
 
 from resident import keys
@@ -29,6 +29,7 @@ from tests.support import desks
 from tests.support.books import Books, read_books
 from tests.support.desks import Asking
 from tests.support.differences import DIFFERENCES, Spot, explanation_of, spots
+from tests.support.inline import work_off
 from tests.support.odd import odd_tasks
 from tests.support.processes import ROOT
 from tests.support.waiting import wait_until
@@ -44,6 +45,23 @@ EXAMPLES = settings(
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
     report_multiple_bugs=False,
 )
+
+ANSWER, FAIL = "tasks.odd.answer", {"do": "fail"}
+FEATURES = {
+    "retries": lambda queue: queue.enqueue(ANSWER, FAIL, retry=Retry(max=2)),
+    "dependents": lambda queue: queue.enqueue(ANSWER, "b", depends_on=queue.enqueue(ANSWER, "a")),
+    "a dependent of a failure": lambda queue: queue.enqueue(
+        ANSWER, "b", depends_on=queue.enqueue(ANSWER, FAIL)
+    ),
+    "repeats": lambda queue: queue.enqueue(ANSWER, "again", repeat=Repeat(times=2)),
+    "a callback": lambda queue: queue.enqueue(
+        ANSWER, "noted", on_success=Callback("tasks.odd.note")
+    ),
+    "a group": lambda queue: Group.create(queue.connection, "g").enqueue_many(
+        queue, [Queue.prepare_data(ANSWER, [one]) for one in "abc"]
+    ),
+    "at the front": lambda queue: queue.enqueue(ANSWER, "first", at_front=True),
+}
 
 Way = Callable[[Redis, str, Asking], None]
 
@@ -133,6 +151,16 @@ def test_a_job_made_by_php_leaves_the_books_that_rq_leaves(
     assert compare(redis_server, "odd", desk).unexplained == []
 
 
+@pytest.mark.parametrize("enqueue", FEATURES.values(), ids=FEATURES)
+def test_a_job_that_uses_more_of_rq_leaves_the_books_that_rq_leaves(
+    redis_server: EmbeddedRedis, enqueue: Callable[[Queue], object]
+) -> None:
+    with database(redis_server, DESK) as desk:
+        desk.flushdb()
+        enqueue(Queue("odd", connection=desk, serializer=JSONSerializer))
+        assert compare(redis_server, "odd", desk).unexplained == []
+
+
 def test_each_difference_on_the_list_can_be_seen(redis_server: EmbeddedRedis) -> None:
     asked = [
         (desks.ask_by_rq_for_a_reply, Asking("今天几点开门？")),
@@ -192,10 +220,7 @@ def compare(server: EmbeddedRedis, task_name: str, desk: Redis) -> Comparison:
 
 def books_after(worker: SimpleWorker) -> Books:
     """What is in the worker's database when it has done what waited there."""
-    # Its channel leaves nothing in the database, and RQ waits a second for its end now and then.
-    worker.subscribe = worker.unsubscribe = lambda: None
-    with signals_kept():
-        worker.work(burst=True, logging_level="CRITICAL")
+    work_off(worker)
     return read_books(worker.connection)
 
 
@@ -233,17 +258,3 @@ def database(server: EmbeddedRedis, number: int) -> Iterator[Redis]:
     with connect(server.url) as connection:
         connection.connection_pool.connection_kwargs["db"] = number
         yield connection
-
-
-@contextmanager
-def signals_kept() -> Iterator[None]:
-    """A worker takes over its process's signals, which here is the test's."""
-    handlers = {
-        signum: signal.getsignal(signum)
-        for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
-    }
-    try:
-        yield
-    finally:
-        for signum, handler in handlers.items():
-            signal.signal(signum, handler)

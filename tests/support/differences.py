@@ -58,8 +58,16 @@ def _is_key_of_ours(spot: Spot) -> bool:
     return spot.theirs is None and spot.ours is not None and spot.is_in("resident:metrics:")
 
 
+def _is_enqueued_anew(spot: Spot) -> bool:
+    """RQ's retries, repeats and dependents are enqueued by the worker."""
+    anew = ("retries_left", "repeats_left", "dependency_ids")
+    return spot.field == "enqueued_at" and any((spot.key, one) in spot.their_books for one in anew)
+
+
 def _is_moment(spot: Spot) -> bool:
-    if not (spot.has_both and spot.is_in("rq:job:", "rq:worker:") and spot.field in _MOMENTS):
+    if not (spot.has_both and spot.is_in("rq:job:", "rq:worker:")):
+        return False
+    if spot.field not in _MOMENTS and not _is_enqueued_anew(spot):
         return False
     theirs, ours = (
         datetime.strptime(value.decode(), _RQ_TIME)  # noqa: DTZ007  (UTC, both)
