@@ -1,0 +1,95 @@
+"""A worker that is killed at any step leaves every job on the queue, leased or settled."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+
+import pytest
+from redis import Redis
+
+from resident import keys
+from tests.support.live import Live
+from tests.support.processes import Processes
+
+QUEUED, POPPED, LEASED, SETTLED = "queued", "popped", "leased", "settled"
+ALL_QUEUED = {QUEUED: 5}
+ONE_POPPED = {POPPED: 1, QUEUED: 4}
+BATCH_LEASED = {LEASED: 2, QUEUED: 3}
+BATCH_SETTLED = {SETTLED: 2, LEASED: 2, QUEUED: 1}
+
+#: Where five questions are that a worker which takes two at once had before it, by its last step.
+STEPS = {
+    "before pop": ALL_QUEUED,
+    "pop unread": ONE_POPPED,
+    "after pop": ONE_POPPED,
+    "before claim": ONE_POPPED,
+    "claim unread": BATCH_LEASED,
+    "after claim": BATCH_LEASED,
+    "in model": BATCH_LEASED,
+    "before settle": BATCH_LEASED,
+    "settle unread": BATCH_SETTLED,
+    "after settle": BATCH_SETTLED,
+    "before release": BATCH_LEASED,
+    "release unread": ALL_QUEUED,
+    "after release": ALL_QUEUED,
+}
+
+
+def kill_at(step: str, processes: Processes) -> None:
+    worker = processes.start(sys.executable, "-m", "tests.support.halting", step)
+    assert worker.stdout is not None
+    said = worker.stdout.readline()
+    worker.kill()
+    worker.wait()
+    assert said == "halted\n", worker.communicate()
+
+
+def places_of(connection: Redis, live: Live, job_id: str) -> list[str]:
+    """Everywhere that a job is."""
+    of, status = live.of, connection.hget(f"{keys.JOB}{job_id}", "status")
+    places = [QUEUED] * lists(connection, of.queue).count(job_id)
+    places += [POPPED] * lists(connection, of.intermediate).count(job_id)
+    if status == b"queued":
+        assert connection.pttl(f"{keys.JOB}{job_id}") > 0
+    for member in connection.zrange(of.leases, 0, -1):
+        if member.decode().startswith(f"{job_id}:"):
+            execution = member.decode().partition(":")[2]
+            assert status == b"started"
+            assert connection.zscore(of.started, member) is not None
+            assert connection.exists(f"{keys.PREFIX}:execution:{job_id}:{execution}")
+            assert connection.zscore(f"{keys.PREFIX}:executions:{job_id}", execution) is not None
+            places.append(LEASED)
+    replies = connection.llen(keys.reply(job_id))
+    assert (replies == 1) == (status == b"finished")
+    return places + [SETTLED] * replies
+
+
+def lists(connection: Redis, key: str) -> list[str]:
+    return [one.decode() for one in connection.lrange(key, 0, -1)]
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_worker_that_is_killed_leaves_each_job_in_one_place(
+    step: str, processes: Processes, connection: Redis
+) -> None:
+    live = Live(connection)
+    ids = live.put(*map(live.fields, range(5)))
+    kill_at(step, processes)
+    places = {job_id: places_of(connection, live, job_id) for job_id in ids}
+    assert {job_id: len(found) for job_id, found in places.items()} == dict.fromkeys(ids, 1)
+    assert Counter(found[0] for found in places.values()) == STEPS[step]
+    if STEPS[step] == ALL_QUEUED:
+        assert lists(connection, live.of.queue) == ids
+
+
+@pytest.mark.parametrize("step", ["before pop", "after pop", "claim unread", "settle unread"])
+def test_after_a_kill_another_worker_answers_what_still_waits(
+    step: str, processes: Processes, connection: Redis
+) -> None:
+    live = Live(connection)
+    ids = live.put(*map(live.fields, range(5)))
+    kill_at(step, processes)
+    waiting = lists(connection, live.of.queue)
+    processes.start_worker("echo")
+    assert [live.answer(job_id) for job_id in waiting] == [ids.index(one) for one in waiting]

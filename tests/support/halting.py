@@ -1,0 +1,102 @@
+"""A worker that halts at a step of its way with a batch, so that a test can kill it there.
+
+As a program: `python -m tests.support.halting "before claim"` says "halted" when it is there.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from typing import Any
+
+import resident.worker
+from resident import log, scripts
+from resident.redis_client import Link, connect
+from resident.settings import read_settings
+from resident.task import Task
+from resident.worker import ResidentWorker, StopNow
+
+MAX_BATCH = 2
+#: Values in front of the settlements in turn.lua's ARGV.
+_TURN_ARGS = 9
+
+
+def step_of(command: tuple[Any, ...]) -> str:
+    """What a command to Redis is on the worker's way."""
+    if command[0] == "BLMOVE":
+        return "pop"
+    if command[:2] == ("EVALSHA", scripts._RELEASE.sha):
+        return "release"
+    if command[:2] == ("EVALSHA", scripts._TURN.sha):
+        return "settle" if len(command) > 3 + command[2] + _TURN_ARGS else "claim"
+    return "other"
+
+
+class HaltingLink(Link):
+    """Halts before a command is sent, when its answer has come unread, or after it was read."""
+
+    halt_at = ""
+
+    def send(self, *command: Any) -> None:
+        step = step_of(command)
+        halt_if(f"before {step}")
+        super().send(*command)
+        if self.halt_at == f"{step} unread":
+            assert self._connection.can_read(timeout=20)
+            halt_if(self.halt_at)
+
+    def call(self, *command: Any) -> Any:
+        answer = super().call(*command)
+        halt_if(f"after {step_of(command)}")
+        return answer
+
+    def call_blocking(self, timeout_s: float, *command: Any) -> Any:
+        answer = super().call_blocking(timeout_s, *command)
+        halt_if(f"after {step_of(command)}")
+        return answer
+
+
+def halt_if(here: str) -> None:
+    """Never returns if here is where to halt."""
+    if here != HaltingLink.halt_at:
+        return
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signum, signal.SIG_DFL)
+    print("halted", flush=True)  # noqa: T201
+    while True:
+        signal.pause()
+
+
+def answer(_model: None, questions: list[Any]) -> list[Any]:
+    """The questions; with a release to be seen, it is stopped with force instead."""
+    halt_if("in model")
+    if "release" in HaltingLink.halt_at:
+        raise StopNow
+    return questions
+
+
+def main(halt_at: str) -> None:
+    """Serves the task echo until it halts."""
+    task = Task(
+        name="echo",
+        function=answer,
+        load=lambda: None,
+        question_type=Any,
+        warm_up=(),
+        max_batch=MAX_BATCH,
+        timeout_s=60,
+        preload=True,
+        callbacks=(),
+    )
+    settings = read_settings()
+    log.configure(settings)
+    client = connect(settings.redis_url.get_secret_value())
+    for script in (scripts._TURN, scripts._RELEASE):
+        client.script_load(script.source)
+    HaltingLink.halt_at = halt_at
+    resident.worker.Link = HaltingLink  # type: ignore[misc]
+    ResidentWorker(task, client, settings).work()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
