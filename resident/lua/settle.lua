@@ -23,6 +23,8 @@
 -- Needs clock.lua and write.lua in front.
 
 local FINISHED, FAILED, DISCARDED = 1, 2, 3
+-- A job that came by dependents while it ran is not deleted before they have seen how it ended.
+local DEPENDENTS_LOOK_S = 60
 
 local function delete_job(prefix, id)
   redis.call('DEL', prefix .. ':job:' .. id, prefix .. ':job:' .. id .. ':dependencies',
@@ -82,6 +84,9 @@ local function settle(keys, args, settlements)
         redis.call('PEXPIRE', one.reply_key, args.reply_ttl_ms)
       end
       local dependents = redis.call('EXISTS', args.prefix .. ':job:' .. one.id .. ':dependents')
+      if dependents == 1 and one.ttl == 0 then
+        one.ttl = DEPENDENTS_LOOK_S
+      end
       if one.outcome == DISCARDED or one.ttl == 0 then
         delete_job(args.prefix, one.id)
       else
