@@ -53,6 +53,9 @@ FEATURES = {
     "a dependent of a failure": lambda queue: queue.enqueue(
         ANSWER, "b", depends_on=queue.enqueue(ANSWER, FAIL)
     ),
+    "a dependent of a job that is not kept": lambda queue: queue.enqueue(
+        ANSWER, "b", depends_on=queue.enqueue(ANSWER, "a", result_ttl=0)
+    ),
     "repeats": lambda queue: queue.enqueue(ANSWER, "again", repeat=Repeat(times=2)),
     "a callback": lambda queue: queue.enqueue(
         ANSWER, "noted", on_success=Callback("tasks.odd.note")
@@ -60,6 +63,9 @@ FEATURES = {
     "a group": lambda queue: Group.create(queue.connection, "g").enqueue_many(
         queue, [Queue.prepare_data(ANSWER, [one]) for one in "abc"]
     ),
+    "a group of jobs that are not kept": lambda queue: Group.create(
+        queue.connection, "g"
+    ).enqueue_many(queue, [Queue.prepare_data(ANSWER, [one], result_ttl=0) for one in "abc"]),
     "at the front": lambda queue: queue.enqueue(ANSWER, "first", at_front=True),
 }
 
