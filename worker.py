@@ -35,7 +35,7 @@ def main(
     try:
         sys.exit(run(tasks, workers, burst=burst, check=check, embedded=embedded_redis))
     except ConfigurationError as error:
-        click.echo(f"worker.py: {error}", err=True)
+        click.echo(f"worker.py: {' '.join(str(error).split())}", err=True)
         sys.exit(EXIT_MISCONFIGURED)
 
 

@@ -67,14 +67,15 @@ def check_server(client: redis.Redis, url: str) -> None:
     """Raises ConfigurationError unless a Redis that we can use answers at this URL."""
     place = place_of(url)
     try:
-        version = str(client.info("server")["redis_version"])
+        version = str(client.info("server").get("redis_version", "unknown"))
     except redis.exceptions.AuthenticationError as error:
         msg = f"Redis at {place} refuses the password or the user in RESIDENT_REDIS_URL: {error}"
         raise ConfigurationError(msg) from None
     except RedisError as error:
         msg = f"Redis at {place} cannot be used: {error}. Is RESIDENT_REDIS_URL right?"
         raise ConfigurationError(msg) from None
-    if tuple(int(part) for part in version.split(".")[:2]) < OLDEST_REDIS:
+    numbers = re.match(r"(\d+)\.(\d+)", version)
+    if numbers is None or tuple(map(int, numbers.groups())) < OLDEST_REDIS:
         msg = f"Redis at {place} is version {version}; Resident needs 6.2 or newer"
         raise ConfigurationError(msg)
 

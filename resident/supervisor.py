@@ -53,7 +53,7 @@ def load(task: Task) -> None:
         model_of(task)
     except ConfigurationError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         msg = f"The task {task.name!r} does not load: {type(error).__name__}: {error}"
         raise ConfigurationError(msg) from error
     _log.info("model loaded", task=task.name, seconds=round(time.monotonic() - began, 2))

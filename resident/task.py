@@ -170,7 +170,7 @@ def load_task(name: str) -> Task:
         importlib.import_module(f"tasks.{name}")
     except ConfigurationError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         where = _place_in_tasks(error)
         msg = f"tasks/{name}.py cannot be imported: {type(error).__name__}: {error}{where}"
         raise ConfigurationError(msg) from error
