@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -21,6 +20,7 @@ from enqueue_api.client import Client
 from resident import keys
 from tests.support.live import Live
 from tests.support.processes import ROOT, Processes
+from tests.support.project import copy_project
 from tests.support.waiting import wait_until
 
 GOOD = """
@@ -57,10 +57,7 @@ def fault(processes: Processes, *arguments: str, folder: Path = ROOT, **environm
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """A copy of what a worker needs, to which a test adds task files."""
-    for name in ("resident", "tasks"):
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "worker.py", tmp_path)
-    return tmp_path
+    return copy_project(tmp_path)
 
 
 def write_task(project: Path, load: str = "pass", answer: str = "pass", more: str = "") -> None:

@@ -17,6 +17,7 @@ from resident.embedded_redis import EmbeddedRedis
 from resident.redis_client import connect
 from tests.support.live import Fields, Live, call_data, start_worker
 from tests.support.processes import Processes
+from tests.support.project import copy_project
 from tests.support.waiting import wait_until
 
 ECHO = "tasks.echo.answer"
@@ -415,3 +416,37 @@ def test_junk_on_the_workers_channel_is_passed_over(message: bytes, live: Live) 
     assert live.connection.publish(channel, message) == 1
     live.check_that_it_serves()
     wait_until(lambda: live.connection.publish(channel, b'{"command":"nonsense"}') == 1, 5)
+
+
+GATHERING = """
+import os
+import redis
+from resident import task
+
+@task(load=dict)
+def answer(model, questions):
+    with redis.Redis.from_url(os.environ["RESIDENT_REDIS_URL"]) as connection:
+        for key in questions:
+            connection.sadd(key, "dependent")
+    return questions
+"""
+
+
+@pytest.mark.parametrize("result_ttl", ["0", "60"])
+def test_dependents_that_come_while_the_model_runs_never_end_the_worker(
+    result_ttl: str, processes: Processes, connection: Redis, tmp_path: Path
+) -> None:
+    project = copy_project(tmp_path)
+    (project / "tasks" / "gathering.py").write_text(GATHERING, "utf-8")
+    processes.start_worker("gathering", folder=project)
+    live = Live(connection, "gathering")
+    before = connection.zrange(live.of.ready, 0, -1)
+    connection.hset(
+        f"{keys.JOB}parent",
+        mapping=live.fields(f"{keys.JOB}parent:dependents") | {"result_ttl": result_ttl},
+    )
+    connection.rpush(live.of.queue, "parent")
+    assert live.answer("parent") == f"{keys.JOB}parent:dependents"
+    (after,) = live.put(live.fields("another:dependents"))
+    assert live.answer(after) == "another:dependents"
+    assert connection.zrange(live.of.ready, 0, -1) == before

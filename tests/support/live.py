@@ -95,10 +95,14 @@ class Live:
         assert reply["ok"], reply
         return reply["answer"]
 
-    def check_that_it_serves(self) -> None:
-        """The worker answers the next good question, and has left nothing behind."""
+    def answers_one(self) -> None:
+        """The worker answers a good question."""
         (good,) = self.put(self.fields("still there?"))
         assert self.answer(good) == "still there?"
+
+    def check_that_it_serves(self) -> None:
+        """The worker answers the next good question, and has left nothing behind."""
+        self.answers_one()
         try:
             wait_until(lambda: not self.left_behind(), 5)
         except AssertionError:
