@@ -120,6 +120,12 @@ def test_job_data_that_is_no_question_gets_its_error_from_rqs_own_path_too(
     assert live.error_code(job_id) == code
 
 
+@pytest.mark.parametrize("extra", [{}, SPECIAL], ids=["fast", "special"])
+def test_a_compression_bomb_is_not_blown_up(extra: Fields, live: Live) -> None:
+    (job_id,) = live.put(live.fields() | {"data": DATA["zlib_bomb"][0]} | extra)
+    assert "at most" in live.reply(job_id)["error"]["message"]
+
+
 UNREADABLE: dict[str, Fields] = {
     "timeout": {"timeout": "soon"},
     "timeout_nan": {"timeout": "nan"},

@@ -1,0 +1,377 @@
+"""A worker's turn: claim and settle, on a real Redis."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from redis import Redis
+from redis.exceptions import ResponseError
+from rq.job import Job
+from rq.registry import StartedJobRegistry
+from rq.serializers import JSONSerializer
+from rq.suspension import resume, suspend
+
+from resident import keys, protocol
+from resident.scripts import (
+    Claim,
+    Outcome,
+    SettleCode,
+)
+from tests.support.lua import BUDGET_MS, ECHO, FIELDS, Desk, Full, a_desk, settlement
+
+
+@pytest.fixture
+def desk(connection: Redis) -> Iterator[Desk]:
+    with a_desk(connection) as made:
+        made.announce()
+        yield made
+
+
+@pytest.fixture
+def other(connection: Redis) -> Iterator[Desk]:
+    with a_desk(connection, "resident-echo-2") as made:
+        yield made
+
+
+@pytest.fixture
+def full(connection: Redis) -> Iterator[Full]:
+    with Full(connection) as full:
+        yield full
+
+
+# claim
+
+
+def test_a_claim_takes_the_longest_waiting_first_and_no_more_than_a_batch(desk: Desk) -> None:
+    for job_id in "abcde":
+        desk.ask(job_id)
+    assert [job.id for job in desk.claim(2).jobs] == ["a", "b"]
+    assert desk.waiting() == ["c", "d", "e"]
+    assert [job.id for job in desk.claim(10).jobs] == ["c", "d", "e"]
+    assert desk.claim().jobs == ()
+
+
+def test_the_job_that_was_popped_comes_before_those_that_still_wait(desk: Desk) -> None:
+    for job_id in "abc":
+        desk.ask(job_id)
+    moved = desk.scripts.wait_for_job(1)
+    assert moved == "a"
+    assert [job.id for job in desk.claim(2, moved).jobs] == ["a", "b"]
+    assert desk.waiting() == ["c"]
+    assert not desk.connection.exists(ECHO.intermediate)
+
+
+def test_a_claimed_job_is_started_in_rqs_books_and_leased(desk: Desk) -> None:
+    desk.ask("a", timeout="7")
+    claim = desk.claim()
+    (job,) = claim.jobs
+    member = f"a:{job.execution}"
+    connection, now = desk.connection, float(claim.started)
+    assert connection.zscore(ECHO.leases, member) == pytest.approx(now * 1000 + 15_000, abs=2)
+    assert connection.zscore(ECHO.started, member) == int(now) + 67
+    assert connection.ttl(f"{keys.PREFIX}:execution:{member}") in (66, 67)
+    assert connection.zrange(f"{keys.PREFIX}:executions:a", 0, -1) == [job.execution.encode()]
+    assert connection.smembers(keys.worker_executions("resident-echo-1")) == {member.encode()}
+    hash_ = desk.job("a")
+    assert (hash_["status"], hash_["worker_name"]) == ("started", "resident-echo-1")
+    registry = StartedJobRegistry("echo", connection, serializer=JSONSerializer)
+    assert registry.get_job_ids() == ["a"]
+
+
+def test_a_claimed_job_lives_on_without_a_ttl_and_its_deadline_is_kept(desk: Desk) -> None:
+    desk.ask("a")
+    claim = desk.claim()
+    (job,) = claim.jobs
+    assert desk.connection.ttl(f"{keys.JOB}a") == -1
+    assert BUDGET_MS - 1000 < job.left_ms <= BUDGET_MS
+    deadline = desk.connection.hget(f"{keys.PREFIX}:execution:a:{job.execution}", "deadline_ms")
+    assert int(deadline) == pytest.approx(float(claim.started) * 1000 + job.left_ms, abs=2)
+
+
+def test_a_job_without_a_budget_has_no_deadline(desk: Desk) -> None:
+    desk.ask("a")
+    desk.connection.persist(f"{keys.JOB}a")
+    (job,) = desk.claim().jobs
+    assert job.left_ms == -1
+
+
+def test_a_job_brings_the_fields_that_say_how_it_is_to_be_answered(desk: Desk) -> None:
+    values = {"timeout": "7", "result_ttl": "8", "failure_ttl": "9", "reply_to": "somewhere"}
+    desk.ask("a", **values)
+    (job,) = desk.claim().jobs
+    assert (job.timeout, job.result_ttl, job.failure_ttl) == (b"7", b"8", b"9")
+    assert (job.reply_to, job.data) == (b"somewhere", FIELDS["data"])
+    assert job.success_callback == protocol.SUCCESS_CALLBACK.encode()
+    assert job.enqueued_at == job.created_at == desk.job("a")["created_at"].encode()
+
+
+def test_data_over_the_limit_is_not_sent_but_its_size_is(desk: Desk) -> None:
+    desk.ask("a", data="x" * 1001)
+    desk.ask("b", data="x" * 1000)
+    a, b = desk.claim().jobs
+    assert (a.data, a.data_size) == (b"", 1001)
+    assert (len(b.data), b.data_size) == (1000, 1000)
+
+
+def test_expired_ids_are_skipped_and_counted(desk: Desk) -> None:
+    for job_id in "abc":
+        desk.ask(job_id)
+    desk.connection.delete(f"{keys.JOB}a", f"{keys.JOB}b")
+    assert [job.id for job in desk.claim(1).jobs] == ["c"]
+    assert desk.waiting() == []
+    assert desk.counts() == {"expired": 2}
+
+
+def test_a_claim_that_skipped_very_many_says_that_there_may_be_more(desk: Desk) -> None:
+    desk.connection.rpush(ECHO.queue, *[f"gone-{number}" for number in range(5000)])
+    claim = desk.claim(8)
+    assert (claim.jobs, claim.more) == ((), True)
+    assert 3500 < len(desk.waiting()) < 4100
+    while desk.claim(8).more:
+        pass
+    assert desk.waiting() == []
+    assert desk.counts() == {"expired": 5000}
+
+
+def test_an_id_that_waits_twice_is_claimed_once(desk: Desk) -> None:
+    desk.ask("a")
+    desk.connection.rpush(ECHO.queue, "a", "a")
+    assert [job.id for job in desk.claim().jobs] == ["a"]
+    desk.connection.rpush(ECHO.queue, "a")
+    assert desk.claim().jobs == ()
+    assert desk.counts() == {"duplicate": 3}
+
+
+def test_a_finished_job_is_not_run_again(desk: Desk) -> None:
+    desk.ask("a")
+    desk.settle(desk.claim())
+    desk.connection.rpush(ECHO.queue, "a")
+    assert desk.claim().jobs == ()
+    assert desk.counts() == {"duplicate": 1}
+
+
+def test_a_started_job_without_an_execution_is_claimed(desk: Desk) -> None:
+    desk.ask("a")
+    desk.connection.hset(f"{keys.JOB}a", "status", "started")
+    assert [job.id for job in desk.claim().jobs] == ["a"]
+
+
+SPECIAL = [
+    {"stopped_callback_name": "x.y"},
+    {"success_callback_name": "x.y"},
+    {"failure_callback_name": "x.y"},
+    {"webhooks": "[{}]"},
+    {"group_id": "g"},
+    {"retries_left": "1"},
+    {"repeats_left": "1"},
+    {"rate_limit_key": "k"},
+    {"dependency_ids": '["z"]'},
+    {"dependency_id": "z"},
+]
+
+
+@pytest.mark.parametrize("fields", SPECIAL, ids=lambda fields: next(iter(fields)))
+def test_a_job_that_uses_more_of_rq_comes_alone(fields: dict[str, str], desk: Desk) -> None:
+    desk.ask("a", **fields)
+    desk.ask("b")
+    moved = desk.scripts.wait_for_job(1)
+    claim = desk.claim(10, moved)
+    assert (claim.special, claim.jobs) == ("a", ())
+    assert desk.connection.lrange(ECHO.intermediate, 0, -1) == [b"a"]
+    assert desk.waiting() == ["b"]
+
+
+def test_a_job_that_others_wait_for_comes_alone(desk: Desk) -> None:
+    desk.ask("a")
+    desk.connection.sadd(f"{keys.JOB}a:dependents", "b")
+    assert desk.claim().special == "a"
+    assert desk.connection.lrange(ECHO.intermediate, 0, -1) == [b"a"]
+
+
+def test_a_batch_ends_before_a_job_that_uses_more_of_rq(desk: Desk) -> None:
+    for job_id in "abc":
+        desk.ask(job_id, **({"group_id": "g"} if job_id == "b" else {}))
+    assert [job.id for job in desk.claim().jobs] == ["a"]
+    assert desk.waiting() == ["b", "c"]
+    assert desk.claim().special == "b"
+    assert [job.id for job in desk.claim().jobs] == ["c"]
+
+
+@pytest.mark.parametrize("fields", [{"webhooks": "[]"}, {"retries_left": "0"}, {"group_id": ""}])
+def test_a_feature_that_is_named_but_not_used_keeps_a_question_plain(
+    fields: dict[str, str], desk: Desk
+) -> None:
+    desk.ask("a", **fields)
+    assert [job.id for job in desk.claim().jobs] == ["a"]
+
+
+def test_while_rq_is_suspended_what_was_popped_goes_back_to_the_front(desk: Desk) -> None:
+    desk.ask("a")
+    desk.ask("b")
+    suspend(desk.connection)
+    moved = desk.scripts.wait_for_job(1)
+    assert desk.claim(10, moved) == Claim(started=b"0", suspended=True)
+    assert desk.waiting() == ["a", "b"]
+    assert not desk.connection.exists(ECHO.intermediate, ECHO.leases)
+    resume(desk.connection)
+    assert [job.id for job in desk.claim().jobs] == ["a", "b"]
+
+
+def test_two_workers_never_claim_the_same_job(desk: Desk, other: Desk) -> None:
+    for number in range(10):
+        desk.ask(f"a{number}")
+    taken = [job.id for one in (desk, other, desk, other) for job in one.claim(3).jobs]
+    assert taken == [f"a{number}" for number in range(10)]
+
+
+def test_a_claim_that_redis_has_no_memory_for_leaves_the_job_where_it_is(
+    desk: Desk, full: Full
+) -> None:
+    desk.ask("a")
+    desk.ask("b")
+    moved = desk.scripts.wait_for_job(1)
+    before = desk.snapshot()
+    full.fill()
+    with pytest.raises(ResponseError, match="maxmemory"):
+        desk.claim(10, moved)
+    full.free()
+    assert desk.snapshot() == before
+    assert [job.id for job in desk.claim(10, moved).jobs] == ["a", "b"]
+
+
+# settle
+
+
+def test_a_reply_and_rqs_books_are_one_step(desk: Desk) -> None:
+    desk.ask("a")
+    claim = desk.claim()
+    assert desk.settle(claim) == [SettleCode.SETTLED]
+    connection = desk.connection
+    assert connection.lrange(keys.reply("a"), 0, -1) == [b"reply"]
+    assert 55_000 < connection.pttl(keys.reply("a")) <= 60_000
+    assert desk.job("a")["status"] == "finished"
+    assert 495 < connection.ttl(f"{keys.JOB}a") <= 500
+    assert connection.zrange(ECHO.finished, 0, -1) == [b"a"]
+    job = Job.fetch("a", connection, serializer=JSONSerializer)
+    assert job.return_value() == "?"
+    gone = [
+        ECHO.leases,
+        ECHO.started,
+        f"{keys.PREFIX}:executions:a",
+        f"{keys.PREFIX}:execution:a:{claim.jobs[0].execution}",
+        keys.worker_executions("resident-echo-1"),
+    ]
+    assert connection.exists(*gone) == 0
+    assert connection.hget(f"{keys.WORKER}resident-echo-1", "successful_job_count") == b"1"
+    assert connection.hget(f"{keys.WORKER}resident-echo-1", "state") == b"idle"
+
+
+def test_a_settle_brings_the_next_batch_in_the_same_call(desk: Desk) -> None:
+    for job_id in "ab":
+        desk.ask(job_id)
+    claim = desk.claim(1)
+    settlements = [settlement("a", claim.jobs[0].execution)]
+    codes, following = desk.scripts.turn(settlements, claim.started, 1)
+    assert codes == [SettleCode.SETTLED]
+    assert [job.id for job in following.jobs] == ["b"]
+    assert desk.connection.hget(f"{keys.WORKER}resident-echo-1", "state") == b"busy"
+
+
+def test_a_settle_that_is_sent_twice_is_harmless(desk: Desk) -> None:
+    desk.ask("a")
+    claim = desk.claim()
+    desk.settle(claim)
+    before = desk.snapshot()
+    assert desk.settle(claim, reply=b"another", outcome=Outcome.FAILED) == [SettleCode.LOST]
+    assert desk.snapshot() == before
+    assert desk.counts() == {"lost": 1}
+
+
+def test_a_worker_that_lost_its_lease_writes_nothing(desk: Desk, other: Desk) -> None:
+    desk.ask("a")
+    lost = desk.claim()
+    desk.scripts.release([("a", lost.jobs[0].execution)])
+    held = other.claim()
+    before = desk.snapshot()
+    assert desk.settle(lost, reply=b"too late") == [SettleCode.LOST]
+    mine = f"{keys.WORKER}resident-echo-1"
+    assert desk.connection.hgetall(mine) == {b"state": b"idle"}
+    assert desk.snapshot() | {mine: b""} == before | {mine: b""}
+    assert other.settle(held, reply=b"in time") == [SettleCode.SETTLED]
+    assert desk.connection.lrange(keys.reply("a"), 0, -1) == [b"in time"]
+
+
+def test_of_a_batch_those_whose_leases_are_held_are_settled(desk: Desk) -> None:
+    for job_id in "abc":
+        desk.ask(job_id)
+    claim = desk.claim()
+    desk.connection.zrem(ECHO.leases, f"b:{claim.jobs[1].execution}")
+    assert desk.settle(claim) == [SettleCode.SETTLED, SettleCode.LOST, SettleCode.SETTLED]
+    assert desk.connection.exists(*map(keys.reply, "abc")) == 2
+    assert desk.job("b")["status"] == "started"
+
+
+def test_a_job_with_ttl_0_leaves_nothing_but_its_reply(desk: Desk) -> None:
+    before = desk.snapshot()
+    desk.ask("a")
+    desk.settle(desk.claim(), ttl_s=0)
+    left = set(desk.snapshot()) - set(before)
+    assert left == {keys.reply("a"), keys.QUEUES, f"{keys.WORKER}resident-echo-1"}
+
+
+@pytest.mark.parametrize(("outcome", "score"), [(Outcome.FINISHED, float("inf")), (2, -1)])
+def test_a_job_with_ttl_minus_1_is_kept_for_ever(outcome: int, score: float, desk: Desk) -> None:
+    desk.ask("a")
+    desk.settle(desk.claim(), ttl_s=-1, outcome=Outcome(outcome))
+    assert desk.connection.ttl(f"{keys.JOB}a") == -1
+    assert desk.connection.ttl(keys.results("a")) == -1
+    registry = ECHO.finished if outcome == 1 else ECHO.failed
+    assert desk.connection.zscore(registry, "a") == score
+
+
+def test_a_failed_job_is_in_rqs_failed_registry_with_its_traceback(desk: Desk) -> None:
+    desk.ask("a")
+    desk.settle(desk.claim(), outcome=Outcome.FAILED, ttl_s=60, result=b"eJxLBAAAYgBi")
+    job = Job.fetch("a", desk.connection, serializer=JSONSerializer)
+    assert job.is_failed
+    assert job.latest_result().exc_string == "a"
+    assert desk.connection.zrange(ECHO.failed, 0, -1) == [b"a"]
+    assert desk.connection.hget(f"{keys.WORKER}resident-echo-1", "failed_job_count") == b"1"
+
+
+def test_a_discarded_job_is_no_job_any_more(desk: Desk) -> None:
+    desk.ask("a")
+    desk.settle(desk.claim(), outcome=Outcome.DISCARDED, ttl_s=60)
+    assert not desk.connection.exists(f"{keys.JOB}a", keys.results("a"), ECHO.failed)
+    assert desk.connection.lrange(keys.reply("a"), 0, -1) == [b"reply"]
+
+
+def test_a_job_that_wants_no_reply_gets_none(desk: Desk) -> None:
+    desk.ask("a")
+    desk.settle(desk.claim(), reply_key="")
+    assert not desk.connection.exists(keys.reply("a"))
+    assert desk.job("a")["status"] == "finished"
+
+
+def test_a_job_that_others_began_to_wait_for_says_so(desk: Desk) -> None:
+    desk.ask("a")
+    claim = desk.claim()
+    desk.connection.sadd(f"{keys.JOB}a:dependents", "b")
+    assert desk.settle(claim) == [SettleCode.SETTLED_WITH_DEPENDENTS]
+
+
+def test_a_settle_that_redis_has_no_memory_for_changes_nothing_and_works_later(
+    desk: Desk, full: Full
+) -> None:
+    for job_id in "ab":
+        desk.ask(job_id)
+    claim = desk.claim(1)
+    before = desk.snapshot()
+    full.fill()
+    with pytest.raises(ResponseError, match="maxmemory"):
+        desk.settle(claim)
+    full.free()
+    assert desk.snapshot() == before
+    assert desk.settle(claim) == [SettleCode.SETTLED]
+    assert desk.connection.llen(keys.reply("a")) == 1

@@ -1,0 +1,110 @@
+"""A worker's and a caller's Lua operations, as their tests use them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from redis import Redis
+
+from resident import keys, protocol, scripts
+from resident.redis_client import Link
+from resident.scripts import (
+    Asked,
+    Claim,
+    Limits,
+    Outcome,
+    SettleCode,
+    Settlement,
+    WorkerScripts,
+)
+
+ECHO = keys.of_task("echo")
+BUDGET_MS = 5_000
+FIELDS = {
+    "data": b'["tasks.echo.answer",null,["?"],{}]',
+    "origin": "echo",
+    "success_callback_name": protocol.SUCCESS_CALLBACK,
+    "failure_callback_name": protocol.FAILURE_CALLBACK,
+}
+LIMITS = Limits(lease_ms=15_000, reply_ttl_ms=60_000, max_data_bytes=1000)
+
+
+class Desk:
+    """One worker's scripts, and a caller's."""
+
+    def __init__(self, connection: Redis, link: Link, name: str) -> None:
+        self.connection = connection
+        self.link = link
+        self.scripts = WorkerScripts(link, "echo", name, LIMITS)
+
+    def announce(self, ttl_ms: int = 60_000, **description: Any) -> int:
+        return self.scripts.announce(ttl_ms, {"max_backlog": 10, **description})
+
+    def ask(self, job_id: str, budget_ms: int = BUDGET_MS, **fields: Any) -> Asked:
+        return scripts.ask(self.link, "echo", job_id, budget_ms, {**FIELDS, **fields})
+
+    def claim(self, max_batch: int = 10, moved: str = "") -> Claim:
+        return self.scripts.turn([], b"0", max_batch, moved)[1]
+
+    def settle(self, claim: Claim, **changes: Any) -> list[SettleCode]:
+        settlements = [settlement(job.id, job.execution, **changes) for job in claim.jobs]
+        return self.scripts.turn(settlements, claim.started, 0)[0]
+
+    def waiting(self) -> list[str]:
+        return [one.decode() for one in self.connection.lrange(ECHO.queue, 0, -1)]
+
+    def job(self, job_id: str) -> dict[str, str]:
+        found = self.connection.hgetall(f"{keys.JOB}{job_id}")
+        return {name.decode(): value.decode(errors="replace") for name, value in found.items()}
+
+    def counts(self) -> dict[str, int]:
+        found = self.connection.hgetall(ECHO.metrics)
+        return {name.decode(): int(value) for name, value in found.items()}
+
+    def snapshot(self) -> dict[str, bytes]:
+        """Everything that is in Redis."""
+        return {
+            key.decode(): self.connection.dump(key)
+            for key in self.connection.scan_iter(count=1000)
+            if key.decode() != ECHO.metrics
+        }
+
+
+def settlement(job_id: str, execution: str, **changes: Any) -> Settlement:
+    values: dict[str, Any] = {
+        "outcome": Outcome.FINISHED,
+        "reply_key": keys.reply(job_id),
+        "reply": b"reply",
+        "result": b"Ij8i",
+        "ttl_s": 500,
+    }
+    return Settlement(id=job_id, execution=execution, **{**values, **changes})
+
+
+@contextmanager
+def a_desk(connection: Redis, name: str = "resident-echo-1") -> Iterator[Desk]:
+    """A desk with a link of its own."""
+    link = Link(connection)
+    yield Desk(connection, link, name)
+    link.close()
+
+
+class Full:
+    """Makes a Redis full, until it is freed."""
+
+    def __init__(self, connection: Redis) -> None:
+        self.connection = connection
+
+    def fill(self) -> None:
+        self.connection.config_set("maxmemory", "1")
+
+    def free(self) -> None:
+        self.connection.config_set("maxmemory", "0")
+
+    def __enter__(self) -> Full:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.free()
