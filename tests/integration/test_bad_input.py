@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from redis import Redis
+from rq.command import send_shutdown_command
 
 from resident import keys
 from resident.embedded_redis import EmbeddedRedis
@@ -121,9 +122,24 @@ def test_job_data_that_is_no_question_gets_its_error_from_rqs_own_path_too(
 
 
 @pytest.mark.parametrize("extra", [{}, SPECIAL], ids=["fast", "special"])
-def test_a_compression_bomb_is_not_blown_up(extra: Fields, live: Live) -> None:
+def test_a_compression_bomb_is_not_blown_up(
+    extra: Fields, live: Live, worker: subprocess.Popen[str]
+) -> None:
+    process = Path("/proc") / children_of(worker)[0]
+    (process / "clear_refs").write_text("5", "ascii")  # the peak begins anew
+    before_kb = memory_kb(process, "VmRSS")
     (job_id,) = live.put(live.fields() | {"data": DATA["zlib_bomb"][0]} | extra)
     assert "at most" in live.reply(job_id)["error"]["message"]
+    assert memory_kb(process, "VmHWM") - before_kb < 30_000
+
+
+def children_of(process: subprocess.Popen[str]) -> list[str]:
+    return Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text("ascii").split()
+
+
+def memory_kb(process: Path, name: str) -> int:
+    lines = (process / "status").read_text("ascii").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
 
 
 UNREADABLE: dict[str, Fields] = {
@@ -415,13 +431,20 @@ def test_a_callback_that_is_not_allowed_is_the_callers_error(field: str, live: L
     live.connection.delete(keys.reply(job_id))
 
 
-@pytest.mark.parametrize("message", [b"", b"\xff", b"{}", b"[]", b'{"command":"nonsense"}', b"1"])
-def test_junk_on_the_workers_channel_is_passed_over(message: bytes, live: Live) -> None:
-    worker = worker_names(live.connection)[0].decode()
-    channel = f"{keys.PREFIX}:pubsub:{worker}"
-    assert live.connection.publish(channel, message) == 1
-    live.check_that_it_serves()
-    wait_until(lambda: live.connection.publish(channel, b'{"command":"nonsense"}') == 1, 5)
+JUNK = [b"", b"\xff", b"{}", b"[]", b"1", b'{"command":"nonsense"}', b'{"command":["stop-job"]}']
+
+
+def test_after_junk_on_its_channel_a_worker_still_obeys(
+    processes: Processes, connection: Redis, tmp_path: Path
+) -> None:
+    start_worker(processes, connection, tmp_path / "output", "echo")
+    (worker,) = worker_names(connection)
+    channel = f"{keys.PREFIX}:pubsub:{worker.decode()}"
+    for message in JUNK:
+        assert connection.publish(channel, message) == 1
+    Live(connection).check_that_it_serves()
+    send_shutdown_command(connection, worker.decode())
+    wait_until(lambda: worker not in worker_names(connection), 10)
 
 
 GATHERING = """
@@ -433,14 +456,15 @@ from resident import task
 def answer(model, questions):
     with redis.Redis.from_url(os.environ["RESIDENT_REDIS_URL"]) as connection:
         for key in questions:
-            connection.sadd(key, "dependent")
+            connection.set(key, "junk") if "string" in key else connection.sadd(key, "dependent")
     return questions
 """
 
 
+@pytest.mark.parametrize("parent", ["parent", "parent-of-string"])
 @pytest.mark.parametrize("result_ttl", ["0", "60"])
 def test_dependents_that_come_while_the_model_runs_never_end_the_worker(
-    result_ttl: str, processes: Processes, connection: Redis, tmp_path: Path
+    parent: str, result_ttl: str, processes: Processes, connection: Redis, tmp_path: Path
 ) -> None:
     project = copy_project(tmp_path)
     (project / "tasks" / "gathering.py").write_text(GATHERING, "utf-8")
@@ -448,11 +472,11 @@ def test_dependents_that_come_while_the_model_runs_never_end_the_worker(
     live = Live(connection, "gathering")
     before = connection.zrange(live.of.ready, 0, -1)
     connection.hset(
-        f"{keys.JOB}parent",
-        mapping=live.fields(f"{keys.JOB}parent:dependents") | {"result_ttl": result_ttl},
+        f"{keys.JOB}{parent}",
+        mapping=live.fields(f"{keys.JOB}{parent}:dependents") | {"result_ttl": result_ttl},
     )
-    connection.rpush(live.of.queue, "parent")
-    assert live.answer("parent") == f"{keys.JOB}parent:dependents"
+    connection.rpush(live.of.queue, parent)
+    assert live.answer(parent) == f"{keys.JOB}{parent}:dependents"
     (after,) = live.put(live.fields("another:dependents"))
     assert live.answer(after) == "another:dependents"
     assert connection.zrange(live.of.ready, 0, -1) == before
