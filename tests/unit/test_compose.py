@@ -12,6 +12,7 @@ import yaml
 
 from enqueue_api.__main__ import main as enqueue_api
 from resident.settings import Settings
+from resident.supervisor import LAST_WORDS_S
 from tasks.faq import FaqSettings
 
 ROOT = Path(__file__).parents[2]
@@ -95,7 +96,7 @@ def test_a_worker_has_longer_than_its_drain_before_it_is_killed(services: dict[s
     drain_s = float(services["worker"]["environment"]["RESIDENT_DRAIN_TIMEOUT_S"])
     grace_s = float(services["worker"]["stop_grace_period"].removesuffix("s"))
 
-    assert grace_s > 2 * drain_s  # only then the supervisor itself would kill a worker
+    assert grace_s > drain_s + LAST_WORDS_S  # only then the supervisor itself kills a worker
 
 
 def test_workers_can_be_scaled(services: dict[str, Any]) -> None:
