@@ -37,8 +37,8 @@ QUESTION = "今天几点开门？"
 
 
 @click.command()
-@click.option("--rounds", default=5, show_default=True, help="turns of each peer")
-@click.option("--trips", default=1_000, show_default=True, help="round trips a turn")
+@click.option("--rounds", default=25, show_default=True, help="turns of each peer")
+@click.option("--trips", default=200, show_default=True, help="round trips a turn")
 @click.option("--jobs", default=20_000, show_default=True, help="waiting jobs to drain")
 @click.option("--rq-jobs", default=1_000, show_default=True, help="the same for rq.SimpleWorker")
 def main(rounds: int, trips: int, jobs: int, rq_jobs: int) -> None:

@@ -37,8 +37,12 @@ class TaskKeys:
 
     #: RQ: list of waiting job ids, next one leftmost.
     queue: str
-    #: RQ: list of ids between the blocking pop and the claim.
+    #: RQ: list of ids that a stock worker, or RQ's own path in ours, has popped and not started.
     intermediate: str
+    #: Ours, beside RQ's: list of ids that a blocking pop of ours moved, until the claim behind it
+    #: in the same write, or the next claim of any worker, takes them. A part of the queue, so
+    #: like the queue it has no TTL, and it is empty but for moments.
+    popped: str
     #: RQ: zset `<job>:<execution>` -> expiry in s, the started jobs.
     started: str
     #: RQ: zset job -> expiry in s.
@@ -64,6 +68,7 @@ def of_task(task: str) -> TaskKeys:
     return TaskKeys(
         queue=queue,
         intermediate=f"{queue}:intermediate",
+        popped=f"{queue}:popped",
         started=f"{PREFIX}:wip:{task}",
         finished=f"{PREFIX}:finished:{task}",
         failed=f"{PREFIX}:failed:{task}",

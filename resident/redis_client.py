@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import hiredis
 import redis
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import NoScriptError, RedisError, ResponseError
 from redis.retry import Retry
 
 from resident.errors import ConfigurationError
@@ -21,8 +22,6 @@ _HOW_TO_WRITE = (
     "write redis://user:password@host:port/db, rediss://... or unix:///path?db=0, and in a "
     "password %2F for /, %3F for ?, %23 for #, %40 for @ and %25 for %"
 )
-#: How much longer than a blocking command's own time we wait for its answer.
-BLOCKING_MARGIN_S = 5.0
 
 
 def connect(url: str) -> redis.Redis:
@@ -97,23 +96,60 @@ class Link:
 
     def call(self, *command: Any) -> Any:
         """Sends a command that does not block and returns its answer."""
-        self.send(*command)
-        return self._connection.read_response(disable_decoding=True)
+        self.send_all([command])
+        return self.read(SOCKET_TIMEOUT_S)
 
     def call_blocking(self, timeout_s: float, *command: Any) -> Any:
         """Sends a command that blocks; its last argument, timeout_s, is added here."""
-        self.send(*command, f"{timeout_s:.3f}")
-        return self._connection.read_response(
-            disable_decoding=True, timeout=timeout_s + BLOCKING_MARGIN_S
-        )
+        self.send_all([(*command, f"{timeout_s:.3f}")])
+        return self.read(timeout_s + SOCKET_TIMEOUT_S)
 
-    def send(self, *command: Any) -> None:
-        """Sends a command; its answer must be read before the next call."""
-        self._connection.send_packed_command([hiredis.pack_command(command)], check_health=False)
+    def send_all(self, commands: list[tuple[Any, ...]]) -> None:
+        """Sends commands in one write; as many answers must be read."""
+        packed = b"".join([hiredis.pack_command(command) for command in commands])
+        self._connection.send_packed_command([packed], check_health=False)
+
+    def read(self, timeout_s: float) -> Any:
+        """Reads the answer to the next command that was sent; raises it if it is an error."""
+        return self._connection.read_response(disable_decoding=True, timeout=timeout_s)
 
     def close(self) -> None:
         """Closes the connection; the next call opens it again."""
         self._connection.disconnect()
+
+
+class Exchange:
+    """Commands that go out in one write, each with what to do with its answer."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._commands: list[tuple[Any, ...]] = []
+        self._readers: list[tuple[Callable[[Any], object], float]] = []
+
+    def add(
+        self, command: tuple[Any, ...], on_answer: Callable[[Any], object], blocks_s: float = 0.0
+    ) -> None:
+        """Adds a command; blocks_s is how long it may block in Redis."""
+        self._commands.append(command)
+        self._readers.append((on_answer, blocks_s))
+
+    def run(self) -> None:
+        """Sends all, and hands on each answer as it comes.
+
+        A command that Redis refuses does not keep the others from their answers; then its
+        ResponseError is raised.
+        """
+        refusal: ResponseError | None = None
+        self._link.send_all(self._commands)
+        for on_answer, blocks_s in self._readers:
+            try:
+                answer = self._link.read(blocks_s + SOCKET_TIMEOUT_S)
+            except ResponseError as error:
+                refusal = refusal or error
+            else:
+                on_answer(answer)
+        if refusal is not None:
+            raise refusal
 
 
 class Script:
@@ -123,9 +159,27 @@ class Script:
         self.source = source
         self.sha = sha
 
-    def call(self, link: Link, keys: list[str], args: list[Any]) -> Any:
-        """Runs the script and returns its answer."""
+    def command(self, keys: list[str], args: list[Any]) -> tuple[Any, ...]:
+        """The command that runs the script if the server knows it."""
+        return ("EVALSHA", self.sha, len(keys), *keys, *args)
+
+    def call(
+        self, link: Link, keys: list[str], args: list[Any], then: tuple[Any, ...] | None = None
+    ) -> Any:
+        """Runs the script and returns its answer.
+
+        Args:
+            link: Where to run it.
+            keys: Its KEYS.
+            args: Its ARGV.
+            then: A command that goes out in the same write; its answer is the next to be read.
+        """
+        following = [] if then is None else [then]
         try:
-            return link.call("EVALSHA", self.sha, len(keys), *keys, *args)
+            link.send_all([self.command(keys, args), *following])
+            return link.read(SOCKET_TIMEOUT_S)
         except NoScriptError:
-            return link.call("EVAL", self.source, len(keys), *keys, *args)
+            if following:
+                link.close()  # its answer may be long in coming
+            link.send_all([("EVAL", self.source, len(keys), *keys, *args), *following])
+            return link.read(SOCKET_TIMEOUT_S)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections.abc import Callable
 from enum import IntEnum
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import msgspec
 from redis.exceptions import ResponseError
 
 from resident import keys
-from resident.redis_client import Link, Script
+from resident.redis_client import Exchange, Link, Script
 
 _LUA = Path(__file__).parent / "lua"
 
@@ -30,7 +31,8 @@ def _script(*names: str) -> Script:
 _ASK = _script("clock", "ask")
 _ANNOUNCE = _script("clock", "write", "announce")
 _RELEASE = _script("clock", "write", "release")
-_TURN = _script("clock", "write", "settle", "claim", "turn")
+_SETTLE = _script("clock", "write", "settle")
+_CLAIM = _script("clock", "write", "claim")
 
 
 class AskCode(IntEnum):
@@ -65,6 +67,14 @@ class SettleCode(IntEnum):
     LOST = 0
     SETTLED = 1
     SETTLED_WITH_DEPENDENTS = 2
+
+
+class Asking(msgspec.Struct, frozen=True):
+    """One question as ask.lua takes it, without its fields."""
+
+    task: str
+    id: str
+    budget_ms: int
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -115,6 +125,11 @@ class Claim(msgspec.Struct, frozen=True):
     suspended: bool = False
     more: bool = False
 
+    @property
+    def is_over(self) -> bool:
+        """Whether there is nothing left to claim now."""
+        return self.suspended or not (self.jobs or self.special or self.more)
+
 
 class Settlement(msgspec.Struct, frozen=True):
     """How one job ends; see settle.lua for ttl_s and result."""
@@ -136,23 +151,34 @@ class Limits(msgspec.Struct, frozen=True):
     max_data_bytes: int
 
 
-def ask(link: Link, task: str, job_id: str, budget_ms: int, fields: dict[str, Any]) -> Asked:
-    """Puts one question on its task's queue, or says why not."""
-    of = keys.of_task(task)
+def ask(
+    link: Link,
+    job: Asking,
+    fields: dict[str, Any],
+    then: tuple[Any, ...] | None = None,
+) -> Asked:
+    """Puts one question on its task's queue, or says why not.
+
+    Args:
+        link: Where to ask.
+        job: What is asked, and for how long.
+        fields: The fields of the job's hash that a caller writes.
+        then: A command that goes out in the same write; its answer is the next to be read.
+    """
+    of = keys.of_task(job.task)
     script_keys = [
-        f"{keys.JOB}{job_id}",
+        f"{keys.JOB}{job.id}",
         of.queue,
         keys.QUEUES,
-        keys.reply(job_id),
-        keys.results(job_id),
+        keys.reply(job.id),
+        keys.results(job.id),
         of.announcement,
-        of.ready,
         of.rq_workers,
     ]
-    args: list[Any] = [job_id, budget_ms, f"{keys.WORKER}{keys.WORKER_NAME_PREFIX}"]
+    args: list[Any] = [job.id, job.budget_ms, f"{keys.WORKER}{keys.WORKER_NAME_PREFIX}"]
     for field, value in fields.items():
         args += (field, value)
-    code, waiting, limit = _ASK.call(link, script_keys, args)
+    code, waiting, limit = _ASK.call(link, script_keys, args, then)
     return Asked(AskCode(code), waiting, limit)
 
 
@@ -163,47 +189,72 @@ class WorkerScripts:
         self._link = link
         self._task = task
         self._name = worker_name
-        self._keys = keys.of_task(task)
         self._limits = limits
-        self._script_keys = [
-            self._keys.queue,
-            self._keys.intermediate,
-            self._keys.started,
-            self._keys.finished,
-            self._keys.failed,
-            f"{keys.WORKER}{worker_name}",
-            keys.worker_executions(worker_name),
-            self._keys.leases,
-            self._keys.metrics,
-            keys.SUSPENDED,
+        self._is_loaded = False
+        self._is_busy = False
+        self._keys = of = keys.of_task(task)
+        worker, executions = f"{keys.WORKER}{worker_name}", keys.worker_executions(worker_name)
+        self._settle_keys = [
+            *(of.started, of.finished, of.failed, worker, executions, of.leases, of.metrics),
         ]
+        self._claim_keys = [
+            *(of.queue, of.popped, of.intermediate, of.started, worker, executions),
+            *(of.leases, of.metrics, keys.SUSPENDED),
+        ]
+        self._release_keys = [of.queue, of.started, executions, of.leases, of.metrics]
 
-    def wait_for_job(self, timeout_s: float) -> str:
-        """Blocks until an id can be moved to the intermediate list; empty after timeout_s."""
-        of = self._keys
-        moved = self._link.call_blocking(
-            timeout_s, "BLMOVE", of.queue, of.intermediate, "LEFT", "RIGHT"
-        )
-        if moved == b"":  # no job's; and to claim.lua it would mean that nothing was moved
-            self._link.call("LREM", of.intermediate, 1, moved)
-        # An id that is not UTF-8 is no job's; claim.lua drops it by the very same bytes.
-        return moved.decode(errors="surrogateescape") if moved else ""
+    def reopen(self) -> None:
+        """Closes the link; the next call opens it, and brings the scripts along."""
+        self._link.close()
+        self._is_loaded = self._is_busy = False
 
     def turn(
-        self, settlements: list[Settlement], started: bytes, max_batch: int, moved: str = ""
-    ) -> tuple[list[SettleCode], Claim]:
-        """Settles what was answered since the claim at `started`, then claims up to max_batch."""
-        args: list[Any] = [
-            keys.PREFIX,
-            self._name,
-            secrets.token_hex(12),
-            moved.encode(errors="surrogateescape"),
-            max_batch,
-            self._limits.lease_ms,
-            self._limits.max_data_bytes,
-            self._limits.reply_ttl_ms,
-            started,
-        ]
+        self,
+        settlements: list[Settlement],
+        started: bytes,
+        max_batch: int,
+        wait_s: float,
+        on_settled: Callable[[list[SettleCode]], object],
+    ) -> Claim:
+        """One turn of a worker in one write: settle, wait for a job, claim it and what waits.
+
+        Args:
+            settlements: How the jobs of a batch end; may be empty.
+            started: When that batch was claimed.
+            max_batch: The most questions to claim; 0 to settle only.
+            wait_s: How long to wait if nothing does; 0 not at all.
+            on_settled: Called as soon as the replies are out, with one code a settlement.
+
+        Errors worth catching: those of Link. What was settled stays so, and what was claimed is in
+        `executions()`.
+        """
+        if not self._is_loaded:
+            for script in (_SETTLE, _CLAIM):
+                self._link.call("SCRIPT", "LOAD", script.source)
+            self._is_loaded = True
+        exchange = Exchange(self._link)
+        claimed: list[Any] = []
+        if settlements:
+            exchange.add(
+                _SETTLE.command(self._settle_keys, self._settle_args(settlements, started)),
+                lambda codes: on_settled([SettleCode(code) for code in codes]),
+            )
+        if max_batch:
+            if wait_s:
+                of = self._keys
+                blmove = ("BLMOVE", of.queue, of.popped, "LEFT", "RIGHT", f"{wait_s:.3f}")
+                exchange.add(blmove, bool, wait_s)
+            exchange.add(
+                _CLAIM.command(self._claim_keys, self._claim_args(max_batch)), claimed.extend
+            )
+        exchange.run()
+        claim = _read_claim(claimed)
+        if max_batch:
+            self._is_busy = bool(claim.jobs)  # RQ itself notes the state round a special job
+        return claim
+
+    def _settle_args(self, settlements: list[Settlement], started: bytes) -> list[Any]:
+        args: list[Any] = [keys.PREFIX, self._name, self._limits.reply_ttl_ms, started]
         for one in settlements:
             args += (
                 one.id,
@@ -214,8 +265,19 @@ class WorkerScripts:
                 one.result,
                 one.ttl_s,
             )
-        codes, claimed = _TURN.call(self._link, self._script_keys, args)
-        return [SettleCode(code) for code in codes], _read_claim(claimed)
+        return args
+
+    def _claim_args(self, max_batch: int) -> list[Any]:
+        limits = self._limits
+        return [
+            keys.PREFIX,
+            self._name,
+            secrets.token_hex(12),
+            max_batch,
+            limits.lease_ms,
+            limits.max_data_bytes,
+            int(self._is_busy),
+        ]
 
     def executions(self) -> list[str]:
         """What Redis says this worker runs, as `<job>:<execution>`."""
@@ -230,14 +292,15 @@ class WorkerScripts:
     def release(self, jobs: list[tuple[str, str]]) -> int:
         """Puts (id, execution) back to the front of the queue; returns how many went."""
         args = [keys.PREFIX, *(value for job in jobs for value in job)]
-        return int(_RELEASE.call(self._link, self._script_keys, args))
+        return int(_RELEASE.call(self._link, self._release_keys, args))
 
     def announce(self, ttl_ms: int, description: dict[str, Any]) -> int:
         """Says for ttl_ms that this worker is ready, 0 that it no longer is."""
         args: list[Any] = [self._name, ttl_ms, self._task]
         for field, value in description.items():
             args += (field, value)
-        script_keys = [self._keys.ready, self._keys.announcement, keys.TASKS]
+        of = self._keys
+        script_keys = [of.ready, of.announcement, keys.TASKS, keys.QUEUES, of.queue]
         return int(_ANNOUNCE.call(self._link, script_keys, args))
 
 

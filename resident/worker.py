@@ -55,7 +55,7 @@ class ResidentWorker(SimpleWorker):
 
     def __init__(self, task: Task, connection: Redis, settings: Settings) -> None:
         name = f"{keys.WORKER_NAME_PREFIX}{task.name}-{socket.gethostname()}-{os.getpid()}"
-        self._link = Link(connection)
+        link = Link(connection)
         super().__init__(
             [task.name],
             name=f"{name}-{secrets.token_hex(3)}",
@@ -76,7 +76,7 @@ class ResidentWorker(SimpleWorker):
             reply_ttl_ms=int(settings.reply_ttl_s * 1000),
             max_data_bytes=settings.max_question_bytes + 512,
         )
-        self._scripts = WorkerScripts(self._link, task.name, self.name, self._limits)
+        self._scripts = WorkerScripts(link, task.name, self.name, self._limits)
         self._answerer = Answerer(
             task, model_of(task), settings.max_question_bytes, settings.result_ttl
         )
@@ -104,11 +104,15 @@ class ResidentWorker(SimpleWorker):
         try:
             while not self._stop_requested or self._held.jobs:
                 self._tend()
-                if self._held.jobs:
-                    self._turn()
-                    worked = True
-                elif not self._take(burst):
+                worked = worked or bool(self._held.jobs)
+                claim = self._turn(0 if burst else WAIT_S)
+                if burst and claim.is_over:
                     break
+                self._held = claim
+                if claim.suspended:
+                    self.check_for_suspension(burst)
+                elif claim.special:
+                    special.perform(self, claim.special, self._limits.reply_ttl_ms)
         except StopNow:
             _log.warning("stopped at once", worker=self.name)
         except RedisError as error:
@@ -132,42 +136,29 @@ class ResidentWorker(SimpleWorker):
         except Exception as error:  # noqa: BLE001  (anybody may publish anything)
             _log.warning("command not understood", worker=self.name, kind=type(error).__name__)
 
-    def _take(self, burst: bool) -> bool:
-        """Claims what waits, blocking a while if nothing does; False if a burst is over."""
-        moved = "" if burst else self._repeat(lambda: self._scripts.wait_for_job(WAIT_S))
-        if not moved and not burst:
-            return True
-        claim = self._claim(moved)
-        if claim.suspended:
-            if not burst:
-                self.check_for_suspension(burst)
-            return not burst
-        if claim.special:
-            special.perform(self, claim.special, self._limits.reply_ttl_ms)
-            return True
-        self._held = claim
-        return bool(claim.jobs) or claim.more or not burst
-
-    def _claim(self, moved: str = "") -> Claim:
-        return self._repeat(
-            lambda: self._scripts.turn([], b"0", self._task.max_batch, moved), self._release_unknown
-        )[1]
-
-    def _turn(self) -> None:
-        """Answers what is held, settles it, and claims the next batch in the same call."""
+    def _turn(self, wait_s: float) -> Claim:
+        """Answers what is held, settles it, and claims the next batch."""
         held = self._held
         settlements = self._answerer.settlements(held)
-        max_batch = 0 if self._stop_requested else self._task.max_batch
-        codes, claim = self._repeat(
-            lambda: self._scripts.turn(settlements, held.started, max_batch),
+
+        def on_settled(codes: list[SettleCode]) -> None:
+            self._held = Claim()
+            self._note(settlements, codes)
+            settlements.clear()  # should what follows be repeated
+
+        return self._repeat(
+            lambda: self._scripts.turn(
+                settlements,
+                held.started,
+                0 if self._stop_requested else self._task.max_batch,
+                wait_s,
+                on_settled,
+            ),
             lambda: self._release_unknown(settlements),
         )
-        self._held = claim
-        self._after_settling(settlements, codes)
-        if claim.special:
-            special.perform(self, claim.special, self._limits.reply_ttl_ms)
 
-    def _after_settling(self, settlements: list[Settlement], codes: list[SettleCode]) -> None:
+    def _note(self, settlements: list[Settlement], codes: list[SettleCode]) -> None:
+        """Logs a batch, and lets those go on that waited for its jobs."""
         failed = sum(one.outcome is not Outcome.FINISHED for one in settlements)
         lost = codes.count(SettleCode.LOST)
         say = _log.warning if failed or lost else _log.debug
@@ -204,7 +195,7 @@ class ResidentWorker(SimpleWorker):
         """Puts back what is held, and takes leave of the callers and of RQ."""
         for signum in (signal.SIGINT, signal.SIGTERM):
             signal.signal(signum, signal.SIG_IGN)
-        self._link.close()
+        self._scripts.reopen()
         try:
             self._release_unknown()
             self._announce(0)
@@ -227,9 +218,9 @@ class ResidentWorker(SimpleWorker):
             released = self._scripts.release(sorted(unknown, key=lambda job: job[1]))
             _log.info("put back", worker=self.name, jobs=released)
 
-    def _repeat(self, call: Callable[[], T], after_error: Callable[[], object] = bool) -> T:
+    def _repeat(self, call: Callable[[], T], after_error: Callable[[], object]) -> T:
         def reopen_and_mend() -> None:
-            self._link.close()
+            self._scripts.reopen()
             after_error()
 
         return call_until_back(call, reopen_and_mend, self._is_given_up)

@@ -32,7 +32,6 @@ final class Keys
             self::reply($id),
             "$prefix:results:$id",
             "resident:task:$task",
-            "resident:ready:$task",
             "$prefix:workers:$task",
         ];
     }

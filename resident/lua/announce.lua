@@ -4,6 +4,8 @@
 -- KEYS[1] zset resident:ready:<task>  worker -> end of its announcement, ms
 -- KEYS[2] hash resident:task:<task>   what the task is and takes
 -- KEYS[3] zset resident:tasks         task -> end of its last announcement, ms
+-- KEYS[4] set  rq:queues              RQ's names of all queues; here, so that ask.lua need not
+-- KEYS[5] list rq:queue:<task>        only its name is used
 -- ARGV[1] worker, ARGV[2] ttl_ms, ARGV[3] task, ARGV[4...] fields and values of the hash
 --
 -- Returns how many workers are ready for the task.
@@ -14,6 +16,7 @@ local now_ms = s * 1000 + math.floor(us / 1000)
 local ttl_ms = tonumber(ARGV[2])
 write('ZREMRANGEBYSCORE', KEYS[1], '-inf', now_ms)
 if ttl_ms > 0 then
+  write('SADD', KEYS[4], KEYS[5])
   write('ZADD', KEYS[1], now_ms + ttl_ms, ARGV[1])
   write('HSET', KEYS[2], unpack(ARGV, 4))
   redis.call('PEXPIRE', KEYS[2], ttl_ms)

@@ -25,6 +25,7 @@ local function write(command, key, ...)
     if not make_room(result.err, key, (...)) then
       error(result.err)
     end
-    redis.call(command, key, ...)
+    result = redis.call(command, key, ...)
   end
+  return result
 end

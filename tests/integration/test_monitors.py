@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2 as httpx
 import pytest
 from redis import Redis
 from rq import Queue, Worker
@@ -162,6 +162,7 @@ def test_rq_dashboard_shows_the_answer_and_the_idle_worker_after_the_batch(
     wait_until(lambda: FinishedJobRegistry("gate", connection).get_job_count() == 3)
     with dashboard(processes, redis_url) as pages:
         job = data(pages, f"job/{min(batch.ids)}.json")
+        wait_until(lambda: connection.hget(batch.worker.key, "state") == b"idle")
         [worker] = data(pages, "workers.json")["workers"]
     assert (job["status"], job["result"]) == ("finished", "开门")
     assert (worker["name"], worker["state"]) == (batch.worker.name, "idle")

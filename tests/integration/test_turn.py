@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from redis import Redis
@@ -19,6 +20,7 @@ from resident.scripts import (
     SettleCode,
 )
 from tests.support.lua import BUDGET_MS, ECHO, FIELDS, Desk, Full, a_desk, settlement
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture
@@ -55,11 +57,27 @@ def test_a_claim_takes_the_longest_waiting_first_and_no_more_than_a_batch(desk: 
 def test_the_job_that_was_popped_comes_before_those_that_still_wait(desk: Desk) -> None:
     for job_id in "abc":
         desk.ask(job_id)
-    moved = desk.scripts.wait_for_job(1)
-    assert moved == "a"
-    assert [job.id for job in desk.claim(2, moved).jobs] == ["a", "b"]
+    assert [job.id for job in desk.claim(2, wait_s=1).jobs] == ["a", "b"]
     assert desk.waiting() == ["c"]
-    assert not desk.connection.exists(ECHO.intermediate)
+    assert not desk.connection.exists(ECHO.popped)
+
+
+def test_what_a_worker_popped_and_did_not_claim_is_claimed_by_the_next_that_comes(
+    desk: Desk, other: Desk
+) -> None:
+    for job_id in "abc":
+        desk.ask(job_id)
+    desk.connection.blmove(ECHO.queue, ECHO.popped, 1)
+    assert [job.id for job in other.claim(2).jobs] == ["a", "b"]
+    assert not desk.connection.exists(ECHO.popped)
+
+
+def test_a_wait_ends_when_a_job_comes_and_claims_it_at_once(desk: Desk, other: Desk) -> None:
+    with ThreadPoolExecutor(1) as worker:
+        claim = worker.submit(desk.claim, 10, 20.0)
+        wait_until(lambda: other.connection.info("clients")["blocked_clients"])
+        other.ask("a")
+        assert [job.id for job in claim.result(20).jobs] == ["a"]
 
 
 def test_a_claimed_job_is_started_in_rqs_books_and_leased(desk: Desk) -> None:
@@ -175,8 +193,7 @@ SPECIAL = [
 def test_a_job_that_uses_more_of_rq_comes_alone(fields: dict[str, str], desk: Desk) -> None:
     desk.ask("a", **fields)
     desk.ask("b")
-    moved = desk.scripts.wait_for_job(1)
-    claim = desk.claim(10, moved)
+    claim = desk.claim(10, wait_s=1)
     assert (claim.special, claim.jobs) == ("a", ())
     assert desk.connection.lrange(ECHO.intermediate, 0, -1) == [b"a"]
     assert desk.waiting() == ["b"]
@@ -210,10 +227,9 @@ def test_while_rq_is_suspended_what_was_popped_goes_back_to_the_front(desk: Desk
     desk.ask("a")
     desk.ask("b")
     suspend(desk.connection)
-    moved = desk.scripts.wait_for_job(1)
-    assert desk.claim(10, moved) == Claim(started=b"0", suspended=True)
+    assert desk.claim(10, wait_s=1) == Claim(started=b"0", suspended=True)
     assert desk.waiting() == ["a", "b"]
-    assert not desk.connection.exists(ECHO.intermediate, ECHO.leases)
+    assert not desk.connection.exists(ECHO.popped, ECHO.leases)
     resume(desk.connection)
     assert [job.id for job in desk.claim().jobs] == ["a", "b"]
 
@@ -230,14 +246,14 @@ def test_a_claim_that_redis_has_no_memory_for_leaves_the_job_where_it_is(
 ) -> None:
     desk.ask("a")
     desk.ask("b")
-    moved = desk.scripts.wait_for_job(1)
+    desk.connection.blmove(ECHO.queue, ECHO.popped, 1)
     before = desk.snapshot()
     full.fill()
     with pytest.raises(ResponseError, match="maxmemory"):
-        desk.claim(10, moved)
+        desk.claim(10)
     full.free()
     assert desk.snapshot() == before
-    assert [job.id for job in desk.claim(10, moved).jobs] == ["a", "b"]
+    assert [job.id for job in desk.claim(10).jobs] == ["a", "b"]
 
 
 # settle
@@ -264,6 +280,7 @@ def test_a_reply_and_rqs_books_are_one_step(desk: Desk) -> None:
     ]
     assert connection.exists(*gone) == 0
     assert connection.hget(f"{keys.WORKER}resident-echo-1", "successful_job_count") == b"1"
+    assert desk.claim().jobs == ()
     assert connection.hget(f"{keys.WORKER}resident-echo-1", "state") == b"idle"
 
 
@@ -272,7 +289,7 @@ def test_a_settle_brings_the_next_batch_in_the_same_call(desk: Desk) -> None:
         desk.ask(job_id)
     claim = desk.claim(1)
     settlements = [settlement("a", claim.jobs[0].execution)]
-    codes, following = desk.scripts.turn(settlements, claim.started, 1)
+    codes, following = desk.turn(settlements, claim.started, 1)
     assert codes == [SettleCode.SETTLED]
     assert [job.id for job in following.jobs] == ["b"]
     assert desk.connection.hget(f"{keys.WORKER}resident-echo-1", "state") == b"busy"
@@ -296,7 +313,7 @@ def test_a_worker_that_lost_its_lease_writes_nothing(desk: Desk, other: Desk) ->
     before = desk.snapshot()
     assert desk.settle(lost, reply=b"too late") == [SettleCode.LOST]
     mine = f"{keys.WORKER}resident-echo-1"
-    assert desk.connection.hgetall(mine) == {b"state": b"idle"}
+    assert desk.connection.hgetall(mine) == {b"state": b"busy"}
     assert desk.snapshot() | {mine: b""} == before | {mine: b""}
     assert other.settle(held, reply=b"in time") == [SettleCode.SETTLED]
     assert desk.connection.lrange(keys.reply("a"), 0, -1) == [b"in time"]
@@ -317,7 +334,7 @@ def test_a_job_with_ttl_0_leaves_nothing_but_its_reply(desk: Desk) -> None:
     desk.ask("a")
     desk.settle(desk.claim(), ttl_s=0)
     left = set(desk.snapshot()) - set(before)
-    assert left == {keys.reply("a"), keys.QUEUES, f"{keys.WORKER}resident-echo-1"}
+    assert left == {keys.reply("a"), f"{keys.WORKER}resident-echo-1"}
 
 
 @pytest.mark.parametrize(("outcome", "score"), [(Outcome.FINISHED, float("inf")), (2, -1)])

@@ -9,6 +9,8 @@ import signal
 import sys
 from typing import Any
 
+from redis import Redis
+
 import resident.worker
 from resident import log, scripts
 from resident.redis_client import Link, connect
@@ -17,8 +19,6 @@ from resident.task import Task
 from resident.worker import ResidentWorker, StopNow
 
 MAX_BATCH = 2
-#: Values in front of the settlements in turn.lua's ARGV.
-_TURN_ARGS = 9
 
 
 def step_of(command: tuple[Any, ...]) -> str:
@@ -27,32 +27,41 @@ def step_of(command: tuple[Any, ...]) -> str:
         return "pop"
     if command[:2] == ("EVALSHA", scripts._RELEASE.sha):
         return "release"
-    if command[:2] == ("EVALSHA", scripts._TURN.sha):
-        return "settle" if len(command) > 3 + command[2] + _TURN_ARGS else "claim"
+    if command[:2] == ("EVALSHA", scripts._SETTLE.sha):
+        return "settle"
+    if command[:2] == ("EVALSHA", scripts._CLAIM.sha):
+        return "claim"
     return "other"
 
 
 class HaltingLink(Link):
-    """Halts before a command is sent, when its answer has come unread, or after it was read."""
+    """Halts before a command is sent, when its answer has come unread, or after it was read.
+
+    It sends one command after the other, as if the connection were cut between them.
+    """
 
     halt_at = ""
 
-    def send(self, *command: Any) -> None:
-        step = step_of(command)
-        halt_if(f"before {step}")
-        super().send(*command)
-        if self.halt_at == f"{step} unread":
-            assert self._connection.can_read(timeout=20)
-            halt_if(self.halt_at)
+    def __init__(self, client: Redis) -> None:
+        super().__init__(client)
+        self.sent: list[str] = []
 
-    def call(self, *command: Any) -> Any:
-        answer = super().call(*command)
-        halt_if(f"after {step_of(command)}")
-        return answer
+    def send_all(self, commands: list[tuple[Any, ...]]) -> None:
+        for command in commands:
+            step = step_of(command)
+            halt_if(f"before {step}")
+            super().send_all([command])
+            self.sent.append(step)
+            if self.halt_at == f"{step} unread":
+                assert self._connection.can_read(timeout=20)
+                halt_if(self.halt_at)
 
-    def call_blocking(self, timeout_s: float, *command: Any) -> Any:
-        answer = super().call_blocking(timeout_s, *command)
-        halt_if(f"after {step_of(command)}")
+    def read(self, timeout_s: float) -> Any:
+        answer = super().read(timeout_s)
+        here = f"after {self.sent.pop(0)}"
+        if here == self.halt_at and self.sent:
+            assert self._connection.can_read(timeout=20)  # Redis did what was sent with it
+        halt_if(here)
         return answer
 
 
@@ -91,8 +100,7 @@ def main(halt_at: str) -> None:
     settings = read_settings()
     log.configure(settings)
     client = connect(settings.redis_url.get_secret_value())
-    for script in (scripts._TURN, scripts._RELEASE):
-        client.script_load(script.source)
+    client.script_load(scripts._RELEASE.source)
     HaltingLink.halt_at = halt_at
     resident.worker.Link = HaltingLink  # type: ignore[misc]
     ResidentWorker(task, client, settings).work()

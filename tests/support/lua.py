@@ -12,6 +12,7 @@ from resident import keys, protocol, scripts
 from resident.redis_client import Link
 from resident.scripts import (
     Asked,
+    Asking,
     Claim,
     Limits,
     Outcome,
@@ -43,14 +44,25 @@ class Desk:
         return self.scripts.announce(ttl_ms, {"max_backlog": 10, **description})
 
     def ask(self, job_id: str, budget_ms: int = BUDGET_MS, **fields: Any) -> Asked:
-        return scripts.ask(self.link, "echo", job_id, budget_ms, {**FIELDS, **fields})
+        return scripts.ask(self.link, Asking("echo", job_id, budget_ms), {**FIELDS, **fields})
 
-    def claim(self, max_batch: int = 10, moved: str = "") -> Claim:
-        return self.scripts.turn([], b"0", max_batch, moved)[1]
+    def claim(self, max_batch: int = 10, wait_s: float = 0.0) -> Claim:
+        return self.turn([], b"0", max_batch, wait_s)[1]
 
     def settle(self, claim: Claim, **changes: Any) -> list[SettleCode]:
         settlements = [settlement(job.id, job.execution, **changes) for job in claim.jobs]
-        return self.scripts.turn(settlements, claim.started, 0)[0]
+        return self.turn(settlements, claim.started, 0)[0]
+
+    def turn(
+        self,
+        settlements: list[Settlement],
+        started: bytes,
+        max_batch: int,
+        wait_s: float = 0.0,
+    ) -> tuple[list[SettleCode], Claim]:
+        codes: list[SettleCode] = []
+        claim = self.scripts.turn(settlements, started, max_batch, wait_s, codes.extend)
+        return codes, claim
 
     def waiting(self) -> list[str]:
         return [one.decode() for one in self.connection.lrange(ECHO.queue, 0, -1)]

@@ -29,9 +29,9 @@ end
 -- KEYS[3] set    rq:queues               names of all queues
 -- KEYS[4] list   resident:reply:<id>     the reply, if it is there already
 -- KEYS[5] stream rq:results:<id>         RQ's results of an earlier run of this id
--- KEYS[6] hash   resident:task:<task>    what the task's ready workers announce
--- KEYS[7] zset   resident:ready:<task>   ready workers -> end of their announcement, ms
--- KEYS[8] set    rq:workers:<task>       keys of RQ's workers on this queue
+-- KEYS[6] hash   resident:task:<task>    what the task's ready workers announce; there is one as
+--                                        long as the hash is
+-- KEYS[7] set    rq:workers:<task>       keys of RQ's workers on this queue
 -- ARGV[1] id
 -- ARGV[2] budget in ms
 -- ARGV[3] '<RQ prefix>:worker:resident-', how the keys of our own workers begin
@@ -72,24 +72,24 @@ if status == 'queued' or status == 'started' then
   return {2, 0, 0}
 end
 
-local s, us, stamp = clock()
-if redis.call('ZCOUNT', KEYS[7], s * 1000 + us / 1000, '+inf') == 0
-  and not has_stock_worker(KEYS[8], ARGV[3]) then
+local limit = redis.call('HGET', KEYS[6], 'max_backlog')
+if limit then
+  local waiting = redis.call('LLEN', queue)
+  if waiting >= tonumber(limit) then
+    return {-2, waiting, tonumber(limit)}
+  end
+elseif has_stock_worker(KEYS[7], ARGV[3]) then
+  redis.call('SADD', KEYS[3], queue) -- ours announce that, too
+else
   return {-1, 0, 0}
 end
 
-local waiting = redis.call('LLEN', queue)
-local limit = tonumber(redis.call('HGET', KEYS[6], 'max_backlog') or '')
-if limit and waiting >= limit then
-  return {-2, waiting, limit}
-end
-
+local _, _, stamp = clock()
 if status then
   redis.call('DEL', job, KEYS[5])
 end
 redis.call('HSET', job, 'status', 'queued', 'created_at', stamp, 'enqueued_at', stamp,
   unpack(ARGV, 4))
-redis.call('PEXPIRE', job, budget_ms)
-redis.call('SADD', KEYS[3], queue)
+redis.call('PEXPIRE', job, ARGV[2])
 redis.call('RPUSH', queue, id)
-return {1, waiting, limit or 0}
+return {1, 0, 0}

@@ -62,7 +62,6 @@ final class Server
     public function announce(string $task, int $maxBacklog = 1000): void
     {
         $untilMs = (int) (microtime(true) * 1000) + 60_000;
-        $this->redis->zAdd("resident:ready:$task", $untilMs, 'worker-1');
         $this->redis->zAdd('resident:tasks', $untilMs, $task);
         $this->redis->hSet("resident:task:$task", 'max_backlog', (string) $maxBacklog);
     }
