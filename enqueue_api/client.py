@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import queue
 import random
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any
 
@@ -18,14 +18,16 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from resident import keys, protocol, scripts
 from resident.errors import ErrorCode, TransportError, error_for
 from resident.protocol import Answered
-from resident.redis_client import Link, connect
-from resident.scripts import AskCode, Asked
+from resident.redis_client import SOCKET_TIMEOUT_S, Link, connect
+from resident.scripts import AskCode, Asked, Asking
 from resident.settings import Settings, read_settings
 
 #: A budget is at most a day; RQ's job timeouts and Redis' TTLs mean nothing beyond.
 LONGEST_BUDGET_MS = 86_400_000
 #: Between two tries to reach Redis again while waiting for a reply, in seconds.
 RECONNECT_PAUSE_S = 0.05
+#: To Redis, a block of 0 s lasts for ever.
+SHORTEST_BLOCK_S = 0.001
 
 
 class Client:
@@ -38,7 +40,7 @@ class Client:
         """Takes a Redis URL, or a redis-py client whose connection settings are used."""
         self._redis = connect(redis) if isinstance(redis, str) else redis
         self._settings = settings or read_settings()
-        self._idle: queue.LifoQueue[Link] = queue.LifoQueue()
+        self._idle: deque[Link] = deque()  # its ends are safe to share
 
     def ask(
         self, task: str, question: Any, budget_ms: int | None = None, *, job_id: str | None = None
@@ -64,9 +66,10 @@ class Client:
         data = protocol.encode_job_data(task, question, self._settings.max_question_bytes)
         is_own_id = job_id is not None
         job_id = protocol.new_id() if job_id is None else protocol.check_id(job_id)
+        wait = Wait(keys.reply(job_id), began + budget_ms / 1000, keep=is_own_id)
         with self._link(job_id) as link:
-            self._put(link, task, job_id, budget_ms, data)
-            payload = _wait_for_reply(link, job_id, began + budget_ms / 1000, keep=is_own_id)
+            self._put(link, Asking(task, job_id, budget_ms), data, wait)
+            payload = wait.on(link, job_id)
         return _read_reply(payload, job_id, budget_ms)
 
     def tasks(self) -> list[str]:
@@ -81,11 +84,9 @@ class Client:
 
     def close(self) -> None:
         """Closes the connections that are not in use."""
-        while True:
-            try:
-                self._idle.get_nowait().close()
-            except queue.Empty:
-                return
+        while self._idle:
+            with suppress(IndexError):
+                self._idle.pop().close()
 
     def __enter__(self) -> Client:
         return self
@@ -98,26 +99,30 @@ class Client:
     ) -> None:
         self.close()
 
-    def _put(self, link: Link, task: str, job_id: str, budget_ms: int, data: bytes) -> None:
+    def _put(self, link: Link, job: Asking, data: bytes, wait: Wait) -> None:
+        """Asks, and sends the wait along, so that it costs no round trip of its own."""
         fields = {
             "data": data,
-            "origin": task,
-            "description": f"{protocol.function_name(task)}(…)",
+            "origin": job.task,
+            "description": f"{protocol.function_name(job.task)}(…)",
             "failure_ttl": self._settings.failure_ttl,
             "success_callback_name": protocol.SUCCESS_CALLBACK,
             "failure_callback_name": protocol.FAILURE_CALLBACK,
         }
         # Safe to repeat: an id that is there already is joined, not asked twice.
-        asked = _once_more(link, lambda: scripts.ask(link, task, job_id, budget_ms, fields), job_id)
+        asked = _once_more(
+            link, lambda: scripts.ask(link, job, fields, then=wait.command()), job.id
+        )
         if asked.code < 0:
-            _refuse(link, task, job_id, asked)
+            link.close()  # it waits for a reply that will not come
+            _refuse(link, job, asked)
 
     @contextmanager
     def _link(self, job_id: str = "") -> Iterator[Link]:
         """A connection for one question; closed, not kept, if anything interrupts it."""
         try:
-            link = self._idle.get_nowait()
-        except queue.Empty:
+            link = self._idle.pop()
+        except IndexError:
             link = Link(self._redis)
         try:
             yield link
@@ -127,7 +132,52 @@ class Client:
         except BaseException:
             link.close()
             raise
-        self._idle.put(link)
+        self._idle.append(link)
+
+
+class Wait:
+    """Waits for one reply until a moment of the monotonic clock."""
+
+    def __init__(self, key: str, deadline: float, *, keep: bool) -> None:
+        self._key = key
+        self._deadline = deadline
+        self._keep = keep
+
+    def command(self) -> tuple[Any, ...]:
+        """The command that blocks until the reply is there, or until the deadline."""
+        seconds = f"{max(self._left_s(), SHORTEST_BLOCK_S):.3f}"
+        if self._keep:
+            return ("BLMOVE", self._key, self._key, "LEFT", "LEFT", seconds)
+        return ("BLPOP", self._key, seconds)
+
+    def on(self, link: Link, job_id: str) -> bytes | None:
+        """The reply, or None when the deadline has passed; the command has been sent once.
+
+        Raises:
+            TransportError: Redis was lost, and did not come back in time.
+        """
+        while True:
+            try:
+                reply = link.read(max(self._left_s(), 0.0) + SOCKET_TIMEOUT_S)
+            except (RedisConnectionError, RedisTimeoutError) as lost:
+                self._send_again(link, job_id, lost)
+            else:
+                return bytes(reply if self._keep else reply[1]) if reply else None
+
+    def _send_again(self, link: Link, job_id: str, lost: RedisError) -> None:
+        while (left_s := self._left_s()) > 0:
+            link.close()
+            time.sleep(min(RECONNECT_PAUSE_S * random.uniform(0.5, 1), left_s))  # noqa: S311
+            try:
+                link.send_all([self.command()])
+            except (RedisConnectionError, RedisTimeoutError) as error:
+                lost = error
+            else:
+                return
+        raise TransportError(f"Redis was lost while waiting: {lost}", job_id) from lost
+
+    def _left_s(self) -> float:
+        return self._deadline - time.monotonic()
 
 
 def check_budget(budget_ms: Any) -> int:
@@ -151,29 +201,6 @@ def _once_more(link: Link, call: Callable[[], Any], job_id: str = "") -> Any:
         raise TransportError(f"Redis could not be reached: {error}", job_id) from error
 
 
-def _wait_for_reply(link: Link, job_id: str, deadline: float, *, keep: bool) -> bytes | None:
-    """The reply, or None when the deadline has passed; reconnects meanwhile if it must."""
-    key = keys.reply(job_id)
-    lost: RedisError | None = None
-    while (left_s := deadline - time.monotonic()) > 0:
-        try:
-            if keep:
-                reply = link.call_blocking(left_s, "BLMOVE", key, key, "LEFT", "LEFT")
-            else:
-                reply = link.call_blocking(left_s, "BLPOP", key)
-        except (RedisConnectionError, RedisTimeoutError) as error:
-            lost = error
-            link.close()
-            time.sleep(min(RECONNECT_PAUSE_S * random.uniform(0.5, 1), left_s))  # noqa: S311
-            continue
-        lost = None
-        if reply is not None:
-            return bytes(reply if keep else reply[1])
-    if lost is not None:
-        raise TransportError(f"Redis was lost while waiting: {lost}", job_id) from lost
-    return None
-
-
 def _read_reply(payload: bytes | None, job_id: str, budget_ms: int) -> Answered:
     if payload is None:
         msg = f"No answer within {budget_ms} ms"
@@ -184,13 +211,13 @@ def _read_reply(payload: bytes | None, job_id: str, budget_ms: int) -> Answered:
         raise TransportError(f"What came back is {error}", job_id) from error
 
 
-def _refuse(link: Link, task: str, job_id: str, asked: Asked) -> None:
+def _refuse(link: Link, job: Asking, asked: Asked) -> None:
     if asked.code is AskCode.OVERLOADED:
-        msg = f"{asked.waiting} questions wait for {task!r} already; {asked.limit} are allowed"
-        raise error_for(ErrorCode.OVERLOADED, msg, job_id)
+        msg = f"{asked.waiting} questions wait for {job.task!r} already; {asked.limit} are allowed"
+        raise error_for(ErrorCode.OVERLOADED, msg, job.id)
     served = ", ".join(_tasks_served(link)) or "none"
-    msg = f"No worker is ready for the task {task!r}. Tasks served now: {served}."
-    raise error_for(ErrorCode.NO_WORKER, msg, job_id)
+    msg = f"No worker is ready for the task {job.task!r}. Tasks served now: {served}."
+    raise error_for(ErrorCode.NO_WORKER, msg, job.id)
 
 
 def _tasks_served(link: Link) -> list[str]:

@@ -135,6 +135,8 @@ class Supervisor:
             self._stop()
         elif self._burst:
             self._exit_code = self._exit_code or int(code != 0)
+        elif code == 0:
+            _log.info("worker shut down on request", task=task.name, pid=pid)
         else:
             cause = signal.Signals(-code).name if code < 0 else f"exit code {code}"
             _log.error("worker died", task=task.name, pid=pid, cause=cause)

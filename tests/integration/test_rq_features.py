@@ -135,7 +135,7 @@ def test_a_worker_that_is_told_to_shut_down_answers_its_batch_first(
     os.mkfifo(gate)
     asking = Asking(str(gate))
     desks.ask_by_hand(connection, "gate", asking)
-    processes.start(*WITH_ODD_TASKS, "worker.py", "gate")
+    process = processes.start(*WITH_ODD_TASKS, "worker.py", "gate")
     wait_until(StartedJobRegistry("gate", connection).get_job_count)
     [worker] = Worker.all(connection=connection)
     send_shutdown_command(connection, worker.name)
@@ -143,6 +143,7 @@ def test_a_worker_that_is_told_to_shut_down_answers_its_batch_first(
     assert wait_for_reply(connection, asking)["answer"] == "the last answer"
     wait_until(lambda: connection.hexists(worker.key, "death"))
     assert worker.name not in [one.name for one in Worker.all(connection=connection)]
+    wait_until(lambda: process.poll() == 0)  # its last worker went, and was not replaced
 
 
 def test_rq_empty_takes_all_questions_off_a_queue(

@@ -234,6 +234,29 @@ def test_while_rq_is_suspended_what_was_popped_goes_back_to_the_front(desk: Desk
     assert [job.id for job in desk.claim().jobs] == ["a", "b"]
 
 
+def test_a_job_that_is_asked_again_by_hand_while_it_runs_is_not_run_twice(
+    desk: Desk, other: Desk
+) -> None:
+    desk.ask("a")
+    claim = desk.claim()
+    desk.connection.hset(f"{keys.JOB}a", "status", "queued")
+    desk.connection.rpush(ECHO.queue, "a")
+    assert other.claim().jobs == ()
+    assert desk.settle(claim) == [SettleCode.SETTLED]
+    assert desk.connection.llen(keys.reply("a")) == 1
+
+
+def test_a_job_that_rq_put_back_runs_although_an_execution_of_a_dead_worker_is_left(
+    desk: Desk, other: Desk
+) -> None:
+    desk.ask("a")
+    desk.claim()
+    desk.connection.delete(ECHO.leases)
+    desk.connection.hset(f"{keys.JOB}a", "status", "queued")
+    desk.connection.rpush(ECHO.queue, "a")
+    assert [job.id for job in other.claim().jobs] == ["a"]
+
+
 def test_two_workers_never_claim_the_same_job(desk: Desk, other: Desk) -> None:
     for number in range(10):
         desk.ask(f"a{number}")
@@ -293,6 +316,15 @@ def test_a_settle_brings_the_next_batch_in_the_same_call(desk: Desk) -> None:
     assert codes == [SettleCode.SETTLED]
     assert [job.id for job in following.jobs] == ["b"]
     assert desk.connection.hget(f"{keys.WORKER}resident-echo-1", "state") == b"busy"
+
+
+def test_a_job_that_was_deleted_while_it_ran_is_answered_and_leaves_nothing(desk: Desk) -> None:
+    desk.ask("a")
+    claim = desk.claim()
+    desk.connection.delete(f"{keys.JOB}a")
+    assert desk.settle(claim) == [SettleCode.SETTLED]
+    assert desk.connection.llen(keys.reply("a")) == 1
+    assert not desk.connection.exists(f"{keys.JOB}a", keys.results("a"), ECHO.finished)
 
 
 def test_a_settle_that_is_sent_twice_is_harmless(desk: Desk) -> None:
