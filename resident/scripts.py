@@ -203,7 +203,7 @@ class WorkerScripts:
         ]
         self._release_keys = [of.queue, of.started, executions, of.leases, of.metrics]
 
-    def reopen(self) -> None:
+    def close(self) -> None:
         """Closes the link; the next call opens it, and brings the scripts along."""
         self._link.close()
         self._is_loaded = self._is_busy = False

@@ -195,13 +195,14 @@ class ResidentWorker(SimpleWorker):
         """Puts back what is held, and takes leave of the callers and of RQ."""
         for signum in (signal.SIGINT, signal.SIGTERM):
             signal.signal(signum, signal.SIG_IGN)
-        self._scripts.reopen()
+        self._scripts.close()
         try:
             self._release_unknown()
             self._announce(0)
             self.teardown()
         except RedisError as error:
             _log.warning("left without a farewell", worker=self.name, error=str(error))
+        self._scripts.close()
 
     def _release_unknown(self, known: list[Settlement] | None = None) -> None:
         """Puts back what Redis says this worker runs and this worker does not know of.
@@ -220,7 +221,7 @@ class ResidentWorker(SimpleWorker):
 
     def _repeat(self, call: Callable[[], T], after_error: Callable[[], object]) -> T:
         def reopen_and_mend() -> None:
-            self._scripts.reopen()
+            self._scripts.close()
             after_error()
 
         return call_until_back(call, reopen_and_mend, self._is_given_up)
