@@ -4,46 +4,35 @@ from __future__ import annotations
 
 import base64
 import math
-import signal
 import zlib
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from rq.timeouts import JobTimeoutException, UnixSignalDeathPenalty
+from rq.timeouts import JobTimeoutException
 
 from resident.batching import Given, Raised, answer_batch
 from resident.claims import Question, Refused, batch_timeout_s, read_claimed
+from resident.death_penalty import FineDeathPenalty
 from resident.protocol import Milliseconds, encode_answered, encode_failed
 from resident.replies import describe
 from resident.scripts import Claim, Outcome, Settlement
 from resident.task import Task
 
-#: A year; the kernel's timer takes no number that is much longer.
-_LONGEST_TIMEOUT_S = 31_536_000
-
-
-class FineDeathPenalty(UnixSignalDeathPenalty):
-    """RQ's alarm, with fractions of a second; it cannot interrupt C code."""
-
-    def __init__(self, timeout_s: float, exception: type[Exception], **options: Any) -> None:
-        super().__init__(timeout_s, exception, **options)
-
-    def setup_death_penalty(self) -> None:
-        """Sets the alarm; none for RQ's -1."""
-        signal.signal(signal.SIGALRM, self.handle_death_penalty)
-        signal.setitimer(signal.ITIMER_REAL, min(max(self._timeout, 0), _LONGEST_TIMEOUT_S))
-
-    def cancel_death_penalty(self) -> None:
-        """Takes the alarm back; its handler stays, it hears no more alarms."""
-        signal.setitimer(signal.ITIMER_REAL, 0)
-
 
 class Answerer:
     """Answers claims of one task with its model."""
 
-    def __init__(self, task: Task, model: Any, max_bytes: int, result_ttl_s: int) -> None:
+    def __init__(
+        self,
+        task: Task,
+        model: Any,
+        max_bytes: int,
+        result_ttl_s: int,
+        before_call: Callable[[], object],
+    ) -> None:
         self._task = task
+        self._before_call = before_call
         self._model = model
         self._max_bytes = max_bytes
         self._result_ttl_s = result_ttl_s
@@ -69,6 +58,7 @@ class Answerer:
         timeout_s = batch_timeout_s(self._task, questions)
 
         def call(values: list[Any]) -> list[Any]:
+            self._before_call()
             with FineDeathPenalty(timeout_s, JobTimeoutException):
                 return self._task.answer(self._model, values)
 

@@ -18,6 +18,10 @@ from resident.protocol import encode_answer
 Call = Callable[[list[Any]], list[Any]]
 
 
+class StopNow(BaseException):
+    """The second SIGTERM: leave the model where it is, and put back what was claimed."""
+
+
 class Given(msgspec.Struct, frozen=True):
     """An answer as JSON, the ms that its call of the model took, and how many shared the call."""
 
@@ -29,7 +33,7 @@ class Given(msgspec.Struct, frozen=True):
 class Raised(msgspec.Struct, frozen=True):
     """What the model raised for one question alone, and its traceback as text."""
 
-    error: Exception
+    error: BaseException
     traceback: str
 
 
@@ -38,7 +42,9 @@ def answer_batch(call: Call, questions: list[Any]) -> list[Given | Raised]:
     started = time.monotonic()
     try:
         answers = call(list(questions))
-    except Exception as error:  # noqa: BLE001  (whatever a model raises is its answer)
+    except (StopNow, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # noqa: BLE001  (sys.exit and a library's panic are its answer too)
         if len(questions) == 1:
             return [Raised(error, _text_of(error))]
         return [answer_batch(call, [question])[0] for question in questions]
@@ -54,5 +60,5 @@ def _encoded(answer: Any, model_ms: float, batch: int) -> Given | Raised:
         return Raised(unencodable, _text_of(unencodable))
 
 
-def _text_of(error: Exception) -> str:
+def _text_of(error: BaseException) -> str:
     return "".join(traceback.format_exception(error))

@@ -68,7 +68,9 @@ class Refused(msgspec.Struct, frozen=True):
     @property
     def failure_key(self) -> str:
         """Where the error goes; a job with unreadable fields is answered at its own key."""
-        return self.fields.failure_key if self.fields else reply_key(self.job.id, "")
+        if self.fields:
+            return self.fields.failure_key
+        return reply_key(self.job.id, self.job.reply_to.decode("ascii", errors="replace"))
 
 
 def read_claimed(

@@ -11,7 +11,9 @@ from typing import Any, ClassVar
 
 from rq.exceptions import NoSuchJobError
 from rq.job import UNEVALUATED, Job
+from rq.timeouts import JobTimeoutException
 
+from resident.death_penalty import FineDeathPenalty
 from resident.errors import ErrorCode, ResidentError, error_for
 from resident.protocol import decode_job_data, inflate
 
@@ -22,6 +24,7 @@ class AllowedJob(Job):
     allowed_functions: ClassVar[Mapping[str, Callable[..., Any]]] = {}
     allowed_callbacks: ClassVar[Mapping[str, Callable[..., Any]]] = {}
     max_question_bytes: ClassVar[int] = 0
+    longest_timeout_s: ClassVar[float] = 0
 
     def restore(self, raw_data: Any) -> None:
         """Reads the hash; one that RQ itself cannot read is no job (NoSuchJobError)."""
@@ -37,6 +40,12 @@ class AllowedJob(Job):
         except Exception as error:
             msg = f"The hash of job {self.id} is not one that RQ can read: {error}"
             raise NoSuchJobError(msg) from error
+
+    def perform(self) -> Any:
+        """Runs the job, within its own time-out or the task's, whichever is shorter."""
+        own_s = self.timeout if self.timeout and self.timeout > 0 else self.longest_timeout_s
+        with FineDeathPenalty(min(own_s, self.longest_timeout_s), JobTimeoutException):
+            return super().perform()
 
     @property
     def func(self) -> Callable[..., Any]:
@@ -81,8 +90,9 @@ def job_class_for(
     functions: Mapping[str, Callable[..., Any]],
     callbacks: Mapping[str, Callable[..., Any]],
     max_question_bytes: int,
+    longest_timeout_s: float,
 ) -> type[AllowedJob]:
-    """AllowedJob with these allow-lists, dotted name -> function."""
+    """AllowedJob with these allow-lists, dotted name -> function, and limits."""
     return type(
         "AllowedJob",
         (AllowedJob,),
@@ -90,5 +100,6 @@ def job_class_for(
             "allowed_functions": dict(functions),
             "allowed_callbacks": dict(callbacks),
             "max_question_bytes": max_question_bytes,
+            "longest_timeout_s": longest_timeout_s,
         },
     )

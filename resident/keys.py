@@ -1,7 +1,8 @@
 """Every Redis key that Resident reads or writes.
 
 RQ's keys follow RQ 3 and its RQ_KEY_PREFIX; our own start with `resident:` behind no prefix of
-RQ's, and every one of them has a TTL.
+RQ's, and every one of them has a TTL. The one exception is the list of popped ids, a part of RQ's
+queue.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import structlog
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 T = TypeVar("T")
 
@@ -34,7 +34,7 @@ def call_until_back(
     except RedisError as error:
         if is_given_up():
             raise
-        _log.warning("redis away", error=str(error), kind=type(error).__name__)
+        kind = _say(error)
     began = time.monotonic()
     pause_s = FIRST_PAUSE_S
     while True:
@@ -43,9 +43,18 @@ def call_until_back(
         try:
             after_error()
             answer = call()
-        except RedisError:
+        except RedisError as error:
             if is_given_up():
                 raise
+            if type(error) is not kind:
+                kind = _say(error)
         else:
             _log.info("redis back", away_s=round(time.monotonic() - began, 3))
             return answer
+
+
+def _say(error: RedisError) -> type[RedisError]:
+    """One line for each kind of trouble; returns the kind."""
+    what = "redis refuses" if isinstance(error, ResponseError) else "redis away"
+    _log.warning(what, error=str(error), kind=type(error).__name__)
+    return type(error)

@@ -99,11 +99,6 @@ class Link:
         self.send_all([command])
         return self.read(SOCKET_TIMEOUT_S)
 
-    def call_blocking(self, timeout_s: float, *command: Any) -> Any:
-        """Sends a command that blocks; its last argument, timeout_s, is added here."""
-        self.send_all([(*command, f"{timeout_s:.3f}")])
-        return self.read(timeout_s + SOCKET_TIMEOUT_S)
-
     def send_all(self, commands: list[tuple[Any, ...]]) -> None:
         """Sends commands in one write; as many answers must be read."""
         packed = b"".join([hiredis.pack_command(command) for command in commands])

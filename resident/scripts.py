@@ -149,6 +149,7 @@ class Limits(msgspec.Struct, frozen=True):
     lease_ms: int
     reply_ttl_ms: int
     max_data_bytes: int
+    longest_batch_s: int
 
 
 def ask(
@@ -277,6 +278,7 @@ class WorkerScripts:
             limits.lease_ms,
             limits.max_data_bytes,
             int(self._is_busy),
+            limits.longest_batch_s,
         ]
 
     def executions(self) -> list[str]:

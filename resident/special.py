@@ -9,47 +9,66 @@ from __future__ import annotations
 import structlog
 from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import ResponseError
+from redis.exceptions import NoPermissionError, OutOfMemoryError, ReadOnlyError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from rq import SimpleWorker
 from rq.exceptions import NoSuchJobError
 from rq.intermediate_queue import IntermediateQueue
+from rq.utils import as_text
+from rq.worker import WorkerStatus
 
 from resident import keys
 from resident.errors import ErrorCode
-from resident.protocol import encode_failed
+from resident.protocol import encode_failed, reply_key
+
+#: Redis is away, full or read-only: none of it is the job's fault, and all of it may pass.
+REDIS_TROUBLE = (
+    RedisConnectionError,
+    RedisTimeoutError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    NoPermissionError,
+)
 
 _log = structlog.get_logger()
 
 
 def perform(worker: SimpleWorker, job_id: str, reply_ttl_ms: int) -> None:
-    """Runs a job from the intermediate list as RQ itself would.
+    """Runs a job from the intermediate list as RQ itself would; may be repeated after an error.
 
-    Errors worth catching: redis.exceptions.ConnectionError and TimeoutError.
+    RQ files whatever interrupts the function as its failure, a second SIGTERM too.
+
+    Errors worth catching: REDIS_TROUBLE.
     """
     queue = worker.queues[0]
+    waiting = IntermediateQueue(queue.key, worker.connection)
+    if job_id not in waiting.get_job_ids():
+        return  # RQ took it off when it began the job
     try:
         job = worker.job_class.fetch(job_id, worker.connection, worker.serializer)
         worker.execute_job(job, queue)
-    except (RedisConnectionError, RedisTimeoutError):
-        raise
     except Exception as error:  # noqa: BLE001  (what anybody wrote must not end the service)
+        _raise_unless_malformed(error)
         _log.warning("malformed job", job=job_id, kind=type(error).__name__)
         _discard(worker, job_id, error, reply_ttl_ms)
     # RQ took it off the list of the queue that the job names, which may be another.
-    IntermediateQueue(queue.key, worker.connection).remove(job_id)
+    waiting.remove(job_id)
 
 
 def enqueue_dependents(worker: SimpleWorker, job_id: str) -> None:
-    """Puts on their queues those that waited for this job alone."""
+    """Puts on their queues those that waited for this job alone; may be repeated after an error."""
     queue = worker.queues[0]
     try:
         job = worker.job_class.fetch(job_id, worker.connection, worker.serializer)
         queue.enqueue_dependents(job)
-    except (RedisConnectionError, RedisTimeoutError):
-        raise
     except Exception as error:  # noqa: BLE001  (the same)
+        _raise_unless_malformed(error)
         _log.warning("dependents left waiting", job=job_id, kind=type(error).__name__)
+
+
+def _raise_unless_malformed(error: Exception) -> None:
+    if isinstance(error, REDIS_TROUBLE):
+        raise error
 
 
 def _discard(worker: SimpleWorker, job_id: str, error: Exception, reply_ttl_ms: int) -> None:
@@ -58,7 +77,7 @@ def _discard(worker: SimpleWorker, job_id: str, error: Exception, reply_ttl_ms: 
         why = error if isinstance(error, NoSuchJobError) else type(error).__name__
         message = f"The job's hash is malformed: {why}"
         payload = encode_failed(job_id, ErrorCode.INVALID_QUESTION, message)
-        reply = keys.reply(job_id)
+        reply = reply_key(job_id, _mailbox_of(connection, job_key))
         with connection.pipeline() as pipeline:
             pipeline.delete(reply)  # if it is no list
             pipeline.rpush(reply, payload)
@@ -70,6 +89,14 @@ def _discard(worker: SimpleWorker, job_id: str, error: Exception, reply_ttl_ms: 
         pipeline.delete(job_key, f"{keys.PREFIX}:executions:{job_id}")
         pipeline.execute(raise_on_error=False)
     worker.executions.clear()
+    worker.set_state(WorkerStatus.IDLE)
+
+
+def _mailbox_of(connection: Redis, job_key: str) -> str:
+    try:
+        return as_text(connection.hget(job_key, "reply_to") or b"")
+    except (ResponseError, UnicodeDecodeError):
+        return ""
 
 
 def _is_answered(connection: Redis, job_id: str) -> bool:

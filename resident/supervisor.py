@@ -70,6 +70,8 @@ class Supervisor:
         self._settings = settings
         self._burst = burst
         self._task_of: dict[int, Task] = {}
+        #: Moments and tasks of the replacements that are due.
+        self._due: list[tuple[float, Task]] = []
         self._exit_code = 0
         #: What the workers get, and how many seconds they have until the next: finish what is
         #: claimed; put it back; die.
@@ -92,13 +94,15 @@ class Supervisor:
         for pool in self._pools:
             for _ in range(pool.workers):
                 self._fork(pool.task)
-        while self._task_of:
-            patience_s = min(IDLE_S, max(0.01, self._next_stage_at - time.monotonic()))
+        while self._task_of or self._due:
+            next_at = min([self._next_stage_at, *(moment for moment, _ in self._due)])
+            patience_s = min(IDLE_S, max(0.01, next_at - time.monotonic()))
             received = signal.sigtimedwait(_WATCHED, patience_s)
             is_asked = received is not None and received.si_signo != signal.SIGCHLD
             if (is_asked and not self._is_echo()) or time.monotonic() >= self._next_stage_at:
                 self._stop()
             self._reap()
+            self._replace()
         return self._exit_code
 
     @property
@@ -116,6 +120,7 @@ class Supervisor:
         signum, patience_s = self._stages.pop(0)
         self._stopping_since = max(self._stopping_since, time.monotonic())
         self._next_stage_at = time.monotonic() + patience_s
+        self._due.clear()
         for pid in self._task_of:
             os.kill(pid, signum)
 
@@ -140,8 +145,11 @@ class Supervisor:
         else:
             cause = signal.Signals(-code).name if code < 0 else f"exit code {code}"
             _log.error("worker died", task=task.name, pid=pid, cause=cause)
-            time.sleep(RESPAWN_PAUSE_S)
-            self._fork(task)
+            self._due.append((time.monotonic() + RESPAWN_PAUSE_S, task))
+
+    def _replace(self) -> None:
+        while self._due and self._due[0][0] <= time.monotonic():
+            self._fork(self._due.pop(0)[1])
 
     def _fork(self, task: Task) -> None:
         end_with_supervisor = die_with_owner(signal.SIGTERM)

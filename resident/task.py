@@ -61,12 +61,20 @@ class Task:
         """The dotted name that jobs carry."""
         return f"tasks.{self.name}.answer"
 
+    @property
+    def longest_batch_s(self) -> float:
+        """Seconds that a batch may take: one call, and then each question alone."""
+        return self.timeout_s * (self.max_batch + 1)
+
     def check(self, question: Any) -> Any:
         """The question as the task's type; raises CallerError (invalid_question)."""
         try:
             return msgspec.convert(question, self.question_type)
         except msgspec.ValidationError as error:
             msg = f"The task {self.name!r} takes another type of question: {error}"
+            raise invalid_question(msg) from None
+        except Exception as error:  # noqa: BLE001  (a type's own check may raise anything)
+            msg = f"The task {self.name!r} cannot read the question: {type(error).__name__}"
             raise invalid_question(msg) from None
 
     def answer(self, model: Any, questions: list[Any]) -> list[Any]:

@@ -9,18 +9,21 @@ import signal
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from types import FrameType
 from typing import Any, TypeVar
 
 import structlog
 from redis import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 from rq import SimpleWorker
 from rq.serializers import JSONSerializer
 from rq.worker import WorkerStatus
 
 from resident import keys, protocol, replies, special
-from resident.answering import Answerer, FineDeathPenalty
+from resident.answering import Answerer
+from resident.batching import StopNow
+from resident.death_penalty import FineDeathPenalty
 from resident.job import job_class_for
 from resident.outage import call_until_back
 from resident.redis_client import SOCKET_TIMEOUT_S, Link
@@ -38,10 +41,6 @@ ANNOUNCEMENT_MARGIN_S = 30.0
 T = TypeVar("T")
 
 _log = structlog.get_logger()
-
-
-class StopNow(BaseException):
-    """The second SIGTERM: leave the model where it is, and put back what was claimed."""
 
 
 class ResidentWorker(SimpleWorker):
@@ -65,6 +64,7 @@ class ResidentWorker(SimpleWorker):
                 {task.function_name: single_question_function(task)},
                 _callbacks_of(task),
                 settings.max_question_bytes,
+                task.timeout_s,
             ),
             serializer=JSONSerializer,
             log_job_description=False,
@@ -75,12 +75,14 @@ class ResidentWorker(SimpleWorker):
             lease_ms=int(settings.lease_s * 1000),
             reply_ttl_ms=int(settings.reply_ttl_s * 1000),
             max_data_bytes=settings.max_question_bytes + 512,
+            longest_batch_s=math.ceil(task.longest_batch_s),
         )
         self._scripts = WorkerScripts(link, task.name, self.name, self._limits)
         self._answerer = Answerer(
-            task, model_of(task), settings.max_question_bytes, settings.result_ttl
+            task, model_of(task), settings.max_question_bytes, settings.result_ttl, self._tend
         )
         self._held = Claim()
+        self._parents: list[str] = []
         self._next_heartbeat = 0.0
         self._drained_by = math.inf
 
@@ -106,16 +108,19 @@ class ResidentWorker(SimpleWorker):
                 self._tend()
                 worked = worked or bool(self._held.jobs)
                 claim = self._turn(0 if burst else WAIT_S)
+                self._repeat(self._let_dependents_go)
                 if burst and claim.is_over:
                     break
                 self._held = claim
                 if claim.suspended:
-                    self.check_for_suspension(burst)
+                    self._repeat(lambda: self.check_for_suspension(burst))
                 elif claim.special:
-                    special.perform(self, claim.special, self._limits.reply_ttl_ms)
+                    self._perform(claim.special)
         except StopNow:
             _log.warning("stopped at once", worker=self.name)
         except RedisError as error:
+            if not self._stop_requested:
+                raise
             _log.warning("redis is away and the worker shall stop", error=str(error))
         finally:
             self._leave()
@@ -145,6 +150,8 @@ class ResidentWorker(SimpleWorker):
             self._held = Claim()
             self._note(settlements, codes)
             settlements.clear()  # should what follows be repeated
+            with suppress(RedisError):  # else behind this turn
+                self._let_dependents_go()
 
         return self._repeat(
             lambda: self._scripts.turn(
@@ -158,27 +165,52 @@ class ResidentWorker(SimpleWorker):
         )
 
     def _note(self, settlements: list[Settlement], codes: list[SettleCode]) -> None:
-        """Logs a batch, and lets those go on that waited for its jobs."""
+        """Logs a batch, and notes whose dependents may go on."""
         failed = sum(one.outcome is not Outcome.FINISHED for one in settlements)
         lost = codes.count(SettleCode.LOST)
         say = _log.warning if failed or lost else _log.debug
         say("batch", task=self._task.name, size=len(codes), failed=failed, lost=lost)
         for one, code in zip(settlements, codes, strict=True):
             if code is SettleCode.SETTLED_WITH_DEPENDENTS:
-                special.enqueue_dependents(self, one.id)
+                self._parents.append(one.id)
+
+    def _let_dependents_go(self) -> None:
+        while self._parents:
+            special.enqueue_dependents(self, self._parents[0])
+            del self._parents[0]
+
+    def _perform(self, job_id: str) -> None:
+        self._repeat(lambda: special.perform(self, job_id, self._limits.reply_ttl_ms))
 
     def _tend(self) -> None:
-        """What RQ and the callers must hear from time to time, between two batches."""
+        """What RQ and the callers must hear from time to time, between two calls of the model."""
         if time.monotonic() < self._next_heartbeat:
             return
         self._next_heartbeat = time.monotonic() + HEARTBEAT_S
+        for duty in (self._announce_ready, self._beat, self._clean_up):
+            try:
+                duty()
+            except Exception as error:  # noqa: BLE001  (none of these must end the service)
+                _log.warning("heartbeat failed", worker=self.name, error=str(error))
+
+    def _announce_ready(self) -> None:
+        self._announce(self._task.timeout_s + ANNOUNCEMENT_MARGIN_S)
+
+    def _beat(self) -> None:
+        """RQ's heartbeat; registers again if the worker's hash was lost or is none."""
+        silence_s = int(self._task.timeout_s) + 60
         try:
-            self.heartbeat()
-            self._announce(self._task.timeout_s + ANNOUNCEMENT_MARGIN_S)
-            if self.should_run_maintenance_tasks:
-                self.run_maintenance_tasks()
-        except Exception as error:  # noqa: BLE001  (a clean-up must never end the service)
-            _log.warning("heartbeat failed", worker=self.name, error=str(error))
+            is_registered = self.connection.hexists(self.key, "birth")
+        except ResponseError:
+            is_registered = False
+        if not is_registered:
+            self.connection.delete(self.key)
+            self.register_birth()
+        self.heartbeat(max(self.worker_ttl + 60, silence_s))
+
+    def _clean_up(self) -> None:
+        if self.should_run_maintenance_tasks:
+            self.run_maintenance_tasks()
 
     def _announce(self, ttl_s: float) -> None:
         description = {
@@ -219,12 +251,12 @@ class ResidentWorker(SimpleWorker):
             released = self._scripts.release(sorted(unknown, key=lambda job: job[1]))
             _log.info("put back", worker=self.name, jobs=released)
 
-    def _repeat(self, call: Callable[[], T], after_error: Callable[[], object]) -> T:
-        def reopen_and_mend() -> None:
+    def _repeat(self, call: Callable[[], T], after_error: Callable[[], object] = bool) -> T:
+        def close_and_mend() -> None:
             self._scripts.close()
             after_error()
 
-        return call_until_back(call, reopen_and_mend, self._is_given_up)
+        return call_until_back(call, close_and_mend, self._is_given_up)
 
     def _is_given_up(self) -> bool:
         """Whether to wait for Redis no longer: nothing is held, or the drain is over."""

@@ -20,6 +20,7 @@
 -- ARGV[5] how long a lease lasts, ms
 -- ARGV[6] longer job data is not sent, the question is refused; bytes
 -- ARGV[7] 1 if the worker's state is busy already
+-- ARGV[8] the longest that a batch may take, s; RQ must not think a job abandoned before
 --
 -- Returns {code, now in s as text, more, job...}:
 --   code 1 questions, 2 one job that needs RQ's own perform_job, on KEYS[3] now, 3 suspended:
@@ -69,7 +70,7 @@ end
 -- Whether a worker of ours holds the job: one of its executions is leased.
 local function is_leased(id, executions)
   for _, execution in ipairs(redis.call('ZRANGE', executions, 0, -1)) do
-    if redis.call('ZSCORE', KEYS[7], id .. ':' .. execution) then
+    if type(redis.pcall('ZSCORE', KEYS[7], id .. ':' .. execution)) == 'string' then
       return true
     end
   end
@@ -160,7 +161,7 @@ local function terms_of(timeout, s)
   if not seconds or seconds ~= seconds or seconds <= 0 then -- 'nan' is a number to Lua
     seconds = DEFAULT_HEARTBEAT_S
   end
-  local ttl = math.floor(math.min(seconds, LONGEST_S)) + 60
+  local ttl = math.floor(math.min(math.max(seconds, tonumber(ARGV[8])), LONGEST_S)) + 60
   return {seconds = ttl, ttl = string.format('%d', ttl), expiry = string.format('%d', s + ttl),
     longer_ttl = string.format('%d', ttl + 60), longer_expiry = string.format('%d', s + ttl + 60)}
 end

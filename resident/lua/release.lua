@@ -22,7 +22,7 @@ for i = #ARGV - 1, 2, -2 do
   local id, execution = ARGV[i], ARGV[i + 1]
   local member = id .. ':' .. execution
   -- This first write needs no memory, and Redis refuses none that come after it in a script.
-  if redis.call('ZREM', leases, member) == 1 then
+  if write('ZREM', leases, member) == 1 then
     local job = ARGV[1] .. ':job:' .. id
     local record = ARGV[1] .. ':execution:' .. member
     local deadline = redis.pcall('HGET', record, 'deadline_ms')

@@ -135,7 +135,7 @@ WAYS = (
 def announced(connection: Redis, task: str) -> Iterator[None]:
     """A worker is ready for the task, as far as callers can see."""
     link = Link(connection)
-    scripts = WorkerScripts(link, task, "nobody", Limits(1000, 1000, 1000))
+    scripts = WorkerScripts(link, task, "nobody", Limits(1000, 1000, 1000, 60))
     scripts.announce(BUDGET_MS, {"max_backlog": 1000})
     try:
         yield

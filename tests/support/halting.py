@@ -13,10 +13,11 @@ from redis import Redis
 
 import resident.worker
 from resident import log, scripts
+from resident.batching import StopNow
 from resident.redis_client import Link, connect
 from resident.settings import read_settings
 from resident.task import Task
-from resident.worker import ResidentWorker, StopNow
+from resident.worker import ResidentWorker
 
 MAX_BATCH = 2
 

@@ -29,7 +29,7 @@ FIELDS = {
     "success_callback_name": protocol.SUCCESS_CALLBACK,
     "failure_callback_name": protocol.FAILURE_CALLBACK,
 }
-LIMITS = Limits(lease_ms=15_000, reply_ttl_ms=60_000, max_data_bytes=1000)
+LIMITS = Limits(lease_ms=15_000, reply_ttl_ms=60_000, max_data_bytes=1000, longest_batch_s=1)
 
 
 class Desk:

@@ -141,13 +141,13 @@ def test_data_that_was_too_long_to_read_is_refused_with_its_length() -> None:
     ],
     ids=str,
 )
-def test_a_hash_that_rq_cannot_read_is_discarded_and_answered_at_its_own_key(
+def test_a_hash_that_rq_cannot_read_is_discarded_and_answered_where_it_asked(
     change: dict[str, Any],
 ) -> None:
     found = refused(failure_callback=b"", reply_to=MAILBOX.encode(), **change)
     assert found.fields is None
     assert found.error.code is ErrorCode.INVALID_QUESTION
-    assert found.failure_key == "resident:reply:id-1"
+    assert found.failure_key == MAILBOX
 
 
 def test_a_batch_may_take_as_long_as_its_most_impatient_job() -> None:
