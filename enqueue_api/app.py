@@ -36,7 +36,7 @@ def make_app(settings: Settings, client: Client | None = None) -> FastAPI:
         yield
         client.close()
 
-    app = FastAPI(title="Resident", lifespan=lifespan, docs_url=None, redoc_url=None)
+    app = FastAPI(title="Resident", lifespan=lifespan, openapi_url=None)
 
     @app.exception_handler(ResidentError)
     async def refused(_request: Request, error: Exception) -> Response:

@@ -81,7 +81,7 @@ def _refusal(refused: Refused) -> Settlement:
 def _settlement(question: Question, result: Given | Raised, claimed_at: datetime) -> Settlement:
     job, fields = question.job, question.fields
     if isinstance(result, Raised):
-        code, message = describe(type(result.error), result.error)
+        code, message = describe(type(result.error), result.error, job.id)
         return Settlement(
             id=job.id,
             execution=job.execution,

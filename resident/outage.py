@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 #: First and longest pause between two tries, in seconds; each is drawn from half to whole.
 FIRST_PAUSE_S = 0.05
-LONGEST_PAUSE_S = 2.0
+LONGEST_PAUSE_S = 0.5
 
 _log = structlog.get_logger()
 

@@ -47,11 +47,11 @@ def deliver_error(
     """RQ's failure callback: replies with the error, unless RQ will try the job again."""
     if job.should_retry:
         return
-    code, message = describe(kind, error)
+    code, message = describe(kind, error, job.id)
     _push(job, connection, encode_failed(job.id, code, message))
 
 
-def describe(kind: type[BaseException], error: BaseException) -> tuple[ErrorCode, str]:
+def describe(kind: type[BaseException], error: BaseException, job_id: str) -> tuple[ErrorCode, str]:
     """The code and the safe sentence for what went wrong with a question."""
     if isinstance(error, ResidentError):
         return error.code, error.message
@@ -61,7 +61,7 @@ def describe(kind: type[BaseException], error: BaseException) -> tuple[ErrorCode
         return ErrorCode.INVALID_QUESTION, "The job's data is not JSON."
     if issubclass(kind, AbandonedJobError):
         return ErrorCode.CRASHED, "The worker died with this question."
-    message = f"The model raised {kind.__name__}; RQ keeps the traceback under this id."
+    message = f"The model raised {kind.__name__}; RQ keeps the traceback under the id {job_id}."
     return ErrorCode.MODEL_ERROR, message
 
 

@@ -10,6 +10,7 @@ import functools
 import importlib
 import inspect
 import pkgutil
+import re
 import typing
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,9 @@ from resident.errors import ConfigurationError, invalid_question
 MAX_BATCH_LIMIT = 1024
 #: A day in seconds, more than any question needs.
 MAX_TIMEOUT_S = 86_400.0
+
+#: The names that clients take; see protocol.check_task_name.
+_ASKABLE = re.compile(r"[a-z][a-z0-9_]{0,62}")
 
 Function = Callable[..., Any]
 
@@ -173,6 +177,9 @@ def load_task(name: str) -> Task:
     known = task_names()
     if name not in known:
         msg = f"There is no task {name!r}. The tasks are: {', '.join(known) or 'none yet'}."
+        raise ConfigurationError(msg)
+    if not _ASKABLE.fullmatch(name):
+        msg = f"Nobody could ask for {name!r}: rename tasks/{name}.py to a-z 0-9 _, a letter first"
         raise ConfigurationError(msg)
     try:
         importlib.import_module(f"tasks.{name}")

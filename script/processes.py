@@ -38,7 +38,7 @@ def running_redis(settings: Settings, directory: Path | None = None) -> Iterator
     if "redis_url" in settings.model_fields_set:
         yield settings.redis_url.get_secret_value()
     else:
-        with EmbeddedRedis(directory) as server:
+        with EmbeddedRedis(directory, tcp=True) as server:  # redis-cli 7 reads no unix:// URL
             yield server.url
 
 

@@ -15,9 +15,10 @@ $question = $argv[2] ?? '今天几点开门？';
 $budgetMs = 5000;                                 // after this nobody waits any more
 
 $redis = new Redis();
-$redis->connect(getenv('REDIS_HOST') ?: '127.0.0.1', (int) (getenv('REDIS_PORT') ?: 6379));
-if (getenv('REDIS_PASSWORD')) {
-    $redis->auth(getenv('REDIS_PASSWORD'));
+$url = parse_url(getenv('RESIDENT_REDIS_URL') ?: 'redis://127.0.0.1:6379');
+$redis->connect($url['host'], $url['port'] ?? 6379);
+if (isset($url['pass'])) {
+    $redis->auth(rawurldecode($url['pass']));
 }
 
 $id = bin2hex(random_bytes(16));                  // must not be guessable: it names the reply

@@ -9,7 +9,6 @@ import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from urllib.parse import unquote, urlsplit
 
 import pytest
 from hypothesis import Phase, given, settings
@@ -240,14 +239,7 @@ def php_desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRedis
 @contextmanager
 def asking_in_php(server: EmbeddedRedis, program: str, task: str, question: str) -> Iterator[None]:
     """PHP asks and waits for its reply, which it has got in the end."""
-    parts = urlsplit(server.url)
-    environment = {
-        **os.environ,
-        "RESIDENT_REDIS_URL": server.url,
-        "REDIS_HOST": str(parts.hostname),
-        "REDIS_PORT": str(parts.port),
-        "REDIS_PASSWORD": unquote(parts.password or ""),
-    }
+    environment = {**os.environ, "RESIDENT_REDIS_URL": server.url}
     command = ("php", str(ROOT / "php_client" / program), task, question)
     with (
         connect(server.url) as desk,

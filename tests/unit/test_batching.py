@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from resident.batching import Given, Raised, answer_batch
+import pytest
+
+from resident.batching import Given, Raised, StopNow, answer_batch
 
 
 class Model:
@@ -79,3 +81,22 @@ def test_the_time_in_the_model_is_counted_in_whole_microseconds() -> None:
     assert isinstance(given, Given)
     assert given.model_ms >= 0
     assert given.model_ms == round(given.model_ms, 3)
+
+
+def test_a_task_that_exits_or_panics_fails_for_its_question_alone() -> None:
+    def call(questions: list[str]) -> list[str]:
+        if "bad" in questions:
+            raise SystemExit(3)
+        return questions
+
+    good, bad = answer_batch(call, ["good", "bad"])
+    assert isinstance(good, Given)
+    assert isinstance(bad, Raised)
+
+
+def test_a_wish_to_stop_is_no_answer() -> None:
+    def call(_questions: list[str]) -> list[str]:
+        raise StopNow
+
+    with pytest.raises(StopNow):
+        answer_batch(call, ["a", "b"])

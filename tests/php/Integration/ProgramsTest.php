@@ -5,7 +5,6 @@ declare(strict_types=1);
 namespace Resident\Tests\Integration;
 
 use PHPUnit\Framework\TestCase;
-use Resident\Redis\Dsn;
 use Resident\Tests\Support\Program;
 use Resident\Tests\Support\Server;
 
@@ -100,12 +99,7 @@ final class ProgramsTest extends TestCase
 
     private function bare(string ...$words): Program
     {
-        $dsn = Dsn::parse($this->server->url);
-        $environment = [
-            'REDIS_HOST' => $dsn->host,
-            'REDIS_PORT' => (string) $dsn->port,
-            'REDIS_PASSWORD' => $dsn->password,
-        ];
+        $environment = ['RESIDENT_REDIS_URL' => $this->server->url];
         return new Program(['php_client/examples/bare.php', ...array_values($words)], $environment);
     }
 

@@ -1,0 +1,82 @@
+"""A worker outlives its Redis, and what is done to its own records there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from redis import Redis
+from redis.exceptions import RedisError
+from rq.suspension import resume, suspend
+
+from enqueue_api.client import Client
+from resident import keys
+from resident.embedded_redis import EmbeddedRedis
+from resident.redis_client import connect
+from tests.support.live import Live
+from tests.support.lua import Full
+from tests.support.processes import Processes
+from tests.support.waiting import wait_until
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[EmbeddedRedis]:
+    with EmbeddedRedis(tmp_path) as running:
+        yield running
+
+
+def restart(server: EmbeddedRedis) -> None:
+    server.kill()
+    server.start()
+
+
+@pytest.mark.parametrize("suspended", [False, True], ids=["waiting", "suspended"])
+def test_a_worker_outlives_a_restart_of_redis(server: EmbeddedRedis, suspended: bool) -> None:
+    with Processes(server.url) as processes, connect(server.url) as connection:
+        worker = processes.start_worker("echo")
+        if suspended:
+            suspend(connection)
+            wait_until(lambda: states(connection) == [b"suspended"])
+        restart(server)
+        wait_until(lambda: answers(connection))
+        resume(connection)
+        with Client(server.url) as client:
+            assert client.ask("echo", "still there", 20_000).answer == "still there"
+        assert worker.poll() is None
+
+
+def test_a_job_on_rqs_own_path_waits_for_a_redis_that_is_full(
+    processes: Processes, connection: Redis
+) -> None:
+    processes.start_worker("echo")
+    live = Live(connection)
+    with Full(connection) as full:
+        (job_id,) = live.put(live.fields("later") | {"retries_left": "1"})
+        full.fill()
+        wait_until(lambda: "errorstat_OOM" in connection.info("errorstats"))
+        full.free()
+        assert live.answer(job_id) == "later"
+
+
+def test_an_idle_worker_whose_record_is_gone_or_foreign_registers_again(
+    processes: Processes, connection: Redis
+) -> None:
+    processes.start_worker("echo")
+    (key,) = connection.smembers("rq:workers:echo")
+    for spoil in (lambda: connection.set(key, "junk"), connection.flushdb):
+        spoil()
+        wait_until(lambda: connection.type(key) == b"hash" and connection.hexists(key, "birth"))
+        wait_until(lambda: connection.exists(keys.of_task("echo").announcement))
+        assert connection.smembers("rq:workers:echo") == {key}
+
+
+def states(connection: Redis) -> list[bytes]:
+    return [connection.hget(key, "state") for key in connection.smembers("rq:workers:echo")]
+
+
+def answers(connection: Redis) -> bool:
+    try:
+        return bool(connection.ping())
+    except RedisError:
+        return False
