@@ -8,6 +8,7 @@ and ratios of medians are printed first. Everything is private to the run and en
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import statistics
@@ -200,6 +201,8 @@ def serve_bare(url: str) -> None:
 
 
 def serve_resident(url: str) -> None:
+    gc.collect()
+    gc.freeze()  # as the supervisor does
     ResidentWorker(load_task("echo"), connect(url), Settings()).work()
 
 
