@@ -90,7 +90,7 @@ class EmbeddedRedis:
     def url(self) -> str:
         """Address and password, as redis-py and the PHP client read them."""
         if self._tcp:
-            return f"redis://:{self._password}@127.0.0.1:{self._port}/0"
+            return f"redis://default:{self._password}@127.0.0.1:{self._port}/0"
         return f"unix://:{self._password}@{quote(os.fsencode(self._socket))}?db=0"
 
     @property

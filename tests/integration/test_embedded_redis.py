@@ -54,7 +54,7 @@ def test_it_answers_at_its_url_until_it_is_stopped(tmp_path: Path, tcp: bool) ->
 @pytest.mark.parametrize("tcp", [False, True], ids=["unix", "tcp"])
 def test_it_refuses_a_wrong_password_and_none(tmp_path: Path, tcp: bool) -> None:
     with EmbeddedRedis(tmp_path, tcp=tcp) as server:
-        before, rest = server.url.split("://:", 1)
+        before, rest = server.url.split("://", 1)
         for password in (":wrong@", ""):
             with pytest.raises(redis.AuthenticationError):
                 ask(f"{before}://{password}{rest.partition('@')[2]}", "PING")
