@@ -1,5 +1,5 @@
 -- resident/scripts.py joins these files to scripts: what one defines serves those behind it.
-local shared = {"clock", "write", "claim", "settle"}
+local shared = {"now", "stamp_of", "write", "keep_deadline", "restore_deadline"}
 
 std = "lua51"
 read_globals = {"redis", "cjson", "KEYS", "ARGV"}

@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any
 
+import msgspec
 import redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
@@ -68,7 +69,7 @@ class Client:
         job_id = protocol.new_id() if job_id is None else protocol.check_id(job_id)
         wait = Wait(keys.reply(job_id), began + budget_ms / 1000, keep=is_own_id)
         with self._link(job_id) as link:
-            self._put(link, Asking(task, job_id, budget_ms), data, wait)
+            self._put(link, Asking(task, job_id, budget_ms, not is_own_id), data, wait)
             payload = wait.on(link, job_id)
         return _read_reply(payload, job_id, budget_ms)
 
@@ -109,9 +110,10 @@ class Client:
             "success_callback_name": protocol.SUCCESS_CALLBACK,
             "failure_callback_name": protocol.FAILURE_CALLBACK,
         }
-        # Safe to repeat: an id that is there already is joined, not asked twice.
+        # Safe to repeat: an id that may be there already is joined, not asked twice.
+        tries = [msgspec.structs.replace(job, is_new=False), job]
         asked = _once_more(
-            link, lambda: scripts.ask(link, job, fields, then=wait.command()), job.id
+            link, lambda: scripts.ask(link, tries.pop(), fields, then=wait.command()), job.id
         )
         if asked.code < 0:
             link.close()  # it waits for a reply that will not come

@@ -44,6 +44,7 @@ requirepass {password}
 dir {directory}
 appendonly yes
 save ""
+stream-node-max-bytes 256
 maxmemory-policy noeviction
 """
 

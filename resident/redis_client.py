@@ -89,15 +89,17 @@ class Link:
     the next call opens it again), ResponseError (Redis refused the command).
     """
 
-    def __init__(self, client: redis.Redis) -> None:
+    def __init__(self, client: redis.Redis, timeout_s: float = SOCKET_TIMEOUT_S) -> None:
+        """Takes the settings of a redis-py client, and how long an answer may be in coming."""
+        self.timeout_s = timeout_s
         pool = client.connection_pool
-        options = {**pool.connection_kwargs, "socket_timeout": SOCKET_TIMEOUT_S}
+        options = {**pool.connection_kwargs, "socket_timeout": timeout_s}
         self._connection: Any = pool.connection_class(**options)
 
     def call(self, *command: Any) -> Any:
         """Sends a command that does not block and returns its answer."""
         self.send_all([command])
-        return self.read(SOCKET_TIMEOUT_S)
+        return self.read(self.timeout_s)
 
     def send_all(self, commands: list[tuple[Any, ...]]) -> None:
         """Sends commands in one write; as many answers must be read."""
@@ -114,7 +116,7 @@ class Link:
 
 
 class Exchange:
-    """Commands that go out in one write, each with what to do with its answer."""
+    """Commands that go out together, each with what to do with its answer."""
 
     def __init__(self, link: Link) -> None:
         self._link = link
@@ -128,17 +130,22 @@ class Exchange:
         self._commands.append(command)
         self._readers.append((on_answer, blocks_s))
 
+    def send(self) -> None:
+        """Sends what was added in one write; the answers are read by run()."""
+        self._link.send_all(self._commands)
+        self._commands = []
+
     def run(self) -> None:
-        """Sends all, and hands on each answer as it comes.
+        """Sends what is left to send, and hands on each answer as it comes.
 
         A command that Redis refuses does not keep the others from their answers; then its
         ResponseError is raised.
         """
         refusal: ResponseError | None = None
-        self._link.send_all(self._commands)
+        self.send()
         for on_answer, blocks_s in self._readers:
             try:
-                answer = self._link.read(blocks_s + SOCKET_TIMEOUT_S)
+                answer = self._link.read(blocks_s + self._link.timeout_s)
             except ResponseError as error:
                 refusal = refusal or error
             else:
@@ -172,9 +179,9 @@ class Script:
         following = [] if then is None else [then]
         try:
             link.send_all([self.command(keys, args), *following])
-            return link.read(SOCKET_TIMEOUT_S)
+            return link.read(link.timeout_s)
         except NoScriptError:
             if following:
                 link.close()  # its answer may be long in coming
             link.send_all([("EVAL", self.source, len(keys), *keys, *args), *following])
-            return link.read(SOCKET_TIMEOUT_S)
+            return link.read(link.timeout_s)

@@ -30,9 +30,16 @@ def _script(*names: str) -> Script:
 
 _ASK = _script("clock", "ask")
 _ANNOUNCE = _script("clock", "write", "announce")
-_RELEASE = _script("clock", "write", "release")
+_CLAIM = _script("clock", "write", "deadline", "claim")
 _SETTLE = _script("clock", "write", "settle")
-_CLAIM = _script("clock", "write", "claim")
+_RELEASE = _script("clock", "write", "deadline", "release")
+_RENEW = _script("clock", "write", "renew")
+
+
+#: How the keys of our own workers begin.
+_OUR_WORKERS = f"{keys.WORKER}{keys.WORKER_NAME_PREFIX}"
+#: How many hex digits of an execution's id say whose it is; renew.lua knows it, too.
+TOKEN_LENGTH = 12
 
 
 class AskCode(IntEnum):
@@ -69,12 +76,25 @@ class SettleCode(IntEnum):
     SETTLED_WITH_DEPENDENTS = 2
 
 
+class Step(IntEnum):
+    """Which half of settle.lua, or both: answer callers, file in RQ's books."""
+
+    ANSWER = 1
+    FILE = 2
+    BOTH = 3
+
+
 class Asking(msgspec.Struct, frozen=True):
-    """One question as ask.lua takes it, without its fields."""
+    """One question as ask.lua takes it, without its fields.
+
+    Attributes:
+        is_new: The id was made for this question and this is the first try to ask it.
+    """
 
     task: str
     id: str
     budget_ms: int
+    is_new: bool = False
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -176,7 +196,7 @@ def ask(
         of.announcement,
         of.rq_workers,
     ]
-    args: list[Any] = [job.id, job.budget_ms, f"{keys.WORKER}{keys.WORKER_NAME_PREFIX}"]
+    args: list[Any] = [job.id, job.budget_ms, _OUR_WORKERS, int(job.is_new)]
     for field, value in fields.items():
         args += (field, value)
     code, waiting, limit = _ASK.call(link, script_keys, args, then)
@@ -186,23 +206,30 @@ def ask(
 class WorkerScripts:
     """What one worker of one task runs in Redis, over its own link."""
 
-    def __init__(self, link: Link, task: str, worker_name: str, limits: Limits) -> None:
+    def __init__(
+        self, link: Link, task: str, worker_name: str, limits: Limits, token: str | None = None
+    ) -> None:
+        """Takes a token of TOKEN_LENGTH hex digits that no other worker has, or makes one."""
         self._link = link
         self._task = task
         self._name = worker_name
         self._limits = limits
+        self._token = token or secrets.token_hex(TOKEN_LENGTH // 2)
+        self._claims = 0
         self._is_loaded = False
         self._is_busy = False
         self._keys = of = keys.of_task(task)
         worker, executions = f"{keys.WORKER}{worker_name}", keys.worker_executions(worker_name)
         self._settle_keys = [
-            *(of.started, of.finished, of.failed, worker, executions, of.leases, of.metrics),
+            *(of.started, of.finished, of.failed, executions, of.leases, of.metrics),
         ]
         self._claim_keys = [
-            *(of.queue, of.popped, of.intermediate, of.started, worker, executions),
-            *(of.leases, of.metrics, keys.SUSPENDED),
+            *(of.queue, of.popped, of.intermediate, of.started, worker, of.leases, of.metrics),
+            keys.SUSPENDED,
         ]
-        self._release_keys = [of.queue, of.started, executions, of.leases, of.metrics]
+        self._release_keys = [
+            *(of.queue, of.started, executions, of.leases, of.metrics, of.finished, of.failed),
+        ]
 
     def close(self) -> None:
         """Closes the link; the next call opens it, and brings the scripts along."""
@@ -217,27 +244,33 @@ class WorkerScripts:
         wait_s: float,
         on_settled: Callable[[list[SettleCode]], object],
     ) -> Claim:
-        """One turn of a worker in one write: settle, wait for a job, claim it and what waits.
+        """One turn of a worker: settle, wait for a job, claim it and what waits.
+
+        It goes out in one write. Only the reply to a lone question goes ahead in a write of its
+        own, so that its caller need not wait for the rest; callers of a batch wait for each other
+        anyway, and one call is cheaper than two.
 
         Args:
             settlements: How the jobs of a batch end; may be empty.
             started: When that batch was claimed.
             max_batch: The most questions to claim; 0 to settle only.
             wait_s: How long to wait if nothing does; 0 not at all.
-            on_settled: Called as soon as the replies are out, with one code a settlement.
+            on_settled: Called as soon as the batch is settled, with one code a settlement.
 
         Errors worth catching: those of Link. What was settled stays so, and what was claimed is in
         `executions()`.
         """
-        if not self._is_loaded:
-            for script in (_SETTLE, _CLAIM):
-                self._link.call("SCRIPT", "LOAD", script.source)
-            self._is_loaded = True
+        self._load()
         exchange = Exchange(self._link)
         claimed: list[Any] = []
+        step = Step.BOTH
+        if len(settlements) == 1:
+            exchange.add(self.settle_command(settlements, started, Step.ANSWER), bool)
+            exchange.send()
+            step = Step.FILE
         if settlements:
             exchange.add(
-                _SETTLE.command(self._settle_keys, self._settle_args(settlements, started)),
+                self.settle_command(settlements, started, step),
                 lambda codes: on_settled([SettleCode(code) for code in codes]),
             )
         if max_batch:
@@ -254,26 +287,38 @@ class WorkerScripts:
             self._is_busy = bool(claim.jobs)  # RQ itself notes the state round a special job
         return claim
 
-    def _settle_args(self, settlements: list[Settlement], started: bytes) -> list[Any]:
-        args: list[Any] = [keys.PREFIX, self._name, self._limits.reply_ttl_ms, started]
+    def _load(self) -> None:
+        if not self._is_loaded:
+            for script in (_SETTLE, _CLAIM):
+                self._link.call("SCRIPT", "LOAD", script.source)
+            self._is_loaded = True
+
+    def settle_command(
+        self, settlements: list[Settlement], started: bytes, step: Step
+    ) -> tuple[Any, ...]:
+        """The command that does one step of settling, or both."""
+        args: list[Any] = [
+            *(keys.PREFIX, self._name, self._limits.reply_ttl_ms, started, int(step)),
+        ]
         for one in settlements:
             args += (
                 one.id,
                 one.execution,
                 int(one.outcome),
                 one.reply_key,
-                one.reply,
-                one.result,
+                one.reply if step is not Step.FILE else b"",
+                one.result if step is not Step.ANSWER else b"",
                 one.ttl_s,
             )
-        return args
+        return _SETTLE.command(self._settle_keys, args)
 
     def _claim_args(self, max_batch: int) -> list[Any]:
         limits = self._limits
+        self._claims += 1
         return [
             keys.PREFIX,
             self._name,
-            secrets.token_hex(12),
+            f"{self._token}{self._claims:0{24 - TOKEN_LENGTH}x}",
             max_batch,
             limits.lease_ms,
             limits.max_data_bytes,
@@ -281,15 +326,17 @@ class WorkerScripts:
             limits.longest_batch_s,
         ]
 
-    def executions(self) -> list[str]:
-        """What Redis says this worker runs, as `<job>:<execution>`."""
+    def executions(self) -> list[tuple[str, str]]:
+        """What Redis says this worker runs: ids of jobs and executions, in the order of claims."""
         try:
-            members = self._link.call("SMEMBERS", keys.worker_executions(self._name))
+            members = self._link.call("ZRANGE", self._keys.started, 0, -1)
         except ResponseError as error:
             if not str(error).startswith("WRONGTYPE"):
                 raise
-            return []  # no set; the next claim makes room for one
-        return [member.decode(errors="replace") for member in members]
+            return []  # no registry; the next claim makes room for one
+        split = (member.decode(errors="replace").rpartition(":") for member in members)
+        mine = ((job, run) for job, _, run in split if run.startswith(self._token))
+        return sorted(mine, key=lambda one: one[1])
 
     def release(self, jobs: list[tuple[str, str]]) -> int:
         """Puts (id, execution) back to the front of the queue; returns how many went."""
@@ -304,6 +351,23 @@ class WorkerScripts:
         of = self._keys
         script_keys = [of.ready, of.announcement, keys.TASKS, keys.QUEUES, of.queue]
         return int(_ANNOUNCE.call(self._link, script_keys, args))
+
+
+def renew(link: Link, task: str, lease_ms: int, workers: dict[str, str]) -> int:
+    """Keeps what these workers of a task run from being taken for abandoned.
+
+    Args:
+        link: Where to say so.
+        task: The task's name.
+        lease_ms: How long the leases go on.
+        workers: Token and name of each.
+
+    Returns:
+        How many leases were renewed: those of what has run for a second or more.
+    """
+    of = keys.of_task(task)
+    args = [keys.PREFIX, lease_ms, *(text for pair in workers.items() for text in pair)]
+    return int(_RENEW.call(link, [of.started, of.leases], args))
 
 
 def _read_claim(claimed: list[Any]) -> Claim:

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 import structlog
 
 from resident.errors import ConfigurationError
+from resident.leases import RENEW_EVERY_S, Leases
 from resident.lifeline import die_with_owner
 from resident.redis_client import connect
 from resident.settings import Settings
 from resident.task import Task, model_of
-from resident.worker import ResidentWorker
+from resident.worker import ResidentWorker, name_of, new_token
 
 #: Between the death of a worker and its replacement, so that one that dies at once does not spin.
 RESPAWN_PAUSE_S = 1.0
@@ -25,8 +26,6 @@ RESPAWN_PAUSE_S = 1.0
 LAST_WORDS_S = 5.0
 #: Signals that come closer to each other are one wish to stop. Source: RQ does the same.
 ECHO_S = 1.0
-#: The supervisor looks up at least so often.
-IDLE_S = 60.0
 #: A failed load, a wrong setting: nothing that a restart could cure.
 EXIT_MISCONFIGURED = 2
 _WATCHED = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT}
@@ -40,6 +39,15 @@ class Pool:
 
     task: Task
     workers: int
+
+
+@dataclass(frozen=True)
+class Running:
+    """A worker process: its task, what its executions begin with, its name in RQ."""
+
+    task: Task
+    token: str
+    name: str
 
 
 def load(task: Task) -> None:
@@ -69,9 +77,11 @@ class Supervisor:
         self._pools = pools
         self._settings = settings
         self._burst = burst
-        self._task_of: dict[int, Task] = {}
+        self._running: dict[int, Running] = {}
+        self._leases = Leases(connect(settings.redis_url.get_secret_value()), settings.lease_s)
         #: Moments and tasks of the replacements that are due.
         self._due: list[tuple[float, Task]] = []
+        self._renew_at = -math.inf
         self._exit_code = 0
         #: What the workers get, and how many seconds they have until the next: finish what is
         #: claimed; put it back; die.
@@ -94,15 +104,16 @@ class Supervisor:
         for pool in self._pools:
             for _ in range(pool.workers):
                 self._fork(pool.task)
-        while self._task_of or self._due:
+        while self._running or self._due:
             next_at = min([self._next_stage_at, *(moment for moment, _ in self._due)])
-            patience_s = min(IDLE_S, max(0.01, next_at - time.monotonic()))
+            patience_s = min(RENEW_EVERY_S, max(0.01, next_at - time.monotonic()))
             received = signal.sigtimedwait(_WATCHED, patience_s)
             is_asked = received is not None and received.si_signo != signal.SIGCHLD
             if (is_asked and not self._is_echo()) or time.monotonic() >= self._next_stage_at:
                 self._stop()
             self._reap()
             self._replace()
+            self._renew()
         return self._exit_code
 
     @property
@@ -121,18 +132,18 @@ class Supervisor:
         self._stopping_since = max(self._stopping_since, time.monotonic())
         self._next_stage_at = time.monotonic() + patience_s
         self._due.clear()
-        for pid in self._task_of:
+        for pid in self._running:
             os.kill(pid, signum)
 
     def _reap(self) -> None:
         """Takes note of the workers that ended, and replaces those that should not have."""
-        while self._task_of:
+        while self._running:
             pid, status = os.waitpid(-1, os.WNOHANG)
             if pid == 0:
                 return
-            task = self._task_of.pop(pid, None)
-            if task is not None and not self._is_stopping:
-                self._bury(task, pid, os.waitstatus_to_exitcode(status))
+            ended = self._running.pop(pid, None)
+            if ended is not None and not self._is_stopping:
+                self._bury(ended.task, pid, os.waitstatus_to_exitcode(status))
 
     def _bury(self, task: Task, pid: int, code: int) -> None:
         if code == EXIT_MISCONFIGURED:
@@ -151,15 +162,22 @@ class Supervisor:
         while self._due and self._due[0][0] <= time.monotonic():
             self._fork(self._due.pop(0)[1])
 
+    def _renew(self) -> None:
+        if time.monotonic() < self._renew_at:
+            return
+        self._leases.renew([(one.task.name, one.token, one.name) for one in self._running.values()])
+        self._renew_at = time.monotonic() + RENEW_EVERY_S
+
     def _fork(self, task: Task) -> None:
+        token = new_token()
         end_with_supervisor = die_with_owner(signal.SIGTERM)
         pid = os.fork()
         if pid:
-            self._task_of[pid] = task
+            self._running[pid] = Running(task, token, name_of(task, pid, token))
             return
         code = 1
         try:
-            code = self._work(task, end_with_supervisor)
+            code = self._work(task, token, end_with_supervisor)
         except ConfigurationError as error:
             _log.error("worker cannot start", task=task.name, reason=str(error))
             code = EXIT_MISCONFIGURED
@@ -168,7 +186,7 @@ class Supervisor:
         finally:
             os._exit(code)
 
-    def _work(self, task: Task, end_with_supervisor: Callable[[], None]) -> int:
+    def _work(self, task: Task, token: str, end_with_supervisor: Callable[[], None]) -> int:
         """The life of a worker process."""
         # A process group of its own: Ctrl-C reaches the supervisor, which passes it on once.
         os.setpgid(0, 0)
@@ -179,7 +197,7 @@ class Supervisor:
         if not task.preload:
             load(task)
         connection = connect(self._settings.redis_url.get_secret_value())
-        worker = ResidentWorker(task, connection, self._settings)
+        worker = ResidentWorker(task, connection, self._settings, token)
         _log.info("worker ready", task=task.name, worker=worker.name)
         worker.work(burst=self._burst)
         return 0

@@ -23,11 +23,20 @@ from rq.worker import WorkerStatus
 from resident import keys, protocol, replies, special
 from resident.answering import Answerer
 from resident.batching import StopNow
+from resident.counts import Counts
 from resident.death_penalty import FineDeathPenalty
 from resident.job import job_class_for
 from resident.outage import call_until_back
 from resident.redis_client import SOCKET_TIMEOUT_S, Link
-from resident.scripts import Claim, Limits, Outcome, SettleCode, Settlement, WorkerScripts
+from resident.scripts import (
+    TOKEN_LENGTH,
+    Claim,
+    Limits,
+    Outcome,
+    SettleCode,
+    Settlement,
+    WorkerScripts,
+)
 from resident.settings import Settings
 from resident.task import Task, model_of, single_question_function
 
@@ -52,12 +61,14 @@ class ResidentWorker(SimpleWorker):
 
     death_penalty_class = FineDeathPenalty
 
-    def __init__(self, task: Task, connection: Redis, settings: Settings) -> None:
-        name = f"{keys.WORKER_NAME_PREFIX}{task.name}-{socket.gethostname()}-{os.getpid()}"
+    def __init__(
+        self, task: Task, connection: Redis, settings: Settings, token: str | None = None
+    ) -> None:
+        token = token or new_token()
         link = Link(connection)
         super().__init__(
             [task.name],
-            name=f"{name}-{secrets.token_hex(3)}",
+            name=name_of(task, os.getpid(), token),
             connection=connection,
             default_result_ttl=settings.result_ttl,
             job_class=job_class_for(
@@ -77,11 +88,12 @@ class ResidentWorker(SimpleWorker):
             max_data_bytes=settings.max_question_bytes + 512,
             longest_batch_s=math.ceil(task.longest_batch_s),
         )
-        self._scripts = WorkerScripts(link, task.name, self.name, self._limits)
+        self._scripts = WorkerScripts(link, task.name, self.name, self._limits, token)
         self._answerer = Answerer(
             task, model_of(task), settings.max_question_bytes, settings.result_ttl, self._tend
         )
         self._held = Claim()
+        self._counts = Counts()
         self._parents: list[str] = []
         self._next_heartbeat = 0.0
         self._drained_by = math.inf
@@ -108,14 +120,13 @@ class ResidentWorker(SimpleWorker):
                 self._tend()
                 worked = worked or bool(self._held.jobs)
                 claim = self._turn(0 if burst else WAIT_S)
-                self._repeat(self._let_dependents_go)
+                if self._parents:
+                    self._repeat(self._let_dependents_go)
                 if burst and claim.is_over:
                     break
                 self._held = claim
-                if claim.suspended:
-                    self._repeat(lambda: self.check_for_suspension(burst))
-                elif claim.special:
-                    self._perform(claim.special)
+                if not claim.jobs:
+                    self._see_to(claim, burst)
         except StopNow:
             _log.warning("stopped at once", worker=self.name)
         except RedisError as error:
@@ -144,13 +155,14 @@ class ResidentWorker(SimpleWorker):
     def _turn(self, wait_s: float) -> Claim:
         """Answers what is held, settles it, and claims the next batch."""
         held = self._held
+        began = time.monotonic()
         settlements = self._answerer.settlements(held)
 
         def on_settled(codes: list[SettleCode]) -> None:
             self._held = Claim()
-            self._note(settlements, codes)
+            self._note(settlements, codes, time.monotonic() - began)
             settlements.clear()  # should what follows be repeated
-            with suppress(RedisError):  # else behind this turn
+            with suppress(RedisError):  # else behind this turn, which may wait for a job
                 self._let_dependents_go()
 
         return self._repeat(
@@ -164,23 +176,30 @@ class ResidentWorker(SimpleWorker):
             lambda: self._release_unknown(settlements),
         )
 
-    def _note(self, settlements: list[Settlement], codes: list[SettleCode]) -> None:
-        """Logs a batch, and notes whose dependents may go on."""
-        failed = sum(one.outcome is not Outcome.FINISHED for one in settlements)
+    def _note(self, settlements: list[Settlement], codes: list[SettleCode], seconds: float) -> None:
+        """Logs and counts a batch, and notes whose dependents may go on."""
         lost = codes.count(SettleCode.LOST)
-        say = _log.warning if failed or lost else _log.debug
-        say("batch", task=self._task.name, size=len(codes), failed=failed, lost=lost)
+        failed = 0
         for one, code in zip(settlements, codes, strict=True):
+            failed += one.outcome is not Outcome.FINISHED and code is not SettleCode.LOST
             if code is SettleCode.SETTLED_WITH_DEPENDENTS:
                 self._parents.append(one.id)
+        self._counts.add(len(codes) - lost - failed, failed, seconds)
+        say = _log.warning if failed or lost else _log.debug
+        say("batch", task=self._task.name, size=len(codes), failed=failed, lost=lost)
+
+    def _see_to(self, claim: Claim, burst: bool) -> None:
+        """What there is to do when there is no question."""
+        self._repeat(lambda: self._counts.write(self.connection, self.key))
+        if claim.suspended:
+            self._repeat(lambda: self.check_for_suspension(burst))
+        elif claim.special:
+            self._repeat(lambda: special.perform(self, claim.special, self._limits.reply_ttl_ms))
 
     def _let_dependents_go(self) -> None:
         while self._parents:
             special.enqueue_dependents(self, self._parents[0])
             del self._parents[0]
-
-    def _perform(self, job_id: str) -> None:
-        self._repeat(lambda: special.perform(self, job_id, self._limits.reply_ttl_ms))
 
     def _tend(self) -> None:
         """What RQ and the callers must hear from time to time, between two calls of the model."""
@@ -207,6 +226,7 @@ class ResidentWorker(SimpleWorker):
             self.connection.delete(self.key)
             self.register_birth()
         self.heartbeat(max(self.worker_ttl + 60, silence_s))
+        self._counts.write(self.connection, self.key)
 
     def _clean_up(self) -> None:
         if self.should_run_maintenance_tasks:
@@ -231,6 +251,7 @@ class ResidentWorker(SimpleWorker):
         try:
             self._release_unknown()
             self._announce(0)
+            self._counts.write(self.connection, self.key)
             self.teardown()
         except RedisError as error:
             _log.warning("left without a farewell", worker=self.name, error=str(error))
@@ -242,13 +263,9 @@ class ResidentWorker(SimpleWorker):
         A claim whose answer was cut off is such; without this it would wait for its lease's end.
         """
         mine = {(one.id, one.execution) for one in known or ()}
-        members = self._scripts.executions()
-        jobs = [tuple(member.rpartition(":")[::2]) for member in members]
-        unknown = [
-            (job_id, execution) for job_id, execution in jobs if (job_id, execution) not in mine
-        ]
+        unknown = [one for one in self._scripts.executions() if one not in mine]
         if unknown:
-            released = self._scripts.release(sorted(unknown, key=lambda job: job[1]))
+            released = self._scripts.release(unknown)
             _log.info("put back", worker=self.name, jobs=released)
 
     def _repeat(self, call: Callable[[], T], after_error: Callable[[], object] = bool) -> T:
@@ -263,6 +280,16 @@ class ResidentWorker(SimpleWorker):
         if not self._stop_requested:
             return False
         return not self._held.jobs or time.monotonic() > self._drained_by
+
+
+def new_token() -> str:
+    """What tells a worker, and the executions that it began, from all others."""
+    return secrets.token_hex(TOKEN_LENGTH // 2)
+
+
+def name_of(task: Task, pid: int, token: str) -> str:
+    """The name that RQ knows a worker by."""
+    return f"{keys.WORKER_NAME_PREFIX}{task.name}-{socket.gethostname()}-{pid}-{token}"
 
 
 def _callbacks_of(task: Task) -> dict[str, Any]:

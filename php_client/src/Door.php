@@ -55,22 +55,25 @@ final class Door
     /**
      * A kept connection may turn out to be dead, so one new one is tried, at once.
      *
-     * Safe to repeat: an id that is there already is joined, not asked twice.
+     * Safe to repeat: an id that may be there already is joined, not asked twice.
      */
     private function callTwiceAtMost(Question $question, Deadline $deadline): mixed
     {
         try {
-            return $this->call($question, $deadline);
+            return $this->call($question, $deadline, !$question->isShared);
         } catch (ConnectionLost $loss) {
             if (!$this->source->canReopen() || $deadline->isOver()) {
                 throw $loss;
             }
         }
         $this->source->drop();
-        return $this->call($question, $deadline);
+        return $this->call($question, $deadline, isNew: false);
     }
 
-    private function call(Question $question, Deadline $deadline): mixed
+    /**
+     * @param bool $isNew The id was made for this question, and nobody can have asked it yet.
+     */
+    private function call(Question $question, Deadline $deadline, bool $isNew): mixed
     {
         $prefix = $this->options->keyPrefix;
         $timeoutMs = $deadline->timeoutMs($this->options->readTimeoutMs);
@@ -82,6 +85,7 @@ final class Door
                 $question->id,
                 (string) $question->budgetMs,
                 Keys::ownWorkers($prefix),
+                $isNew ? '1' : '0',
                 ...$question->fields(),
             ],
         );

@@ -11,7 +11,7 @@
 -- Returns how many workers are ready for the task.
 -- Needs clock.lua and write.lua in front.
 
-local s, us = clock()
+local s, us = now()
 local now_ms = s * 1000 + math.floor(us / 1000)
 local ttl_ms = tonumber(ARGV[2])
 write('ZREMRANGEBYSCORE', KEYS[1], '-inf', now_ms)

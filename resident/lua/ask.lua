@@ -13,7 +13,8 @@
 -- ARGV[1] id
 -- ARGV[2] budget in ms
 -- ARGV[3] '<RQ prefix>:worker:resident-', how the keys of our own workers begin
--- ARGV[4...] fields and values of the job hash, without status, created_at and enqueued_at
+-- ARGV[4] 1 if the id was made for this question, so that nothing can be known of it
+-- ARGV[5...] fields and values of the job hash, without status, created_at and enqueued_at
 --
 -- Returns {code, number, limit}:
 --    1 queued
@@ -37,11 +38,13 @@ end
 local job, queue = KEYS[1], KEYS[2]
 local id, budget_ms = ARGV[1], tonumber(ARGV[2])
 
-if redis.call('EXISTS', KEYS[4]) == 1 then
-  return {3, 0, 0}
+local status = false
+if ARGV[4] ~= '1' then
+  if redis.call('EXISTS', KEYS[4]) == 1 then
+    return {3, 0, 0}
+  end
+  status = redis.call('HGET', job, 'status')
 end
-
-local status = redis.call('HGET', job, 'status')
 if status == 'queued' or status == 'started' then
   local left_ms = redis.call('PTTL', job)
   if status == 'queued' and left_ms >= 0 and left_ms < budget_ms then
@@ -62,12 +65,12 @@ else
   return {-1, 0, 0}
 end
 
-local _, _, stamp = clock()
+local stamp = stamp_of(now())
 if status then
   redis.call('DEL', job, KEYS[5])
 end
 redis.call('HSET', job, 'status', 'queued', 'created_at', stamp, 'enqueued_at', stamp,
-  unpack(ARGV, 4))
+  unpack(ARGV, 5))
 redis.call('PEXPIRE', job, ARGV[2])
 redis.call('RPUSH', queue, id)
 return {1, 0, 0}

@@ -2,17 +2,17 @@
 -- A script, because a job must at every moment be on the queue or leased, never between.
 -- Also skips what nobody waits for any more (the hash expired: the budget ran out), and what
 -- is running or finished already (the same id pushed twice).
+-- RQ's execution records come later, and only for a job that runs long: see renew.lua.
 --
 -- KEYS[1] list   rq:queue:<task>                 waiting ids
 -- KEYS[2] list   rq:queue:<task>:popped          ids that a blocking pop of ours took off the
 --                                                queue in front of this call; they come first
 -- KEYS[3] list   rq:queue:<task>:intermediate    RQ's own, for a job that it shall perform
 -- KEYS[4] zset   rq:wip:<task>                   <job>:<execution> -> expiry, s
--- KEYS[5] hash   rq:worker:<name>               its state: busy, or idle if there is nothing
--- KEYS[6] set    rq:worker:<name>:executions     what this worker runs
--- KEYS[7] zset   resident:leases:<task>          <job>:<execution> -> end, ms
--- KEYS[8] hash   resident:metrics:<task>         counts of what was skipped
--- KEYS[9] string rq:suspended                    there while rq suspend holds
+-- KEYS[5] hash   rq:worker:<name>                its state: busy, or idle if there is nothing
+-- KEYS[6] zset   resident:leases:<task>          job -> end of its lease, ms
+-- KEYS[7] hash   resident:metrics:<task>         counts of what was skipped
+-- KEYS[8] string rq:suspended                    there while rq suspend holds
 -- ARGV[1] RQ's key prefix
 -- ARGV[2] the worker's name
 -- ARGV[3] 24 hex digits that no other claim has; execution ids begin with them
@@ -28,7 +28,7 @@
 --   more: 1 if it stopped after skipping many and should be called again at once
 --   a job is {id, execution id, data or '', size of data, ms left or -1, then the values of
 --   enqueued_at, created_at, timeout, result_ttl, failure_ttl, reply_to and the callbacks' names}
--- Needs clock.lua and write.lua in front.
+-- Needs clock.lua, write.lua and deadline.lua in front.
 
 local QUESTIONS, SPECIAL, SUSPENDED = 1, 2, 3
 -- What is read of a job: its status; the plain fields; those that send it through RQ's own
@@ -67,18 +67,23 @@ local function uses_more_of_rq(values)
   return not OURS[values[ON_SUCCESS] or ''] or not OURS[values[ON_FAILURE] or '']
 end
 
--- Whether a worker of ours holds the job: one of its executions is leased.
-local function is_leased(id, executions)
-  for _, execution in ipairs(redis.call('ZRANGE', executions, 0, -1)) do
-    if type(redis.pcall('ZSCORE', KEYS[7], id .. ':' .. execution)) == 'string' then
-      return true
-    end
+-- Which of these ids a worker of ours holds, in their order.
+local function leased(ids)
+  local ends = redis.pcall('ZMSCORE', KEYS[6], unpack(ids))
+  return ends.err and {} or ends
+end
+
+-- Whether others depend on any of these ids: rarely, so that one call looks for all of them.
+local function any_has_dependents(ids)
+  local dependents = {}
+  for i, id in ipairs(ids) do
+    dependents[i] = prefix .. ':job:' .. id .. ':dependents'
   end
-  return false
+  return redis.call('EXISTS', unpack(dependents)) > 0
 end
 
 -- What an id is: 'question', 'special', or why it is skipped; its key and its fields.
-local function inspect(id)
+local function inspect(id, may_have_dependents)
   if #id > 255 or not string.find(id, '^[A-Za-z0-9_-]+$') then
     return 'malformed'
   end
@@ -88,32 +93,30 @@ local function inspect(id)
     redis.call('DEL', key) -- no hash: whatever it is, it is not a job
     return 'malformed'
   end
-  local status, kind = values[STATUS], 'question'
+  local status = values[STATUS]
   if not status and redis.call('EXISTS', key) == 0 then
     return 'expired'
   end
   if status == 'finished' or status == 'canceled' then
     return 'duplicate'
   end
-  local executions, dependents = prefix .. ':executions:' .. id, key .. ':dependents'
-  if redis.call('EXISTS', executions, dependents) > 0 then -- rarely: one call for two looks
-    if redis.call('TYPE', executions).ok == 'zset'
-      and (status == 'started' or is_leased(id, executions)) then
-      return 'duplicate'
-    end
-    kind = redis.call('EXISTS', dependents) == 1 and 'special' or kind
+  if status == 'started' and redis.call('TYPE', prefix .. ':executions:' .. id).ok == 'zset' then
+    return 'duplicate' -- a stock worker runs it
   end
-  return uses_more_of_rq(values) and 'special' or kind, key, values
+  if may_have_dependents and redis.call('EXISTS', key .. ':dependents') == 1 then
+    return 'special', key, values
+  end
+  return uses_more_of_rq(values) and 'special' or 'question', key, values
 end
 
 -- Ids become the entries of found, a special, or counts of skipped; nothing is written yet.
 local found, special, seen, skipped, looked, more = {}, nil, {}, {}, 0, 0
 local is_full = max_batch == 0
 
-local function look_at(id)
+local function look_at(id, is_leased, may_have_dependents)
   local kind, key, values = 'duplicate', nil, nil
-  if not seen[id] then
-    kind, key, values = inspect(id)
+  if not seen[id] and not is_leased then
+    kind, key, values = inspect(id, may_have_dependents)
   end
   if kind == 'special' then
     if #found > 0 then
@@ -142,8 +145,9 @@ local function look_through(list)
     if #ids == 0 then
       break
     end
-    for _, id in ipairs(ids) do
-      if is_full or not look_at(id) then
+    local is_leased, may_have_dependents = leased(ids), any_has_dependents(ids)
+    for i, id in ipairs(ids) do
+      if is_full or not look_at(id, is_leased[i], may_have_dependents) then
         return used
       end
       used = used + 1
@@ -155,57 +159,37 @@ local function look_through(list)
   return used
 end
 
--- RQ's terms for a job of this time-out, as text: Redis formats a number of Lua's slowly.
-local function terms_of(timeout, s)
+-- When RQ may think a job of this time-out abandoned, in s as text: Redis formats a number of
+-- Lua's slowly.
+local function expiry_of(timeout, s)
   local seconds = tonumber(timeout or '')
   if not seconds or seconds ~= seconds or seconds <= 0 then -- 'nan' is a number to Lua
     seconds = DEFAULT_HEARTBEAT_S
   end
-  local ttl = math.floor(math.min(math.max(seconds, tonumber(ARGV[8])), LONGEST_S)) + 60
-  return {seconds = ttl, ttl = string.format('%d', ttl), expiry = string.format('%d', s + ttl),
-    longer_ttl = string.format('%d', ttl + 60), longer_expiry = string.format('%d', s + ttl + 60)}
+  seconds = math.min(math.max(seconds, tonumber(ARGV[8])), LONGEST_S)
+  return string.format('%d', s + math.floor(seconds) + 60)
 end
 
--- One entry a job in what they share: leases, started registry, the worker's executions.
+-- One entry a job in what they share: leases, started registry.
 local function record_batch(s, now_ms)
   local lease_end = string.format('%d', now_ms + tonumber(ARGV[5]))
-  local leases, started, members, known = {}, {}, {}, {}
-  local longest = {seconds = 0}
+  local leases, started, known = {}, {}, {}
   for i, one in ipairs(found) do
     local timeout = one.values[TIMEOUT] or ''
-    one.terms = known[timeout] or terms_of(timeout, s)
-    known[timeout] = one.terms
-    one.member = one.id .. ':' .. one.execution
-    leases[2 * i - 1], leases[2 * i] = lease_end, one.member
-    started[2 * i - 1], started[2 * i] = one.terms.expiry, one.member
-    members[i] = one.member
-    if one.terms.seconds > longest.seconds then
-      longest = one.terms
-    end
+    known[timeout] = known[timeout] or expiry_of(timeout, s)
+    leases[2 * i - 1], leases[2 * i] = lease_end, one.id
+    started[2 * i - 1], started[2 * i] = known[timeout], one.id .. ':' .. one.execution
   end
-  write('ZADD', KEYS[7], unpack(leases))
-  redis.call('EXPIRE', KEYS[7], DAY_S)
+  write('ZADD', KEYS[6], unpack(leases))
+  redis.call('EXPIRE', KEYS[6], DAY_S)
   write('ZADD', KEYS[4], unpack(started))
-  write('SADD', KEYS[6], unpack(members))
-  redis.call('EXPIRE', KEYS[6], longest.longer_ttl)
 end
 
--- The job's own records, as RQ writes them; returns what the worker is told of it.
-local function start(one, now, now_ms, stamp)
-  local left_ms = redis.call('PTTL', one.key)
+-- The job's own state, as RQ writes it; returns what the worker is told of it.
+local function start(one, stamp)
   redis.call('HSET', one.key, 'status', 'started', 'started_at', stamp, 'last_heartbeat', stamp,
     'worker_name', name)
-  if left_ms >= 0 then
-    redis.call('PERSIST', one.key)
-  end
-  local execution, executions = prefix .. ':execution:' .. one.member, prefix .. ':executions:' .. one.id
-  redis.call('HSET', execution, 'id', one.execution, 'job_id', one.id, 'created_at', now,
-    'last_heartbeat', now, 'worker_name', name, 'deadline_ms',
-    left_ms >= 0 and string.format('%d', now_ms + left_ms) or '-1')
-  redis.call('EXPIRE', execution, one.terms.ttl)
-  write('ZADD', executions, one.terms.longer_expiry, one.execution)
-  redis.call('EXPIRE', executions, one.terms.longer_ttl)
-
+  local left_ms = keep_deadline(one.key)
   local data = one.values[DATA] or ''
   local told = {one.id, one.execution, #data <= max_data_bytes and data or '', #data, left_ms}
   for i = FIRST_PLAIN, ON_FAILURE do
@@ -214,7 +198,7 @@ local function start(one, now, now_ms, stamp)
   return told
 end
 
-if redis.call('EXISTS', KEYS[9]) == 1 then
+if redis.call('EXISTS', KEYS[8]) == 1 then
   put_back_what_was_popped()
   return {SUSPENDED, '0', 0}
 end
@@ -228,14 +212,14 @@ if looked == 0 then
   return {QUESTIONS, '0', 0}
 end
 
-local s, us, stamp = clock()
-local now = string.format('%d.%06d', s, us)
+local s, us = now()
+local stamp = stamp_of(s, us)
 local now_ms = s * 1000 + math.floor(us / 1000)
-local result = {special and SPECIAL or QUESTIONS, now, more}
+local result = {special and SPECIAL or QUESTIONS, string.format('%d.%06d', s, us), more}
 if #found > 0 then
   record_batch(s, now_ms)
   for i, one in ipairs(found) do
-    result[3 + i] = start(one, now, now_ms, stamp)
+    result[3 + i] = start(one, stamp)
   end
 end
 if special then
@@ -249,7 +233,7 @@ if used_of_queue > 0 then
   redis.call('LTRIM', KEYS[1], used_of_queue, -1)
 end
 for kind, count in pairs(skipped) do
-  write('HINCRBY', KEYS[8], kind, count)
-  redis.call('EXPIRE', KEYS[8], DAY_S)
+  write('HINCRBY', KEYS[7], kind, count)
+  redis.call('EXPIRE', KEYS[7], DAY_S)
 end
 return result

@@ -21,6 +21,7 @@ from rq.job import Job, JobStatus
 from rq.registry import FinishedJobRegistry, StartedJobRegistry
 from rq.serializers import JSONSerializer
 
+from resident import keys
 from tests.support import desks
 from tests.support.desks import Asking
 from tests.support.odd import WITH_ODD_TASKS
@@ -49,6 +50,7 @@ def batch(processes: Processes, connection: Redis, tmp_path: Path) -> Iterator[B
     processes.start(*WITH_ODD_TASKS, "worker.py", "gate")
     wait_until(lambda: started_jobs(connection).get_job_count() == 3)
     [worker] = Worker.all(connection=connection)
+    wait_until(lambda: worker.current_execution_count == 3)  # a second later; see renew.lua
     yield Batch({asking.job_id for asking in asked}, worker, lambda: let_go(gate))
     with suppress(OSError):
         let_go(gate)
@@ -100,6 +102,7 @@ def test_after_the_batch_all_of_it_is_finished_and_the_worker_idle(
     assert started_jobs(connection).get_job_count() == 0
     wait_until(lambda: state_of(batch.worker) == "idle")
     assert batch.worker.current_execution_count == 0
+    assert not connection.keys(f"{keys.PREFIX}:execution*")
 
 
 def test_rq_info_shows_the_worker_as_busy_and_the_queue_as_empty(
@@ -162,7 +165,7 @@ def test_rq_dashboard_shows_the_answer_and_the_idle_worker_after_the_batch(
     wait_until(lambda: FinishedJobRegistry("gate", connection).get_job_count() == 3)
     with dashboard(processes, redis_url) as pages:
         job = data(pages, f"job/{min(batch.ids)}.json")
-        wait_until(lambda: connection.hget(batch.worker.key, "state") == b"idle")
+        wait_until(lambda: connection.hget(batch.worker.key, "successful_job_count") == b"3")
         [worker] = data(pages, "workers.json")["workers"]
     assert (job["status"], job["result"]) == ("finished", "开门")
     assert (worker["name"], worker["state"]) == (batch.worker.name, "idle")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import random
 import sys
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,35 +15,16 @@ from rq import Queue, SimpleWorker
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
-from resident import keys
+from resident import keys, scripts
 from resident.scripts import (
     AskCode,
     Asked,
+    Asking,
     source_of,
 )
-from tests.support.lua import BUDGET_MS, ECHO, Desk, Full, a_desk
+from tests.support.lua import BUDGET_MS, ECHO, FIELDS, TEN_YEARS_MS, Desk, Full
 from tests.support.processes import Processes
 from tests.support.waiting import wait_until
-
-
-@pytest.fixture
-def desk(connection: Redis) -> Iterator[Desk]:
-    with a_desk(connection) as made:
-        made.announce()
-        yield made
-
-
-@pytest.fixture
-def other(connection: Redis) -> Iterator[Desk]:
-    with a_desk(connection, "resident-echo-2") as made:
-        yield made
-
-
-@pytest.fixture
-def full(connection: Redis) -> Iterator[Full]:
-    with Full(connection) as full:
-        yield full
-
 
 # ask
 
@@ -70,12 +50,19 @@ def test_an_id_that_waits_is_joined_and_waits_for_the_longer_budget(desk: Desk) 
     assert desk.connection.pttl(f"{keys.JOB}a") > 50_000
 
 
-def test_an_id_that_runs_is_joined_and_gets_no_ttl(desk: Desk) -> None:
+def test_an_id_that_runs_is_joined_and_its_deadline_stays(desk: Desk) -> None:
     desk.ask("a")
     desk.claim()
-    assert desk.ask("a").code is AskCode.JOINED
+    assert desk.ask("a", 60_000).code is AskCode.JOINED
     assert desk.waiting() == []
-    assert desk.connection.ttl(f"{keys.JOB}a") == -1
+    assert desk.connection.ttl(f"{keys.JOB}a") <= TEN_YEARS_MS // 1000 + BUDGET_MS // 1000
+
+
+def test_an_id_that_is_new_is_not_looked_for(desk: Desk) -> None:
+    desk.ask("a")
+    asked = Asking("echo", "a", BUDGET_MS, is_new=True)
+    assert scripts.ask(desk.link, asked, FIELDS).code is AskCode.QUEUED
+    assert desk.waiting() == ["a", "a"]
 
 
 def test_an_id_whose_reply_is_there_is_answered(desk: Desk) -> None:
@@ -165,8 +152,7 @@ def test_released_jobs_are_at_the_front_of_the_queue_in_their_order(desk: Desk) 
 def test_a_released_job_gets_what_is_left_of_its_budget(desk: Desk) -> None:
     desk.ask("a")
     (job,) = desk.claim().jobs
-    record = f"{keys.PREFIX}:execution:a:{job.execution}"
-    desk.connection.hincrby(record, "deadline_ms", -3000)
+    desk.connection.pexpire(f"{keys.JOB}a", TEN_YEARS_MS + job.left_ms - 3000)
     desk.scripts.release([("a", job.execution)])
     assert 500 < desk.connection.pttl(f"{keys.JOB}a") <= BUDGET_MS - 3000
 
@@ -183,7 +169,7 @@ def test_a_released_job_without_a_budget_has_no_ttl(desk: Desk) -> None:
 def test_a_job_whose_deadline_has_passed_is_dropped_instead(desk: Desk) -> None:
     desk.ask("a")
     (job,) = desk.claim().jobs
-    desk.connection.hset(f"{keys.PREFIX}:execution:a:{job.execution}", "deadline_ms", 1)
+    desk.connection.pexpire(f"{keys.JOB}a", TEN_YEARS_MS - 1)
     assert desk.scripts.release([("a", job.execution)]) == 0
     assert desk.waiting() == []
     assert not desk.connection.exists(f"{keys.JOB}a")
@@ -283,7 +269,7 @@ def test_times_are_written_as_rq_writes_them(connection: Redis) -> None:
     fake = "local redis = {call = function() return {ARGV[at], ARGV[at + 1]} end}"
     each = """
       local stamps = {}
-      for i = 1, #ARGV, 2 do at = i; local _, _, stamp = clock(); stamps[#stamps + 1] = stamp end
+      for i = 1, #ARGV, 2 do at = i; stamps[#stamps + 1] = stamp_of(now()) end
       return stamps"""
     script = f"local at\n{fake}\n{source_of('clock')}\n{each}"
     args = [part for one in moments for part in (int(one.timestamp()), one.microsecond)]
@@ -294,7 +280,9 @@ def test_times_are_written_as_rq_writes_them(connection: Redis) -> None:
 
 
 def test_seconds_and_microseconds_are_redis_own(connection: Redis) -> None:
-    s, us, stamp = connection.eval(f"{source_of('clock')} return {{clock()}}", 0)
+    s, us, stamp = connection.eval(
+        f"{source_of('clock')} local s, us = now() return {{s, us, stamp_of(s, us)}}", 0
+    )
     parsed = datetime.strptime(stamp.decode(), "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
     assert (int(parsed.timestamp()), parsed.microsecond) == (s, us)
     seconds, _ = connection.time()

@@ -23,6 +23,8 @@ from resident.scripts import (
 
 ECHO = keys.of_task("echo")
 BUDGET_MS = 5_000
+#: So much later is the TTL of a job that runs than its deadline; see deadline.lua.
+TEN_YEARS_MS = 315_360_000_000
 FIELDS = {
     "data": b'["tasks.echo.answer",null,["?"],{}]',
     "origin": "echo",
@@ -35,10 +37,10 @@ LIMITS = Limits(lease_ms=15_000, reply_ttl_ms=60_000, max_data_bytes=1000, longe
 class Desk:
     """One worker's scripts, and a caller's."""
 
-    def __init__(self, connection: Redis, link: Link, name: str) -> None:
+    def __init__(self, connection: Redis, link: Link, name: str, token: str | None = None) -> None:
         self.connection = connection
         self.link = link
-        self.scripts = WorkerScripts(link, "echo", name, LIMITS)
+        self.scripts = WorkerScripts(link, "echo", name, LIMITS, token)
 
     def announce(self, ttl_ms: int = 60_000, **description: Any) -> int:
         return self.scripts.announce(ttl_ms, {"max_backlog": 10, **description})

@@ -17,6 +17,7 @@ from resident import keys, protocol
 from tests.support.desks import Asking
 from tests.support.odd import WITH_ODD_TASKS
 from tests.support.processes import Processes
+from tests.support.waiting import wait_until
 
 
 class Hook(HTTPServer):
@@ -61,9 +62,9 @@ def rq(redis_url: str, *arguments: str) -> str:
 def wait_for_reply(connection: Redis, asked: Asking | Job) -> dict[str, Any]:
     """The reply, as the caller takes it off its list."""
     job_id = asked.job_id if isinstance(asked, Asking) else asked.id
-    popped = connection.blpop([keys.reply(job_id)], 20)
-    assert popped is not None, "no reply"
-    return dict(json.loads(popped[1]))
+    # Not in one BLPOP: to load a model may take longer than the connection waits for an answer.
+    wait_until(lambda: connection.llen(keys.reply(job_id)))
+    return dict(json.loads(connection.lpop(keys.reply(job_id))))
 
 
 def fetch(connection: Redis, job_id: str) -> Job:

@@ -1,23 +1,31 @@
 -- Redis' clock, in front of every script that needs it.
--- Returns seconds, microseconds, and both as RQ writes times: 2026-11-23T08:09:10.000001Z (UTC).
--- The calendar is Hinnant's days-to-civil; Redis' Lua has no os.date.
-local function clock()
+
+-- Seconds and microseconds.
+local function now()
   local time = redis.call('TIME')
-  local s, us = tonumber(time[1]), tonumber(time[2])
-  local days = math.floor(s / 86400) + 719468
-  local era = math.floor(days / 146097)
-  local day_of_era = days - era * 146097
-  local year_of_era = math.floor((day_of_era - math.floor(day_of_era / 1460)
-    + math.floor(day_of_era / 36524) - math.floor(day_of_era / 146096)) / 365)
+  return tonumber(time[1]), tonumber(time[2])
+end
+
+local function quotient(a, b)
+  return (a - a % b) / b
+end
+
+-- A moment as RQ writes times: 2026-11-23T08:09:10.000001Z (UTC).
+-- The calendar is Hinnant's days-to-civil; Redis' Lua has no os.date.
+local function stamp_of(s, us)
+  local days = quotient(s, 86400) + 719468
+  local day_of_era = days % 146097
+  local year_of_era = quotient(day_of_era - quotient(day_of_era, 1460)
+    + quotient(day_of_era, 36524) - quotient(day_of_era, 146096), 365)
   local day_of_year = day_of_era
-    - (365 * year_of_era + math.floor(year_of_era / 4) - math.floor(year_of_era / 100))
-  local shifted_month = math.floor((5 * day_of_year + 2) / 153)
-  local day = day_of_year - math.floor((153 * shifted_month + 2) / 5) + 1
+    - (365 * year_of_era + quotient(year_of_era, 4) - quotient(year_of_era, 100))
+  local shifted_month = quotient(5 * day_of_year + 2, 153)
+  local day = day_of_year - quotient(153 * shifted_month + 2, 5) + 1
   local month = shifted_month < 10 and shifted_month + 3 or shifted_month - 9
-  local year = year_of_era + era * 400 + (month <= 2 and 1 or 0)
+  local year = year_of_era + quotient(days, 146097) * 400 + (month <= 2 and 1 or 0)
   local second = s % 86400
-  return s, us, string.format('%04d-%02d-%02dT%02d:%02d:%02d.%06dZ', year, month, day,
-    math.floor(second / 3600), math.floor(second / 60) % 60, second % 60, us)
+  return string.format('%04d-%02d-%02dT%02d:%02d:%02d.%06dZ', year, month, day,
+    quotient(second, 3600), quotient(second, 60) % 60, second % 60, us)
 end
 
 -- ask: writes one question as an RQ job on its task's queue, or says why not.
@@ -35,7 +43,8 @@ end
 -- ARGV[1] id
 -- ARGV[2] budget in ms
 -- ARGV[3] '<RQ prefix>:worker:resident-', how the keys of our own workers begin
--- ARGV[4...] fields and values of the job hash, without status, created_at and enqueued_at
+-- ARGV[4] 1 if the id was made for this question, so that nothing can be known of it
+-- ARGV[5...] fields and values of the job hash, without status, created_at and enqueued_at
 --
 -- Returns {code, number, limit}:
 --    1 queued
@@ -59,11 +68,13 @@ end
 local job, queue = KEYS[1], KEYS[2]
 local id, budget_ms = ARGV[1], tonumber(ARGV[2])
 
-if redis.call('EXISTS', KEYS[4]) == 1 then
-  return {3, 0, 0}
+local status = false
+if ARGV[4] ~= '1' then
+  if redis.call('EXISTS', KEYS[4]) == 1 then
+    return {3, 0, 0}
+  end
+  status = redis.call('HGET', job, 'status')
 end
-
-local status = redis.call('HGET', job, 'status')
 if status == 'queued' or status == 'started' then
   local left_ms = redis.call('PTTL', job)
   if status == 'queued' and left_ms >= 0 and left_ms < budget_ms then
@@ -84,12 +95,12 @@ else
   return {-1, 0, 0}
 end
 
-local _, _, stamp = clock()
+local stamp = stamp_of(now())
 if status then
   redis.call('DEL', job, KEYS[5])
 end
 redis.call('HSET', job, 'status', 'queued', 'created_at', stamp, 'enqueued_at', stamp,
-  unpack(ARGV, 4))
+  unpack(ARGV, 5))
 redis.call('PEXPIRE', job, ARGV[2])
 redis.call('RPUSH', queue, id)
 return {1, 0, 0}

@@ -1,48 +1,19 @@
-"""A worker's turn: claim and settle, on a real Redis."""
+"""Claiming, on a real Redis."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from redis import Redis
 from redis.exceptions import ResponseError
-from rq.job import Job
 from rq.registry import StartedJobRegistry
 from rq.serializers import JSONSerializer
 from rq.suspension import resume, suspend
 
 from resident import keys, protocol
-from resident.scripts import (
-    Claim,
-    Outcome,
-    SettleCode,
-)
-from tests.support.lua import BUDGET_MS, ECHO, FIELDS, Desk, Full, a_desk, settlement
+from resident.scripts import Claim, SettleCode
+from tests.support.lua import BUDGET_MS, ECHO, FIELDS, TEN_YEARS_MS, Desk, Full
 from tests.support.waiting import wait_until
-
-
-@pytest.fixture
-def desk(connection: Redis) -> Iterator[Desk]:
-    with a_desk(connection) as made:
-        made.announce()
-        yield made
-
-
-@pytest.fixture
-def other(connection: Redis) -> Iterator[Desk]:
-    with a_desk(connection, "resident-echo-2") as made:
-        yield made
-
-
-@pytest.fixture
-def full(connection: Redis) -> Iterator[Full]:
-    with Full(connection) as full:
-        yield full
-
-
-# claim
 
 
 def test_a_claim_takes_the_longest_waiting_first_and_no_more_than_a_batch(desk: Desk) -> None:
@@ -86,25 +57,31 @@ def test_a_claimed_job_is_started_in_rqs_books_and_leased(desk: Desk) -> None:
     (job,) = claim.jobs
     member = f"a:{job.execution}"
     connection, now = desk.connection, float(claim.started)
-    assert connection.zscore(ECHO.leases, member) == pytest.approx(now * 1000 + 15_000, abs=2)
+    assert connection.zscore(ECHO.leases, "a") == pytest.approx(now * 1000 + 15_000, abs=2)
     assert connection.zscore(ECHO.started, member) == int(now) + 67
-    assert connection.ttl(f"{keys.PREFIX}:execution:{member}") in (66, 67)
-    assert connection.zrange(f"{keys.PREFIX}:executions:a", 0, -1) == [job.execution.encode()]
-    assert connection.smembers(keys.worker_executions("resident-echo-1")) == {member.encode()}
     hash_ = desk.job("a")
     assert (hash_["status"], hash_["worker_name"]) == ("started", "resident-echo-1")
     registry = StartedJobRegistry("echo", connection, serializer=JSONSerializer)
     assert registry.get_job_ids() == ["a"]
+    assert desk.scripts.executions() == [("a", job.execution)]
 
 
-def test_a_claimed_job_lives_on_without_a_ttl_and_its_deadline_is_kept(desk: Desk) -> None:
+def test_a_claimed_job_does_not_expire_and_its_deadline_is_kept(desk: Desk) -> None:
     desk.ask("a")
-    claim = desk.claim()
-    (job,) = claim.jobs
-    assert desk.connection.ttl(f"{keys.JOB}a") == -1
+    (job,) = desk.claim().jobs
     assert BUDGET_MS - 1000 < job.left_ms <= BUDGET_MS
-    deadline = desk.connection.hget(f"{keys.PREFIX}:execution:a:{job.execution}", "deadline_ms")
-    assert int(deadline) == pytest.approx(float(claim.started) * 1000 + job.left_ms, abs=2)
+    left_ms = desk.connection.pttl(f"{keys.JOB}a") - TEN_YEARS_MS
+    assert job.left_ms - 1000 < left_ms <= job.left_ms
+
+
+def test_a_job_that_was_started_and_never_settled_keeps_its_first_deadline(desk: Desk) -> None:
+    desk.ask("a")
+    desk.claim()
+    desk.connection.delete(ECHO.leases, ECHO.started)
+    desk.connection.rpush(ECHO.queue, "a")
+    (job,) = desk.claim().jobs
+    assert BUDGET_MS - 1000 < job.left_ms <= BUDGET_MS
+    assert desk.connection.pttl(f"{keys.JOB}a") <= TEN_YEARS_MS + BUDGET_MS
 
 
 def test_a_job_without_a_budget_has_no_deadline(desk: Desk) -> None:
@@ -277,150 +254,3 @@ def test_a_claim_that_redis_has_no_memory_for_leaves_the_job_where_it_is(
     full.free()
     assert desk.snapshot() == before
     assert [job.id for job in desk.claim(10).jobs] == ["a", "b"]
-
-
-# settle
-
-
-def test_a_reply_and_rqs_books_are_one_step(desk: Desk) -> None:
-    desk.ask("a")
-    claim = desk.claim()
-    assert desk.settle(claim) == [SettleCode.SETTLED]
-    connection = desk.connection
-    assert connection.lrange(keys.reply("a"), 0, -1) == [b"reply"]
-    assert 55_000 < connection.pttl(keys.reply("a")) <= 60_000
-    assert desk.job("a")["status"] == "finished"
-    assert 495 < connection.ttl(f"{keys.JOB}a") <= 500
-    assert connection.zrange(ECHO.finished, 0, -1) == [b"a"]
-    job = Job.fetch("a", connection, serializer=JSONSerializer)
-    assert job.return_value() == "?"
-    gone = [
-        ECHO.leases,
-        ECHO.started,
-        f"{keys.PREFIX}:executions:a",
-        f"{keys.PREFIX}:execution:a:{claim.jobs[0].execution}",
-        keys.worker_executions("resident-echo-1"),
-    ]
-    assert connection.exists(*gone) == 0
-    assert connection.hget(f"{keys.WORKER}resident-echo-1", "successful_job_count") == b"1"
-    assert desk.claim().jobs == ()
-    assert connection.hget(f"{keys.WORKER}resident-echo-1", "state") == b"idle"
-
-
-def test_a_settle_brings_the_next_batch_in_the_same_call(desk: Desk) -> None:
-    for job_id in "ab":
-        desk.ask(job_id)
-    claim = desk.claim(1)
-    settlements = [settlement("a", claim.jobs[0].execution)]
-    codes, following = desk.turn(settlements, claim.started, 1)
-    assert codes == [SettleCode.SETTLED]
-    assert [job.id for job in following.jobs] == ["b"]
-    assert desk.connection.hget(f"{keys.WORKER}resident-echo-1", "state") == b"busy"
-
-
-def test_a_job_that_was_deleted_while_it_ran_is_answered_and_leaves_nothing(desk: Desk) -> None:
-    desk.ask("a")
-    claim = desk.claim()
-    desk.connection.delete(f"{keys.JOB}a")
-    assert desk.settle(claim) == [SettleCode.SETTLED]
-    assert desk.connection.llen(keys.reply("a")) == 1
-    assert not desk.connection.exists(f"{keys.JOB}a", keys.results("a"), ECHO.finished)
-
-
-def test_a_settle_that_is_sent_twice_is_harmless(desk: Desk) -> None:
-    desk.ask("a")
-    claim = desk.claim()
-    desk.settle(claim)
-    before = desk.snapshot()
-    assert desk.settle(claim, reply=b"another", outcome=Outcome.FAILED) == [SettleCode.LOST]
-    assert desk.snapshot() == before
-    assert desk.counts() == {"lost": 1}
-
-
-def test_a_worker_that_lost_its_lease_writes_nothing(desk: Desk, other: Desk) -> None:
-    desk.ask("a")
-    lost = desk.claim()
-    desk.scripts.release([("a", lost.jobs[0].execution)])
-    held = other.claim()
-    before = desk.snapshot()
-    assert desk.settle(lost, reply=b"too late") == [SettleCode.LOST]
-    mine = f"{keys.WORKER}resident-echo-1"
-    assert desk.connection.hgetall(mine) == {b"state": b"busy"}
-    assert desk.snapshot() | {mine: b""} == before | {mine: b""}
-    assert other.settle(held, reply=b"in time") == [SettleCode.SETTLED]
-    assert desk.connection.lrange(keys.reply("a"), 0, -1) == [b"in time"]
-
-
-def test_of_a_batch_those_whose_leases_are_held_are_settled(desk: Desk) -> None:
-    for job_id in "abc":
-        desk.ask(job_id)
-    claim = desk.claim()
-    desk.connection.zrem(ECHO.leases, f"b:{claim.jobs[1].execution}")
-    assert desk.settle(claim) == [SettleCode.SETTLED, SettleCode.LOST, SettleCode.SETTLED]
-    assert desk.connection.exists(*map(keys.reply, "abc")) == 2
-    assert desk.job("b")["status"] == "started"
-
-
-def test_a_job_with_ttl_0_leaves_nothing_but_its_reply(desk: Desk) -> None:
-    before = desk.snapshot()
-    desk.ask("a")
-    desk.settle(desk.claim(), ttl_s=0)
-    left = set(desk.snapshot()) - set(before)
-    assert left == {keys.reply("a"), f"{keys.WORKER}resident-echo-1"}
-
-
-@pytest.mark.parametrize(("outcome", "score"), [(Outcome.FINISHED, float("inf")), (2, -1)])
-def test_a_job_with_ttl_minus_1_is_kept_for_ever(outcome: int, score: float, desk: Desk) -> None:
-    desk.ask("a")
-    desk.settle(desk.claim(), ttl_s=-1, outcome=Outcome(outcome))
-    assert desk.connection.ttl(f"{keys.JOB}a") == -1
-    assert desk.connection.ttl(keys.results("a")) == -1
-    registry = ECHO.finished if outcome == 1 else ECHO.failed
-    assert desk.connection.zscore(registry, "a") == score
-
-
-def test_a_failed_job_is_in_rqs_failed_registry_with_its_traceback(desk: Desk) -> None:
-    desk.ask("a")
-    desk.settle(desk.claim(), outcome=Outcome.FAILED, ttl_s=60, result=b"eJxLBAAAYgBi")
-    job = Job.fetch("a", desk.connection, serializer=JSONSerializer)
-    assert job.is_failed
-    assert job.latest_result().exc_string == "a"
-    assert desk.connection.zrange(ECHO.failed, 0, -1) == [b"a"]
-    assert desk.connection.hget(f"{keys.WORKER}resident-echo-1", "failed_job_count") == b"1"
-
-
-def test_a_discarded_job_is_no_job_any_more(desk: Desk) -> None:
-    desk.ask("a")
-    desk.settle(desk.claim(), outcome=Outcome.DISCARDED, ttl_s=60)
-    assert not desk.connection.exists(f"{keys.JOB}a", keys.results("a"), ECHO.failed)
-    assert desk.connection.lrange(keys.reply("a"), 0, -1) == [b"reply"]
-
-
-def test_a_job_that_wants_no_reply_gets_none(desk: Desk) -> None:
-    desk.ask("a")
-    desk.settle(desk.claim(), reply_key="")
-    assert not desk.connection.exists(keys.reply("a"))
-    assert desk.job("a")["status"] == "finished"
-
-
-def test_a_job_that_others_began_to_wait_for_says_so(desk: Desk) -> None:
-    desk.ask("a")
-    claim = desk.claim()
-    desk.connection.sadd(f"{keys.JOB}a:dependents", "b")
-    assert desk.settle(claim) == [SettleCode.SETTLED_WITH_DEPENDENTS]
-
-
-def test_a_settle_that_redis_has_no_memory_for_changes_nothing_and_works_later(
-    desk: Desk, full: Full
-) -> None:
-    for job_id in "ab":
-        desk.ask(job_id)
-    claim = desk.claim(1)
-    before = desk.snapshot()
-    full.fill()
-    with pytest.raises(ResponseError, match="maxmemory"):
-        desk.settle(claim)
-    full.free()
-    assert desk.snapshot() == before
-    assert desk.settle(claim) == [SettleCode.SETTLED]
-    assert desk.connection.llen(keys.reply("a")) == 1

@@ -1,0 +1,47 @@
+"""Says for workers what they cannot say while a model holds them: that their jobs are alive."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+import redis
+import structlog
+from redis.exceptions import RedisError
+
+from resident import scripts
+from resident.redis_client import Link
+
+#: Between two renewals; RQ's execution records are for what runs longer.
+RENEW_EVERY_S = 1.0
+#: Whoever renews has more to do than to wait for Redis.
+_PATIENCE_S = 1.0
+
+_log = structlog.get_logger()
+
+
+class Leases:
+    """Renews the leases of a group of workers, over a link of its own."""
+
+    def __init__(self, client: redis.Redis, lease_s: float) -> None:
+        self._link = Link(client, _PATIENCE_S)
+        self._lease_ms = int(lease_s * 1000)
+        self._is_away = False
+
+    def renew(self, workers: list[tuple[str, str, str]]) -> None:
+        """Renews what these workers hold; each is its task, its token and its name.
+
+        Redis being away is logged at its edges and is no error: the leases may outlast it.
+        """
+        by_task: defaultdict[str, dict[str, str]] = defaultdict(dict)
+        for task, token, name in workers:
+            by_task[task][token] = name
+        try:
+            for task, names in by_task.items():
+                scripts.renew(self._link, task, self._lease_ms, names)
+        except RedisError as error:
+            self._link.close()
+            if not self._is_away:
+                _log.warning("leases not renewed", error=str(error))
+            self._is_away = True
+        else:
+            self._is_away = False

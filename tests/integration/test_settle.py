@@ -1,0 +1,208 @@
+"""Settling, on a real Redis."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from rq.job import Job
+from rq.serializers import JSONSerializer
+
+from resident import keys
+from resident.scripts import Claim, Outcome, SettleCode, Settlement, Step
+from tests.support.lua import ECHO, Desk, Full, settlement
+
+
+def settled(claim: Claim, **changes: Any) -> Settlement:
+    (job,) = claim.jobs
+    return settlement(job.id, job.execution, **changes)
+
+
+def test_a_reply_and_rqs_books_are_one_step(desk: Desk) -> None:
+    desk.ask("a")
+    claim = desk.claim()
+    assert desk.settle(claim) == [SettleCode.SETTLED]
+    connection = desk.connection
+    assert connection.lrange(keys.reply("a"), 0, -1) == [b"reply"]
+    assert 55_000 < connection.pttl(keys.reply("a")) <= 60_000
+    assert desk.job("a")["status"] == "finished"
+    assert 495 < connection.ttl(f"{keys.JOB}a") <= 500
+    assert connection.zrange(ECHO.finished, 0, -1) == [b"a"]
+    job = Job.fetch("a", connection, serializer=JSONSerializer)
+    assert job.return_value() == "?"
+    gone = [
+        ECHO.leases,
+        ECHO.started,
+        f"{keys.PREFIX}:executions:a",
+        f"{keys.PREFIX}:execution:a:{claim.jobs[0].execution}",
+        keys.worker_executions("resident-echo-1"),
+    ]
+    assert connection.exists(*gone) == 0
+    assert desk.claim().jobs == ()
+    assert connection.hget(f"{keys.WORKER}resident-echo-1", "state") == b"idle"
+
+
+def test_a_settle_brings_the_next_batch_in_the_same_call(desk: Desk) -> None:
+    for job_id in "ab":
+        desk.ask(job_id)
+    claim = desk.claim(1)
+    settlements = [settlement("a", claim.jobs[0].execution)]
+    codes, following = desk.turn(settlements, claim.started, 1)
+    assert codes == [SettleCode.SETTLED]
+    assert [job.id for job in following.jobs] == ["b"]
+    assert desk.connection.hget(f"{keys.WORKER}resident-echo-1", "state") == b"busy"
+
+
+def test_a_job_that_was_deleted_while_it_ran_is_answered_and_leaves_nothing(desk: Desk) -> None:
+    desk.ask("a")
+    claim = desk.claim()
+    desk.connection.delete(f"{keys.JOB}a")
+    assert desk.settle(claim) == [SettleCode.SETTLED]
+    assert desk.connection.llen(keys.reply("a")) == 1
+    assert not desk.connection.exists(f"{keys.JOB}a", keys.results("a"), ECHO.finished)
+
+
+def test_a_reply_that_is_out_is_filed_and_not_sent_again(desk: Desk) -> None:
+    """The lone reply goes ahead; then the answer to it may be cut off, and all is sent again."""
+    desk.ask("a")
+    claim = desk.claim()
+    halves = [desk.scripts.settle_command([settled(claim)], claim.started, s) for s in Step]
+    assert desk.link.call(*halves[0]) == [SettleCode.SETTLED]
+    assert desk.job("a")["status"] == "finished"
+    assert not desk.connection.exists(keys.results("a"), ECHO.finished, ECHO.leases)
+    assert desk.scripts.executions() == [("a", claim.jobs[0].execution)]
+    assert desk.settle(claim) == [SettleCode.SETTLED]
+    assert desk.connection.lrange(keys.reply("a"), 0, -1) == [b"reply"]
+    assert desk.connection.zrange(ECHO.finished, 0, -1) == [b"a"]
+    assert desk.scripts.executions() == []
+
+
+def test_what_was_not_answered_is_not_filed(desk: Desk) -> None:
+    desk.ask("a")
+    claim = desk.claim()
+    before = desk.snapshot()
+    filing = desk.scripts.settle_command([settled(claim)], claim.started, Step.FILE)
+    assert desk.link.call(*filing) == [SettleCode.LOST]
+    assert desk.snapshot() == before
+
+
+def test_a_reply_is_not_sent_again_for_a_job_that_is_not_kept(desk: Desk) -> None:
+    desk.ask("a")
+    claim = desk.claim()
+    answer = desk.scripts.settle_command([settled(claim, ttl_s=0)], claim.started, Step.ANSWER)
+    desk.link.call(*answer)
+    desk.settle(claim, ttl_s=0)
+    assert desk.connection.llen(keys.reply("a")) == 1
+    assert not desk.connection.exists(f"{keys.JOB}a", keys.results("a"), ECHO.started)
+
+
+def test_a_batch_is_settled_although_its_leases_were_lost(desk: Desk) -> None:
+    for job_id in "ab":
+        desk.ask(job_id)
+    claim = desk.claim()
+    desk.connection.delete(ECHO.leases)
+    assert desk.settle(claim) == [SettleCode.SETTLED] * 2
+    assert [desk.connection.llen(keys.reply(one)) for one in "ab"] == [1, 1]
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_registry_that_is_none_does_not_keep_a_caller_waiting(count: int, desk: Desk) -> None:
+    for number in range(count):
+        desk.ask(f"a{number}")
+    claim = desk.claim()
+    desk.connection.set(ECHO.started, "junk")
+    desk.settle(claim)
+    assert all(desk.connection.llen(keys.reply(job.id)) for job in claim.jobs)
+
+
+def test_a_settle_that_is_sent_twice_is_harmless(desk: Desk) -> None:
+    desk.ask("a")
+    claim = desk.claim()
+    desk.settle(claim)
+    before = desk.snapshot()
+    assert desk.settle(claim, reply=b"another", outcome=Outcome.FAILED) == [SettleCode.LOST]
+    assert desk.snapshot() == before
+    assert desk.counts() == {"lost": 1}
+
+
+def test_a_worker_that_lost_its_lease_writes_nothing(desk: Desk, other: Desk) -> None:
+    desk.ask("a")
+    lost = desk.claim()
+    desk.scripts.release([("a", lost.jobs[0].execution)])
+    held = other.claim()
+    before = desk.snapshot()
+    assert desk.settle(lost, reply=b"too late") == [SettleCode.LOST]
+    mine = f"{keys.WORKER}resident-echo-1"
+    assert desk.connection.hgetall(mine) == {b"state": b"busy"}
+    assert desk.snapshot() | {mine: b""} == before | {mine: b""}
+    assert other.settle(held, reply=b"in time") == [SettleCode.SETTLED]
+    assert desk.connection.lrange(keys.reply("a"), 0, -1) == [b"in time"]
+
+
+def test_of_a_batch_those_that_are_held_are_settled(desk: Desk) -> None:
+    for job_id in "abc":
+        desk.ask(job_id)
+    claim = desk.claim()
+    desk.connection.zrem(ECHO.started, f"b:{claim.jobs[1].execution}")
+    assert desk.settle(claim) == [SettleCode.SETTLED, SettleCode.LOST, SettleCode.SETTLED]
+    assert desk.connection.exists(*map(keys.reply, "abc")) == 2
+    assert desk.job("b")["status"] == "started"
+
+
+def test_a_job_with_ttl_0_leaves_nothing_but_its_reply(desk: Desk) -> None:
+    before = desk.snapshot()
+    desk.ask("a")
+    desk.settle(desk.claim(), ttl_s=0)
+    left = set(desk.snapshot()) - set(before)
+    assert left == {keys.reply("a"), f"{keys.WORKER}resident-echo-1"}
+
+
+@pytest.mark.parametrize(("outcome", "score"), [(Outcome.FINISHED, float("inf")), (2, -1)])
+def test_a_job_with_ttl_minus_1_is_kept_for_ever(outcome: int, score: float, desk: Desk) -> None:
+    desk.ask("a")
+    desk.settle(desk.claim(), ttl_s=-1, outcome=Outcome(outcome))
+    assert desk.connection.ttl(f"{keys.JOB}a") == -1
+    assert desk.connection.ttl(keys.results("a")) == -1
+    registry = ECHO.finished if outcome == 1 else ECHO.failed
+    assert desk.connection.zscore(registry, "a") == score
+
+
+def test_a_failed_job_is_in_rqs_failed_registry_with_its_traceback(desk: Desk) -> None:
+    desk.ask("a")
+    desk.settle(desk.claim(), outcome=Outcome.FAILED, ttl_s=60, result=b"eJxLBAAAYgBi")
+    job = Job.fetch("a", desk.connection, serializer=JSONSerializer)
+    assert job.is_failed
+    assert job.latest_result().exc_string == "a"
+    assert desk.connection.zrange(ECHO.failed, 0, -1) == [b"a"]
+
+
+def test_a_discarded_job_is_no_job_any_more(desk: Desk) -> None:
+    desk.ask("a")
+    desk.settle(desk.claim(), outcome=Outcome.DISCARDED, ttl_s=60)
+    assert not desk.connection.exists(f"{keys.JOB}a", keys.results("a"), ECHO.failed)
+    assert desk.connection.lrange(keys.reply("a"), 0, -1) == [b"reply"]
+
+
+def test_a_job_that_wants_no_reply_gets_none(desk: Desk) -> None:
+    desk.ask("a")
+    desk.settle(desk.claim(), reply_key="")
+    assert not desk.connection.exists(keys.reply("a"))
+    assert desk.job("a")["status"] == "finished"
+
+
+def test_a_job_that_others_began_to_wait_for_says_so(desk: Desk) -> None:
+    desk.ask("a")
+    claim = desk.claim()
+    desk.connection.sadd(f"{keys.JOB}a:dependents", "b")
+    assert desk.settle(claim) == [SettleCode.SETTLED_WITH_DEPENDENTS]
+
+
+def test_answers_go_out_even_when_redis_is_full(desk: Desk, full: Full) -> None:
+    for job_id in "ab":
+        desk.ask(job_id)
+    claim = desk.claim(1)
+    full.fill()
+    assert desk.settle(claim) == [SettleCode.SETTLED]
+    full.free()
+    assert desk.connection.llen(keys.reply("a")) == 1
+    assert Job.fetch("a", desk.connection, serializer=JSONSerializer).return_value() == "?"
