@@ -7,16 +7,19 @@ import re
 import sys
 from pathlib import Path
 
-import click
-from pydantic import SecretStr
+from resident.program import reporting_faults, starting
 
-from resident import log
-from resident.embedded_redis import EmbeddedRedis
-from resident.errors import ConfigurationError
-from resident.redis_client import check_server, connect
-from resident.settings import Settings, read_settings
-from resident.supervisor import EXIT_MISCONFIGURED, Pool, Supervisor, load
-from resident.task import load_task, task_names
+with starting("worker.py"):
+    import click
+    from pydantic import SecretStr
+
+    from resident import log
+    from resident.embedded_redis import EmbeddedRedis
+    from resident.errors import ConfigurationError
+    from resident.redis_client import check_server, connect
+    from resident.settings import Settings, read_settings
+    from resident.supervisor import Pool, Supervisor, load
+    from resident.task import load_task, task_names
 
 _POOL = re.compile(r"([^=]+)(?:=(\d{1,3}))?")
 MOST_WORKERS = 256
@@ -28,15 +31,12 @@ MOST_WORKERS = 256
 @click.option("--burst", is_flag=True, help="answer what waits, then stop")
 @click.option("--check", is_flag=True, help="load the models, look at Redis, say so, stop")
 @click.option("--embedded-redis", is_flag=True, help="start a private Redis that ends with this")
+@reporting_faults("worker.py")
 def main(
     tasks: tuple[str, ...], workers: int | None, burst: bool, check: bool, embedded_redis: bool
 ) -> None:
     """Keeps the models of these TASKS in memory and answers their questions."""
-    try:
-        sys.exit(run(tasks, workers, burst=burst, check=check, embedded=embedded_redis))
-    except ConfigurationError as error:
-        click.echo(f"worker.py: {' '.join(str(error).split())}", err=True)
-        sys.exit(EXIT_MISCONFIGURED)
+    sys.exit(run(tasks, workers, burst=burst, check=check, embedded=embedded_redis))
 
 
 def run(

@@ -7,27 +7,26 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-import click
-import msgspec
+from resident.program import reporting_faults, starting
 
-from enqueue_api.client import Client
-from resident import log
-from resident.errors import ConfigurationError, ResidentError
-from resident.settings import Settings, read_settings
+with starting("enqueue_api"):
+    import click
+    import msgspec
+
+    from enqueue_api.client import Client
+    from resident import log
+    from resident.errors import ResidentError
+    from resident.settings import Settings, read_settings
 
 _EXIT_ERROR_REPLY = 1
-_EXIT_MISCONFIGURED = 2
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.pass_context
+@reporting_faults("enqueue_api")
 def main(context: click.Context) -> None:
     """Ask resident models through Redis; RESIDENT_REDIS_URL says where it is."""
-    try:
-        context.obj = read_settings()
-    except ConfigurationError as error:
-        click.echo(f"enqueue_api: {error}", err=True)
-        sys.exit(_EXIT_MISCONFIGURED)
+    context.obj = read_settings()
 
 
 @main.command()
@@ -36,6 +35,7 @@ def main(context: click.Context) -> None:
 @click.option("--json", "as_json", is_flag=True, help="one JSON object a question")
 @click.option("--budget", "budget_ms", type=int, help="how long to wait, in ms")
 @click.pass_obj
+@reporting_faults("enqueue_api")
 def ask(settings: Settings, task: str, question: str, as_json: bool, budget_ms: int | None) -> None:
     """Ask TASK a QUESTION and print the answer; `-` reads one question a line."""
     failures = 0
@@ -49,6 +49,7 @@ def ask(settings: Settings, task: str, question: str, as_json: bool, budget_ms: 
 
 @main.command()
 @click.pass_obj
+@reporting_faults("enqueue_api")
 def tasks(settings: Settings) -> None:
     """Print the tasks that ready workers serve now."""
     with _client(settings) as client:
@@ -65,6 +66,7 @@ def tasks(settings: Settings) -> None:
 @click.option("--host", help="address to bind; the default is loopback")
 @click.option("--port", type=click.IntRange(0, 65_535), help="port to bind")
 @click.pass_obj
+@reporting_faults("enqueue_api")
 def serve(settings: Settings, host: str | None, port: int | None) -> None:
     """Serve GET and POST /deal?question=… and /healthz over HTTP."""
     import uvicorn
@@ -83,11 +85,7 @@ def serve(settings: Settings, host: str | None, port: int | None) -> None:
 
 
 def _client(settings: Settings) -> Client:
-    try:
-        return Client(settings.redis_url.get_secret_value(), settings)
-    except ConfigurationError as error:
-        click.echo(f"enqueue_api: {error}", err=True)
-        sys.exit(_EXIT_MISCONFIGURED)
+    return Client(settings.redis_url.get_secret_value(), settings)
 
 
 def _questions(question: str) -> Iterator[str]:

@@ -9,6 +9,8 @@ import sys
 from urllib.parse import quote, unquote
 from urllib.request import urlopen
 
+import pytest
+
 from tests.support.processes import ROOT, Processes
 from tests.support.waiting import wait_until
 
@@ -53,6 +55,16 @@ def test_a_wrong_setting_is_one_line_and_exit_code_2(redis_url: str, monkeypatch
     done = run("ask", "echo", "hello")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "RESIDENT_BUDGET_MS='0'" in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["ask", "echo", "?"], ["tasks"], ["serve"]])
+def test_a_key_prefix_that_rq_does_not_take_is_one_line_and_exit_code_2(
+    arguments: list[str], redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RQ_KEY_PREFIX", "a b")
+    done = run(*arguments)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert done.stderr.startswith("enqueue_api: Invalid RQ_KEY_PREFIX 'a b': only letters")
 
 
 def test_the_server_answers_the_old_url_and_logs_no_question(processes: Processes) -> None:

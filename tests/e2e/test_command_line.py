@@ -126,6 +126,13 @@ def test_a_wrong_setting_is_told_by_its_name(name: str, value: str, processes: P
     assert said.startswith(f"RESIDENT_{name}={value!r}: ")
 
 
+@pytest.mark.parametrize("prefix", ["a b", "", "rq%s", "店"])
+def test_a_key_prefix_that_rq_does_not_take_is_told(prefix: str, processes: Processes) -> None:
+    said = fault(processes, "echo", RQ_KEY_PREFIX=prefix)
+    allowed = "only letters, digits, and _ . : - { } are allowed"
+    assert said == f"Invalid RQ_KEY_PREFIX {prefix!r}: {allowed}"
+
+
 # what is not there
 
 

@@ -81,6 +81,13 @@ final class ProgramsTest extends TestCase
         yield [['echo'], []];
         yield [['--budget', 'soon', 'echo', 'x'], []];
         yield [['echo', 'x'], ['RESIDENT_REDIS_URL' => 'http://redis']];
+        yield [['echo', 'x'], ['RQ_KEY_PREFIX' => 'a b']];
+    }
+
+    public function testAPrefixThatRqRefusesIsNamedAsTheVariableThatItCameFrom(): void
+    {
+        [, , $errors] = $this->runAsk(['echo', 'x'], '', ['RQ_KEY_PREFIX' => 'a b']);
+        self::assertStringStartsWith('ask: Invalid RQ_KEY_PREFIX "a b": only letters, digits', $errors);
     }
 
     public function testTheExampleOfTheClientIsAnswered(): void

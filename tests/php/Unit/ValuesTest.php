@@ -28,6 +28,42 @@ final class ValuesTest extends TestCase
         self::assertSame('mine', (new Options(keyPrefix: 'mine'))->keyPrefix);
     }
 
+    public function testAPrefixMayHoldWhatRqAllows(): void
+    {
+        self::assertSame('{Shop_1}.a-b:rq', (new Options(keyPrefix: '{Shop_1}.a-b:rq'))->keyPrefix);
+    }
+
+    /**
+     * @testWith ["a b"]
+     *           [""]
+     *           ["rq\n"]
+     *           ["rq%s"]
+     *           ["店"]
+     */
+    public function testAPrefixThatRqRefusesIsNamedWithWhatIsAllowed(string $prefix): void
+    {
+        $this->expectException(ConfigurationError::class);
+        $quoted = json_encode($prefix, JSON_UNESCAPED_UNICODE);
+        $this->expectExceptionMessage(
+            "Invalid keyPrefix $quoted: only letters, digits, and _ . : - { } are allowed"
+        );
+        new Options(keyPrefix: $prefix);
+    }
+
+    public function testAVariableThatIsEmptyIsNoPrefix(): void
+    {
+        $before = getenv('RQ_KEY_PREFIX');
+        putenv('RQ_KEY_PREFIX=');
+        try {
+            new Options();
+            self::fail('It was taken');
+        } catch (ConfigurationError $error) {
+            self::assertStringStartsWith('Invalid RQ_KEY_PREFIX "":', $error->getMessage());
+        } finally {
+            putenv($before === false ? 'RQ_KEY_PREFIX' : "RQ_KEY_PREFIX=$before");
+        }
+    }
+
     /**
      * @dataProvider optionsOutOfRange
      * @param array<string, int> $options

@@ -1,0 +1,38 @@
+"""How a program of ours tells what is wrong with its settings: one line, and no traceback."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import sys
+from collections.abc import Iterator
+
+from resident.errors import ConfigurationError
+
+#: A wrong setting or file: nothing that a restart could cure.
+EXIT_MISCONFIGURED = 2
+
+
+@contextlib.contextmanager
+def reporting_faults(name: str) -> Iterator[None]:
+    """Ends the program of this name with one line and exit code 2 at a ConfigurationError."""
+    try:
+        yield
+    except ConfigurationError as fault:
+        sys.stderr.write(f"{name}: {' '.join(str(fault).split())}\n")
+        sys.exit(EXIT_MISCONFIGURED)
+
+
+@contextlib.contextmanager
+def starting(name: str) -> Iterator[None]:
+    """The same, around a program's imports: RQ's reads RQ_KEY_PREFIX, and raises ValueError."""
+    with reporting_faults(name):
+        _import_rq()
+        yield
+
+
+def _import_rq() -> None:
+    try:
+        importlib.import_module("rq.defaults")
+    except ValueError as refusal:  # it names the variable, its value and what is allowed
+        raise ConfigurationError(str(refusal)) from None
