@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from collections.abc import Iterator
@@ -12,13 +13,17 @@ from resident.program import reporting_faults, starting
 with starting("enqueue_api"):
     import click
     import msgspec
+    import structlog
 
     from enqueue_api.client import Client
+    from enqueue_api.listening import listen, url_of
     from resident import log
     from resident.errors import ResidentError
     from resident.settings import Settings, read_settings
 
 _EXIT_ERROR_REPLY = 1
+
+_log = structlog.get_logger()
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -74,14 +79,14 @@ def serve(settings: Settings, host: str | None, port: int | None) -> None:
     from enqueue_api.app import make_app
 
     log.configure(settings)
+    app = make_app(settings)
+    # A place that cannot be had is told by us: uvicorn buries the reason in its log.
+    sockets = listen(host or settings.http_host, settings.http_port if port is None else port)
+    _log.info("serving over HTTP", urls=[url_of(*one.getsockname()[:2]) for one in sockets])
     # No access log: its lines would hold the questions.
-    uvicorn.run(
-        make_app(settings),
-        host=host or settings.http_host,
-        port=settings.http_port if port is None else port,
-        log_config=None,
-        access_log=False,
-    )
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))
+    with contextlib.suppress(KeyboardInterrupt):  # it has stopped as it was asked to
+        server.run(sockets)
 
 
 def _client(settings: Settings) -> Client:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import signal
+import socket
 import subprocess
 import sys
 from urllib.parse import quote, unquote
@@ -65,6 +67,37 @@ def test_a_key_prefix_that_rq_does_not_take_is_one_line_and_exit_code_2(
     done = run(*arguments)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert done.stderr.startswith("enqueue_api: Invalid RQ_KEY_PREFIX 'a b': only letters")
+
+
+def test_a_port_that_is_taken_is_one_line_and_exit_code_2(redis_url: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        done = run("serve", "--port", port)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    place = f"127.0.0.1:{port}"
+    assert done.stderr.startswith(f"enqueue_api: The HTTP API cannot listen on {place}: Address al")
+
+
+def test_a_host_that_is_not_there_is_one_line_and_exit_code_2(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RESIDENT_HTTP_HOST", "no such host")
+    done = run("serve")
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert done.stderr.endswith("no such host:8000: Name or service not known\n")
+
+
+@pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 0), (signal.SIGTERM, -15)])
+def test_the_server_ends_when_it_is_asked_to(
+    signum: signal.Signals, code: int, processes: Processes
+) -> None:
+    server = processes.start(sys.executable, "-m", "enqueue_api", "serve", "--port", "0")
+    assert server.stderr is not None
+    while "Application startup complete" not in (line := server.stderr.readline()):
+        assert line, "the server ended"
+    server.send_signal(signum)
+    assert server.wait(20) == code
+    assert "Traceback" not in server.stderr.read()
 
 
 def test_the_server_answers_the_old_url_and_logs_no_question(processes: Processes) -> None:

@@ -1,0 +1,46 @@
+"""The HTTP API's place in the network, taken before the API starts and told if it cannot be had."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import socket
+
+from resident.errors import ConfigurationError
+
+
+def listen(host: str, port: int) -> list[socket.socket]:
+    """Opens a socket that listens at each address of the host.
+
+    Raises:
+        ConfigurationError: The host has no address of this machine, or the port cannot be had.
+    """
+    try:
+        return _open_all(host, port)
+    except socket.gaierror as error:
+        reason = error.strerror
+    except UnicodeError:
+        reason = "that is no name of a host"
+    except OSError as error:
+        reason = os.strerror(error.errno or 0)
+        if error.errno == errno.EADDRINUSE:
+            reason += "; RESIDENT_HTTP_PORT chooses another port"
+    msg = f"The HTTP API cannot listen on {host}:{port}: {reason}"
+    raise ConfigurationError(msg) from None
+
+
+def url_of(host: str, port: int) -> str:
+    """What is typed into a browser to get there."""
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _open_all(host: str, port: int) -> list[socket.socket]:
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    with contextlib.ExitStack() as opened:
+        sockets = [
+            opened.enter_context(socket.create_server(address, family=family))
+            for family, address in dict.fromkeys((one[0], one[4]) for one in found)
+        ]
+        opened.pop_all()
+    return sockets
