@@ -5,9 +5,9 @@ A task's own settings (RESIDENT_FAQ_FILE) stand in its file.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from resident.errors import ConfigurationError
@@ -69,6 +69,12 @@ class Settings(BaseSettings):
     http_concurrency: int = Field(
         64, ge=1, le=4_096, description="questions in flight over HTTP before callers are refused"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _an_empty_redis_url_is_not_set(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """So it is to the shell scripts and to PHP's command line."""
+        return {name: value for name, value in values.items() if (name, value) != ("redis_url", "")}
 
 
 def read_settings() -> Settings:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import socket
@@ -67,6 +68,21 @@ def test_a_key_prefix_that_rq_does_not_take_is_one_line_and_exit_code_2(
     done = run(*arguments)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert done.stderr.startswith("enqueue_api: Invalid RQ_KEY_PREFIX 'a b': only letters")
+
+
+def test_to_php_too_a_redis_url_that_is_empty_is_not_set() -> None:
+    # Bytes that are no question are refused before Redis is asked; a wrong URL would be code 2.
+    done = subprocess.run(
+        [b"php", b"php_client/bin/ask", b"echo", b"\xff"],
+        cwd=ROOT,
+        env={**os.environ, "RESIDENT_REDIS_URL": ""},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("ask: invalid_question: ")
 
 
 def test_a_port_that_is_taken_is_one_line_and_exit_code_2(redis_url: str) -> None:

@@ -93,6 +93,14 @@ def test_the_redis_url_is_never_shown_by_accident(
     assert url not in f"{settings!r} {settings}"
 
 
+def test_a_redis_url_that_is_empty_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    default = read_settings().redis_url
+    monkeypatch.setenv("RESIDENT_REDIS_URL", "")
+    settings = read_settings()
+    assert settings.redis_url == default
+    assert "redis_url" not in settings.model_fields_set
+
+
 def test_settings_do_not_change_once_they_are_made() -> None:
     with pytest.raises(ValueError, match="frozen"):
         read_settings().workers = 3
