@@ -32,10 +32,15 @@ def exit_on_sigterm() -> None:
     signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
 
 
+def names_redis(settings: Settings) -> bool:
+    """Whether RESIDENT_REDIS_URL says which Redis to use, which then is not ours."""
+    return "redis_url" in settings.model_fields_set
+
+
 @contextlib.contextmanager
 def running_redis(settings: Settings, directory: Path | None = None) -> Iterator[str]:
     """The URL of the Redis that RESIDENT_REDIS_URL names, or else of one of our own."""
-    if "redis_url" in settings.model_fields_set:
+    if names_redis(settings):
         yield settings.redis_url.get_secret_value()
     else:
         with EmbeddedRedis(directory, tcp=True) as server:  # redis-cli 7 reads no unix:// URL

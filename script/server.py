@@ -20,6 +20,7 @@ from script.processes import (
     Program,
     exit_on_sigterm,
     has_ended,
+    names_redis,
     running,
     running_redis,
     wait_until_ready,
@@ -29,11 +30,18 @@ _RUN = Path(".run")
 _URL_FILE = _RUN / "redis-url"
 _TASKS = ("faq", "echo")
 
-_NEXT = """
-Everything is ready. In another terminal, in this directory:
+_OWN_REDIS = f"""\
+(the first line again after each start: this Redis has a new password then):
 
-  export RESIDENT_REDIS_URL="$(cat {url_file})"
-  php php_client/bin/ask faq "今天几点开门？"
+  export RESIDENT_REDIS_URL="$(cat {_URL_FILE})"
+"""
+_GIVEN_REDIS = """\
+with the same RESIDENT_REDIS_URL:
+
+"""
+_NEXT = """
+Everything is ready. In another terminal, in this directory
+{redis}  php php_client/bin/ask faq "今天几点开门？"
   .venv/bin/python -m enqueue_api ask faq "When do you open?"
   curl -G 'http://{host}:{port}/deal' --data-urlencode 'question=今天几点开门？'
 
@@ -57,7 +65,8 @@ def _serve(settings: Settings) -> str:
     with contextlib.ExitStack() as stack:
         url = stack.enter_context(running_redis(settings, _RUN / "redis"))
         check_server(connect(url), url)
-        stack.enter_context(_url_file(url))
+        if not names_redis(settings):
+            stack.enter_context(_url_file(url))
         print(
             f"server: starting `python worker.py {' '.join(_TASKS)}` and the HTTP API", flush=True
         )
@@ -66,8 +75,9 @@ def _serve(settings: Settings) -> str:
         trouble = _wait_for_all(settings, url, worker, api)
         if trouble:
             return f"server: {trouble}"
+        redis = _GIVEN_REDIS if names_redis(settings) else _OWN_REDIS
         host, port = settings.http_host, settings.http_port
-        print(_NEXT.format(url_file=_URL_FILE, host=host, port=port), flush=True)
+        print(_NEXT.format(redis=redis, host=host, port=port), flush=True)
         return f"server: {_first_to_end({'the worker': worker, 'the HTTP API': api})}"
 
 
