@@ -12,11 +12,20 @@ import tempfile
 import time
 from typing import Any
 
-from resident.errors import ConfigurationError
-from resident.redis_client import check_server, connect
-from resident.settings import read_settings
-from script.processes import environment, exit_on_sigterm, running, running_redis, wait_until_ready
-from script.table import table
+from resident.program import reporting_faults, starting
+
+with starting("demo"):
+    from resident.redis_client import check_server, connect
+    from resident.settings import read_settings
+    from script.processes import (
+        environment,
+        exit_on_sigterm,
+        fail,
+        running,
+        running_redis,
+        wait_until_ready,
+    )
+    from script.table import table
 
 _ASK_TIMEOUT_S = 120.0
 _QUESTION_WIDTH = 34
@@ -41,13 +50,11 @@ QUESTIONS = [
 ]
 
 
+@reporting_faults("demo")
 def main() -> None:
     """Starts what is missing, asks, shows, and stops what it started."""
     exit_on_sigterm()
-    try:
-        replies = _serve_and_ask()
-    except ConfigurationError as error:
-        sys.exit(f"demo: {error}")
+    replies = _serve_and_ask()
     _show(replies)
     if any("error" in reply for reply in replies):
         sys.exit("demo: not every question was answered")
@@ -63,7 +70,7 @@ def _serve_and_ask() -> list[Reply]:
             if trouble:
                 log.seek(0)
                 print(log.read().decode(errors="replace"), file=sys.stderr)
-                sys.exit(f"demo: {trouble}; its log is above")
+                fail("demo", f"{trouble}; its log is above", worker)
             print(f"demo: ready after {time.monotonic() - started:.1f} s")
             return _ask(url)
 

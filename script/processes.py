@@ -10,13 +10,14 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, NoReturn
 
 import redis
 
 from resident import keys
 from resident.embedded_redis import EmbeddedRedis
 from resident.lifeline import die_with_owner
+from resident.program import EXIT_MISCONFIGURED
 from resident.settings import Settings
 
 READY_TIMEOUT_S = 60.0
@@ -90,6 +91,13 @@ def has_ended(program: Program) -> bool:
     except subprocess.TimeoutExpired:
         return False
     return True
+
+
+def fail(name: str, reason: str, *programs: Program) -> NoReturn:
+    """Ends the script of this name because of a program: if a setting was wrong, with code 2."""
+    sys.stderr.write(f"{name}: {reason}\n")
+    codes = {program.returncode for program in programs}
+    sys.exit(EXIT_MISCONFIGURED if EXIT_MISCONFIGURED in codes else 1)
 
 
 def _is_ready(task: str, client: redis.Redis) -> bool:

@@ -11,20 +11,25 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
-from resident.errors import ConfigurationError
-from resident.redis_client import check_server, connect
-from resident.settings import Settings, read_settings
-from script.processes import (
-    READY_TIMEOUT_S,
-    Program,
-    exit_on_sigterm,
-    has_ended,
-    names_redis,
-    running,
-    running_redis,
-    wait_until_ready,
-)
+from resident.program import reporting_faults, starting
+
+with starting("server"):
+    from enqueue_api.listening import listen, url_of
+    from resident.redis_client import check_server, connect
+    from resident.settings import Settings, read_settings
+    from script.processes import (
+        READY_TIMEOUT_S,
+        Program,
+        exit_on_sigterm,
+        fail,
+        has_ended,
+        names_redis,
+        running,
+        running_redis,
+        wait_until_ready,
+    )
 
 _RUN = Path(".run")
 _URL_FILE = _RUN / "redis-url"
@@ -43,25 +48,24 @@ _NEXT = """
 Everything is ready. In another terminal, in this directory
 {redis}  php php_client/bin/ask faq "今天几点开门？"
   .venv/bin/python -m enqueue_api ask faq "When do you open?"
-  curl -G 'http://{host}:{port}/deal' --data-urlencode 'question=今天几点开门？'
+  curl -G '{api_url}/deal' --data-urlencode 'question=今天几点开门？'
 
 Ctrl-C stops all of it.
 """
 
 
+@reporting_faults("server")
 def main() -> None:
     """Runs until a signal, or until one of its programs ends."""
     exit_on_sigterm()
     try:
-        sys.exit(_serve(read_settings()))
-    except ConfigurationError as error:
-        sys.exit(f"server: {error}")
+        _serve(read_settings())
     except KeyboardInterrupt:
         print("\nserver: stopped")
 
 
-def _serve(settings: Settings) -> str:
-    _check_port_is_free(settings.http_host, settings.http_port)
+def _serve(settings: Settings) -> NoReturn:
+    _check_that_it_can_listen(settings)
     with contextlib.ExitStack() as stack:
         url = stack.enter_context(running_redis(settings, _RUN / "redis"))
         check_server(connect(url), url)
@@ -73,12 +77,12 @@ def _serve(settings: Settings) -> str:
         worker = stack.enter_context(running([sys.executable, "worker.py", *_TASKS], url))
         api = stack.enter_context(running([sys.executable, "-m", "enqueue_api", "serve"], url))
         trouble = _wait_for_all(settings, url, worker, api)
-        if trouble:
-            return f"server: {trouble}"
-        redis = _GIVEN_REDIS if names_redis(settings) else _OWN_REDIS
-        host, port = settings.http_host, settings.http_port
-        print(_NEXT.format(redis=redis, host=host, port=port), flush=True)
-        return f"server: {_first_to_end({'the worker': worker, 'the HTTP API': api})}"
+        if not trouble:
+            redis = _GIVEN_REDIS if names_redis(settings) else _OWN_REDIS
+            api_url = url_of(settings.http_host, settings.http_port)
+            print(_NEXT.format(redis=redis, api_url=api_url), flush=True)
+            trouble = _first_to_end({"the worker": worker, "the HTTP API": api})
+        fail("server", trouble, worker, api)
 
 
 @contextlib.contextmanager
@@ -93,13 +97,10 @@ def _url_file(url: str) -> Iterator[None]:
         _URL_FILE.unlink(missing_ok=True)
 
 
-def _check_port_is_free(host: str, port: int) -> None:
-    try:
-        socket.create_server((host, port)).close()
-    except OSError as error:
-        reason = os.strerror(error.errno or 0)
-        msg = f"{host}:{port}: {reason}; RESIDENT_HTTP_PORT=8001 chooses another port"
-        raise ConfigurationError(msg) from None
+def _check_that_it_can_listen(settings: Settings) -> None:
+    """Before a model is loaded for it."""
+    for one in listen(settings.http_host, settings.http_port):
+        one.close()
 
 
 def _wait_for_all(settings: Settings, url: str, worker: Program, api: Program) -> str:

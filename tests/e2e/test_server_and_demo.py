@@ -15,7 +15,9 @@ from resident.redis_client import connect
 from tests.support.processes import ROOT, Processes
 from tests.support.project import copy_project
 
+SCRIPTS = ["server", "demo"]
 SERVER = [sys.executable, "-m", "script.server"]
+NO_REDIS = "redis://:s3cret@127.0.0.1:1/0"
 
 
 @pytest.fixture
@@ -73,3 +75,73 @@ def test_with_a_redis_that_is_given_the_file_of_another_server_stays(
     server.terminate()
     assert server.wait(50) == 128 + signal.SIGTERM
     assert file.read_text("utf-8") == "of another server"
+
+
+# how they end
+
+
+def end(
+    processes: Processes, project: Path, script: str, **environment: str
+) -> tuple[int, list[str]]:
+    """Exit code, and what was written to standard error."""
+    command = [sys.executable, "-m", f"script.{script}"]
+    process = processes.start(*command, folder=project, **environment)
+    _, errors = process.communicate(timeout=50)
+    return process.returncode, errors.splitlines()
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("RESIDENT_BUDGET_MS", "0", "RESIDENT_BUDGET_MS='0': input should be "),
+        ("RESIDENT_REDIS_URL", NO_REDIS, "Redis at redis://127.0.0.1:1/0 cannot be used: "),
+        ("RESIDENT_REDIS_URL", "redis://:s3c/ret@h", "RESIDENT_REDIS_URL (address not shown) "),
+        ("RQ_KEY_PREFIX", "a b", "Invalid RQ_KEY_PREFIX 'a b': "),
+    ],
+)
+def test_a_wrong_setting_is_one_line_and_exit_code_2(
+    script: str, name: str, value: str, said: str, processes: Processes, project: Path
+) -> None:
+    code, errors = end(processes, project, script, RESIDENT_HTTP_PORT="0", **{name: value})
+    assert (code, len(errors)) == (2, 1), errors
+    assert errors[0].startswith(f"{script}: {said}")
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_a_knowledge_file_that_is_not_there_is_told_with_exit_code_2(
+    script: str, processes: Processes, project: Path, free_port: str
+) -> None:
+    wrong = {"RESIDENT_FAQ_FILE": "/no/such.yaml", "RESIDENT_HTTP_PORT": free_port}
+    code, errors = end(processes, project, script, **wrong)
+    assert code == 2
+    reason = "worker.py: /no/such.yaml: there is no such file; check the path"
+    assert any(line.startswith(reason) for line in errors), errors
+    assert errors[-1].startswith(f"{script}: the worker ended with exit code 2")
+
+
+def test_a_worker_that_dies_of_something_else_is_exit_code_1(
+    processes: Processes, project: Path, free_port: str
+) -> None:
+    (project / "worker.py").write_text("raise SystemExit(7)", "utf-8")
+    code, errors = end(processes, project, "server", RESIDENT_HTTP_PORT=free_port)
+    assert code == 1
+    assert "server: the worker ended with exit code 7" in errors
+
+
+@pytest.mark.parametrize(
+    ("host", "reason"),
+    [
+        ("127.0.0.1", "Address already in use; RESIDENT_HTTP_PORT chooses another port"),
+        ("no such host", "Name or service not known"),
+        ("192.0.2.1", "Cannot assign requested address"),
+    ],
+)
+def test_a_place_where_the_api_cannot_listen_is_told_before_a_model_is_loaded(
+    host: str, reason: str, processes: Processes, project: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        place = {"RESIDENT_HTTP_HOST": host, "RESIDENT_HTTP_PORT": port}
+        code, errors = end(processes, project, "server", **place)
+    assert (code, errors) == (2, [f"server: The HTTP API cannot listen on {host}:{port}: {reason}"])
