@@ -1,4 +1,4 @@
-"""How a program of ours tells what is wrong with its settings: one line, and no traceback."""
+"""How a program of ours ends early: one line on a wrong setting, none on Ctrl-C, no traceback."""
 
 from __future__ import annotations
 
@@ -11,16 +11,23 @@ from resident.errors import ConfigurationError
 
 #: A wrong setting or file: nothing that a restart could cure.
 EXIT_MISCONFIGURED = 2
+#: What a shell reports for a program that SIGINT ended.
+EXIT_INTERRUPTED = 130
 
 
 @contextlib.contextmanager
 def reporting_faults(name: str) -> Iterator[None]:
-    """Ends the program of this name with one line and exit code 2 at a ConfigurationError."""
+    """Ends the program of this name with one line and exit code 2 at a ConfigurationError.
+
+    Ctrl-C ends it without a word, with exit code 130.
+    """
     try:
         yield
     except ConfigurationError as fault:
         sys.stderr.write(f"{name}: {' '.join(str(fault).split())}\n")
         sys.exit(EXIT_MISCONFIGURED)
+    except KeyboardInterrupt:
+        sys.exit(EXIT_INTERRUPTED)
 
 
 @contextlib.contextmanager
