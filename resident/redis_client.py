@@ -71,7 +71,8 @@ def check_server(client: redis.Redis, url: str) -> None:
         msg = f"Redis at {place} refuses the password or the user in RESIDENT_REDIS_URL: {error}"
         raise ConfigurationError(msg) from None
     except RedisError as error:
-        msg = f"Redis at {place} cannot be used: {error}. Is RESIDENT_REDIS_URL right?"
+        reason = str(error).rstrip(".")
+        msg = f"Redis at {place} cannot be used: {reason}. Is RESIDENT_REDIS_URL right?"
         raise ConfigurationError(msg) from None
     numbers = re.match(r"(\d+)\.(\d+)", version)
     if numbers is None or tuple(map(int, numbers.groups())) < OLDEST_REDIS:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from resident.errors import ConfigurationError
-from resident.redis_client import Link, connect, place_of
+from resident.redis_client import Link, check_server, connect, place_of
 
 
 @pytest.mark.parametrize(
@@ -66,6 +66,16 @@ def test_a_url_that_cannot_be_read_is_a_fault_that_keeps_the_password(url: str) 
 def test_making_a_client_and_a_link_does_not_reach_for_the_server() -> None:
     with connect("redis://127.0.0.1:1/0") as client:
         Link(client).close()
+
+
+def test_a_server_that_is_not_there_is_told_in_sentences() -> None:
+    url = "redis://:secret@127.0.0.1:1/0"
+    with connect(url) as client, pytest.raises(ConfigurationError) as caught:
+        check_server(client, url)
+    assert str(caught.value) == (
+        "Redis at redis://127.0.0.1:1/0 cannot be used: Error 111 connecting to 127.0.0.1:1. "
+        "Connection refused. Is RESIDENT_REDIS_URL right?"
+    )
 
 
 def test_commands_are_never_repeated_behind_our_back() -> None:
