@@ -103,8 +103,8 @@ def model_of(task: Task) -> Any:
 
 
 def task(
-    *,
-    load: Callable[[], Any],
+    *positional: None,
+    load: Callable[[], Any] | None = None,
     warm_up: Sequence[Any] = (),
     max_batch: int = 1,
     timeout_s: float = 60.0,
@@ -117,7 +117,8 @@ def task(
     the same job: it loads the model on its first call. The original is its `__wrapped__`.
 
     Args:
-        load: Makes the model; runs once per process.
+        positional: Nothing; whoever writes `@task` without brackets is told so.
+        load: Makes the model; runs once per process. It must be given.
         warm_up: Questions to answer once after the load.
         max_batch: The most questions in one call, 1 to 1024.
         timeout_s: Seconds that one call may take, 0.1 to 86400.
@@ -126,18 +127,31 @@ def task(
 
     Raises:
         ConfigurationError: The function is not `answer(model, questions: list[T])` in a file of
-            tasks/, or a number is out of its range.
+            tasks/, load is missing, or an option is of the wrong type or out of its range.
     """
+    if positional:
+        raise _without_load(positional[0])
 
     def register(function: Function) -> Function:
+        if load is None:
+            raise _without_load(function)
+        _check_options(
+            function.__module__,
+            load=load,
+            warm_up=warm_up,
+            max_batch=max_batch,
+            timeout_s=timeout_s,
+            preload=preload,
+            callbacks=callbacks,
+        )
         made = Task(
             name=_task_name(function),
             function=function,
             load=load,
             question_type=_question_type(function),
             warm_up=tuple(warm_up),
-            max_batch=_in_range(function, "max_batch", max_batch, 1, MAX_BATCH_LIMIT),
-            timeout_s=_in_range(function, "timeout_s", timeout_s, 0.1, MAX_TIMEOUT_S),
+            max_batch=max_batch,
+            timeout_s=timeout_s,
             preload=preload,
             callbacks=tuple(callbacks),
         )
@@ -226,11 +240,45 @@ def _question_type(function: Function) -> Any:
     return arguments[0]
 
 
-def _in_range(function: Function, name: str, value: Any, low: Any, high: Any) -> Any:
-    if not low <= value <= high:
-        msg = f"{function.__module__}: {name}={value!r} is not from {low} to {high}"
-        raise ConfigurationError(msg)
-    return value
+def _without_load(function: Any) -> ConfigurationError:
+    where = getattr(function, "__module__", "a task")
+    return ConfigurationError(f"{where}: write @task(load=...), where load makes the model")
+
+
+def _check_options(where: str, **options: Any) -> None:
+    for name, value in options.items():
+        is_right, wanted = _OPTIONS[name]
+        if not is_right(value):
+            msg = f"{where}: {name}={value!r:.60} is not {wanted}"
+            raise ConfigurationError(msg)
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str | bytes)
+
+
+def _is_number(value: Any, low: float, high: float, *types: type[float]) -> bool:
+    return isinstance(value, types) and not isinstance(value, bool) and low <= value <= high
+
+
+#: What each option of @task must be, and the words for it.
+_OPTIONS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "load": (callable, "a function"),
+    "warm_up": (_is_list, "a list of questions"),
+    "max_batch": (
+        lambda value: _is_number(value, 1, MAX_BATCH_LIMIT, int),
+        f"a whole number from 1 to {MAX_BATCH_LIMIT}",
+    ),
+    "timeout_s": (
+        lambda value: _is_number(value, 0.1, MAX_TIMEOUT_S, int, float),
+        f"a number from 0.1 to {MAX_TIMEOUT_S:.0f}",
+    ),
+    "preload": (lambda value: isinstance(value, bool), "True or False"),
+    "callbacks": (
+        lambda value: _is_list(value) and all(map(callable, value)),
+        "a list of functions",
+    ),
+}
 
 
 def _place_in_tasks(error: BaseException) -> str:

@@ -103,10 +103,10 @@ def test_a_task_that_is_not_there_is_answered_with_those_there_are(name: str) ->
         (GOOD.replace("model, questions", "model, more, questions"), "has 3"),
         (GOOD.replace("questions: list[str]", "questions: str"), r"annotated list\[...\]"),
         (GOOD.replace("questions: list[str]", "questions: list"), r"annotated list\[...\]"),
-        (GOOD.replace("max_batch=4", "max_batch=0"), "max_batch=0 is not from 1 to 1024"),
-        (GOOD.replace("max_batch=4", "max_batch=1025"), "max_batch=1025 is not from 1 to 1024"),
-        (GOOD.replace("max_batch=4", "timeout_s=0"), "timeout_s=0 is not from 0.1 to 86400"),
-        (GOOD.replace("max_batch=4", "timeout_s=float('nan')"), "timeout_s=nan is not from"),
+        (GOOD.replace("@task(load=dict, max_batch=4)", "@task"), "write @task"),
+        (GOOD.replace("load=dict, ", ""), r"^tasks\.wrong: write @task\(load=\.\.\.\), where load"),
+        (GOOD.replace("load=dict, max_batch=4", "dict"), "write @task"),
+        (GOOD.replace("load=dict, max_batch=4", "'dict'"), "write @task"),
     ],
 )
 def test_a_file_that_is_wrong_is_told_with_its_reason_in_one_line(
@@ -116,6 +116,37 @@ def test_a_file_that_is_wrong_is_told_with_its_reason_in_one_line(
     with pytest.raises(ConfigurationError, match=reason) as caught:
         load_task("wrong")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("option", "wanted"),
+    [
+        ("max_batch=0", "a whole number from 1 to 1024"),
+        ("max_batch=1025", "a whole number from 1 to 1024"),
+        ("max_batch='8'", "a whole number from 1 to 1024"),
+        ("max_batch=8.0", "a whole number from 1 to 1024"),
+        ("max_batch=True", "a whole number from 1 to 1024"),
+        ("timeout_s=0", "a number from 0.1 to 86400"),
+        ("timeout_s=86401", "a number from 0.1 to 86400"),
+        ("timeout_s=nan", "a number from 0.1 to 86400"),
+        ("timeout_s='10'", "a number from 0.1 to 86400"),
+        ("timeout_s=None", "a number from 0.1 to 86400"),
+        ("preload='no'", "True or False"),
+        ("warm_up='hello'", "a list of questions"),
+        ("warm_up=5", "a list of questions"),
+        ("callbacks=['os.system']", "a list of functions"),
+        ("callbacks=5", "a list of functions"),
+        ("load={}", "a function"),
+    ],
+)
+def test_an_option_of_another_type_or_out_of_its_range_is_told(
+    option: str, wanted: str, write: Write
+) -> None:
+    options = option if option.startswith("load=") else f"load=dict, {option}"
+    write("wrong", f"nan = float('nan')\n{GOOD.replace('load=dict, max_batch=4', options)}")
+    with pytest.raises(ConfigurationError) as caught:
+        load_task("wrong")
+    assert str(caught.value) == f"tasks.wrong: {option} is not {wanted}"
 
 
 def test_a_function_elsewhere_is_no_task() -> None:
