@@ -15,7 +15,7 @@ with starting("enqueue_api"):
     import msgspec
     import structlog
 
-    from enqueue_api.client import Client
+    from enqueue_api.client import LONGEST_BUDGET_MS, Client
     from enqueue_api.listening import listen, url_of
     from resident import log
     from resident.errors import ResidentError
@@ -38,11 +38,19 @@ def main(context: click.Context) -> None:
 @click.argument("task")
 @click.argument("question")
 @click.option("--json", "as_json", is_flag=True, help="one JSON object a question")
-@click.option("--budget", "budget_ms", type=int, help="how long to wait, in ms")
+@click.option(
+    "--budget",
+    "budget_ms",
+    type=click.IntRange(1, LONGEST_BUDGET_MS),
+    help="how long to wait, in ms",
+)
 @click.pass_obj
 @reporting_faults("enqueue_api")
 def ask(settings: Settings, task: str, question: str, as_json: bool, budget_ms: int | None) -> None:
-    """Ask TASK a QUESTION and print the answer; `-` reads one question a line."""
+    """Ask TASK a QUESTION and print the answer; `-` reads one question a line.
+
+    Exit code: 0 all answered, 1 an error came back, 2 wrong usage or a wrong setting.
+    """
     failures = 0
     with _client(settings) as client:
         for text in _questions(question):

@@ -53,6 +53,13 @@ def test_an_error_is_one_line_and_exit_code_1(redis_url: str) -> None:
     assert done.stderr.startswith("no_worker: No worker is ready for the task 'echo'")
 
 
+@pytest.mark.parametrize("budget", ["-5", "0", "86400001", "soon"])
+def test_a_budget_that_is_none_is_wrong_usage(budget: str, redis_url: str) -> None:
+    done = run("ask", "--budget", budget, "echo", "?")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "Invalid value for '--budget'" in done.stderr
+
+
 def test_a_wrong_setting_is_one_line_and_exit_code_2(redis_url: str, monkeypatch) -> None:
     monkeypatch.setenv("RESIDENT_BUDGET_MS", "0")
     done = run("ask", "echo", "hello")

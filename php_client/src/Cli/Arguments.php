@@ -4,6 +4,8 @@ declare(strict_types=1);
 
 namespace Resident\Cli;
 
+use Resident\Client;
+
 /**
  * The command line of bin/ask, read.
  *
@@ -46,9 +48,11 @@ final class Arguments
 
     private static function budget(?string $value): int
     {
-        if (preg_match('/\A\d{1,9}\z/', $value ?? '') !== 1) {
-            throw new Usage('--budget takes a whole number of milliseconds');
+        $range = ['min_range' => 1, 'max_range' => Client::MAX_BUDGET_MS];
+        $budgetMs = filter_var($value, FILTER_VALIDATE_INT, ['options' => $range]);
+        if ($budgetMs === false) {
+            throw new Usage('--budget takes a whole number of milliseconds from 1 to ' . Client::MAX_BUDGET_MS);
         }
-        return (int) $value;
+        return $budgetMs;
     }
 }

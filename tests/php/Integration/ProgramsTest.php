@@ -80,6 +80,8 @@ final class ProgramsTest extends TestCase
     {
         yield [['echo'], []];
         yield [['--budget', 'soon', 'echo', 'x'], []];
+        yield [['--budget', '-5', 'echo', 'x'], []];
+        yield [['--budget', '0', 'echo', 'x'], []];
         yield [['echo', 'x'], ['RESIDENT_REDIS_URL' => 'http://redis']];
         yield [['echo', 'x'], ['RQ_KEY_PREFIX' => 'a b']];
     }

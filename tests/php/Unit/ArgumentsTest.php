@@ -49,6 +49,9 @@ final class ArgumentsTest extends TestCase
         yield [['--budget', 'faq', 'x']];
         yield [['faq', 'x', '--budget']];
         yield [['--budget=-1', 'faq', 'x']];
+        yield [['--budget=0', 'faq', 'x']];
+        yield [['--budget=86400001', 'faq', 'x']];
+        yield [['--budget=1e3', 'faq', 'x']];
         yield [['-j', 'faq', 'x']];
     }
 }
