@@ -73,29 +73,37 @@ def make_app(settings: Settings, client: Client | None = None) -> FastAPI:
 
 async def _question_in(request: Request, max_bytes: int) -> str:
     """The field `question` of the query, or of a form in the body."""
-    question = request.query_params.get("question")
+    question = _question_of(request.scope["query_string"])
     if question is None and request.method == "POST":
-        body = await _body_of(request, max_bytes * _ENCODED + _FIELD)
-        values = parse_qs(body, keep_blank_values=True).get("question")
-        question = values[0] if values else None
+        question = _question_of(await _body_of(request, max_bytes * _ENCODED + _FIELD))
     if question is None:
         msg = "There is no question; ask /deal?question=... or POST question=... as a form"
         raise invalid_question(msg)
     return question
 
 
-async def _body_of(request: Request, max_bytes: int) -> str:
+def _question_of(form: bytes) -> str | None:
+    """The field `question` of a percent-encoded form, which a query is too."""
+    text = form.decode("ascii", "surrogateescape")  # other fields may hold what they like
+    questions = parse_qs(text, keep_blank_values=True, errors="surrogateescape").get("question")
+    if not questions:
+        return None
+    try:
+        questions[0].encode()
+    except UnicodeEncodeError:
+        msg = "The question is not percent-encoded UTF-8"
+        raise invalid_question(msg) from None
+    return questions[0]
+
+
+async def _body_of(request: Request, max_bytes: int) -> bytes:
     body = b""
     async for chunk in request.stream():
         body += chunk
         if len(body) > max_bytes:
             msg = f"The request's body is longer than {max_bytes} bytes"
             raise invalid_question(msg)
-    try:
-        return body.decode("ascii")
-    except UnicodeDecodeError:
-        msg = "The request's body is not a percent-encoded form"
-        raise invalid_question(msg) from None
+    return body
 
 
 def _text_of(answer: Any) -> str:

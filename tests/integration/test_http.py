@@ -38,6 +38,12 @@ def test_a_form_is_asked_like_a_query(processes: Processes, http: TestClient) ->
     assert unquote(http.post(f"/deal?question={quote(QUESTION)}").text) == QUESTION
 
 
+def test_other_fields_may_hold_what_they_like(processes: Processes, http: TestClient) -> None:
+    processes.start_worker("echo")
+    assert unquote(http.get("/deal?a=%ff&question=%E4%BD%A0&b=%ff").text) == "你"
+    assert unquote(http.post("/deal", content=b"a=\xff&question=%E4%BD%A0").text) == "你"
+
+
 def test_without_a_worker_it_says_so_with_503(http: TestClient) -> None:
     reply = http.get("/deal?question=hello")
     assert (reply.status_code, reply.headers["x-resident-error"]) == (503, "no_worker")
@@ -64,6 +70,11 @@ def test_redis_away_is_503_and_a_transport_error(tmp_path: object) -> None:
     [
         ("GET", "/deal", None),
         ("POST", "/deal", b""),
+        ("GET", "/deal?question=%ff%fe", None),
+        ("GET", "/deal?question=%E4%BD", None),
+        ("GET", "/deal?question=%ED%A0%80", None),
+        ("POST", "/deal?question=%ff%fe", b"question=a"),
+        ("POST", "/deal", b"question=%ff%fe"),
         ("POST", "/deal", "question=你好".encode()),
         ("POST", "/deal", b"question=" + b"x" * 1_000_000),
         ("GET", "/deal?question=" + "x" * 40_000, None),
