@@ -5,8 +5,13 @@ Written with each batch, the three counters cost as much of Redis' time as the r
 
 from __future__ import annotations
 
+import re
+
 from redis import Redis
 from redis.exceptions import ResponseError
+
+#: Redis' words for a field that cannot be counted up, because somebody wrote something else there.
+_NO_COUNTER = re.compile("not an integer|not a float|not a valid float|overflow|NaN")
 
 
 class Counts:
@@ -24,14 +29,16 @@ class Counts:
     def write(self, connection: Redis, worker_key: str) -> None:
         """Adds what was noted to the worker's hash.
 
-        Errors worth catching: redis.exceptions.RedisError; what was noted is kept, and after a
-        connection that broke at the wrong moment it may be counted twice.
+        What Redis refuses is kept for the next time. After a connection that broke at the wrong
+        moment something may be counted twice.
         """
         if not self._successful and not self._failed:
             return
         try:
             self._write(connection, worker_key)
-        except ResponseError:  # what is there is no counter
+        except ResponseError as refusal:
+            if not _NO_COUNTER.search(str(refusal)):
+                return  # full, or no hash at the moment; the next heartbeat tries again
             connection.hdel(
                 worker_key, "successful_job_count", "failed_job_count", "total_working_time"
             )

@@ -15,6 +15,7 @@ import structlog
 from resident.errors import ConfigurationError
 from resident.leases import RENEW_EVERY_S, Leases
 from resident.lifeline import die_with_owner
+from resident.program import EXIT_MISCONFIGURED
 from resident.redis_client import connect
 from resident.settings import Settings
 from resident.task import Task, model_of
@@ -26,8 +27,6 @@ RESPAWN_PAUSE_S = 1.0
 LAST_WORDS_S = 5.0
 #: Signals that come closer to each other are one wish to stop. Source: RQ does the same.
 ECHO_S = 1.0
-#: A failed load, a wrong setting: nothing that a restart could cure.
-EXIT_MISCONFIGURED = 2
 _WATCHED = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT}
 
 _log = structlog.get_logger()

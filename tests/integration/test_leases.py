@@ -102,3 +102,19 @@ def test_junk_in_their_place_is_passed_over(key: str, named: Desk) -> None:
     named.claim()
     named.connection.set(key, "junk")
     assert renew(named) == 0
+
+
+@pytest.mark.parametrize("kind", ["execution", "executions of the job", "executions of the worker"])
+def test_junk_in_the_place_of_a_record_makes_room(kind: str, named: Desk) -> None:
+    named.ask("a")
+    claim = named.claim()
+    (job,) = claim.jobs
+    key = {
+        "execution": f"{keys.PREFIX}:execution:a:{job.execution}",
+        "executions of the job": f"{keys.PREFIX}:executions:a",
+        "executions of the worker": keys.worker_executions(NAME),
+    }[kind]
+    named.connection.set(key, "junk")
+    age(named, 5_000)
+    assert renew(named) == 1
+    assert named.connection.type(key) != b"string"

@@ -22,11 +22,9 @@ from tests.support.waiting import wait_until
     [
         "resident:reply:{id}",
         "rq:results:{id}",
-        "rq:executions:{id}",
         "resident:leases:echo",
         "rq:wip:echo",
         "rq:finished:echo",
-        "rq:worker:{worker}:executions",
     ],
 )
 def test_a_record_of_another_type_makes_room(key: str, kind: str, live: Live) -> None:
