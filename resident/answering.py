@@ -74,7 +74,7 @@ def _refusal(refused: Refused) -> Settlement:
         reply_key=refused.failure_key,
         reply=encode_failed(refused.job.id, error.code, error.message),
         result=_rq_traceback(f"{error.code.value}: {error.message}\n"),
-        ttl_s=fields.failure_ttl_s if fields else 0,
+        ttl_s=fields.terms.failure_ttl_s if fields else 0,
     )
 
 
@@ -89,7 +89,7 @@ def _settlement(question: Question, result: Given | Raised, claimed_at: datetime
             reply_key=fields.failure_key,
             reply=encode_failed(job.id, code, message),
             result=_rq_traceback(result.traceback),
-            ttl_s=fields.failure_ttl_s,
+            ttl_s=fields.terms.failure_ttl_s,
         )
     ms = Milliseconds(_queued_ms(fields.enqueued_at, claimed_at), result.model_ms)
     return Settlement(
@@ -100,7 +100,7 @@ def _settlement(question: Question, result: Given | Raised, claimed_at: datetime
         reply=encode_answered(job.id, result.answer, ms, result.batch),
         # RQ leaves the field out for None.
         result=b"" if result.answer == b"null" else base64.b64encode(result.answer),
-        ttl_s=fields.result_ttl_s,
+        ttl_s=fields.terms.result_ttl_s,
     )
 
 

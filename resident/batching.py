@@ -22,7 +22,7 @@ class StopNow(BaseException):
     """The second SIGTERM: leave the model where it is, and put back what was claimed."""
 
 
-class Given(msgspec.Struct, frozen=True):
+class Given(msgspec.Struct, frozen=True, gc=False):
     """An answer as JSON, the ms that its call of the model took, and how many shared the call."""
 
     answer: bytes

@@ -6,6 +6,7 @@ a bad job becomes a Refused of its own; its batch mates are answered.
 
 from __future__ import annotations
 
+import functools
 from datetime import datetime
 from typing import Any
 
@@ -28,25 +29,42 @@ _RQ_TIME_LENGTH = len("2026-11-23T08:09:10.000001Z")
 _LONGEST_TTL_S = DEFAULT_FAILURE_TTL
 
 
-class Fields(msgspec.Struct, frozen=True):
-    """The checked fields of a job.
+class Terms(msgspec.Struct, frozen=True, gc=False):
+    """What a job says about its time and its reply; few jobs of a queue say anything else.
 
     Attributes:
         timeout_s: The job's own limit, 0 if it has none.
         result_ttl_s: -1 keep, 0 delete; the worker's default if the job has none.
-        success_key: Where the answer goes; empty if the job wants none (no callback of ours).
-        failure_key: Where an error goes; empty likewise.
+        wants_answer: It has our success callback.
+        wants_error: It has our failure callback.
     """
 
-    enqueued_at: datetime | None
     timeout_s: int
     result_ttl_s: int
     failure_ttl_s: int
-    success_key: str
-    failure_key: str
+    wants_answer: bool
+    wants_error: bool
 
 
-class Question(msgspec.Struct, frozen=True):
+class Fields(msgspec.Struct, frozen=True, gc=False):
+    """The checked fields of a job; reply_key is where its reply goes if it wants one."""
+
+    enqueued_at: datetime | None
+    terms: Terms
+    reply_key: str
+
+    @property
+    def success_key(self) -> str:
+        """Where the answer goes; empty if the job wants none."""
+        return self.reply_key if self.terms.wants_answer else ""
+
+    @property
+    def failure_key(self) -> str:
+        """Where an error goes; empty likewise."""
+        return self.reply_key if self.terms.wants_error else ""
+
+
+class Question(msgspec.Struct, frozen=True, gc=False):
     """A job that the model shall answer."""
 
     job: Claimed
@@ -89,7 +107,7 @@ def read_claimed(
 
 def batch_timeout_s(task: Task, questions: list[Question]) -> float:
     """How long the model may take for these: the task's limit, or a job's own if shorter."""
-    own = [question.fields.timeout_s for question in questions if question.fields.timeout_s > 0]
+    own = [one.fields.terms.timeout_s for one in questions if one.fields.terms.timeout_s > 0]
     return min([task.timeout_s, *own])
 
 
@@ -108,16 +126,36 @@ def _read_fields(job: Claimed, default_result_ttl_s: int) -> Fields:
     if not job.data_size:
         msg = "it has no field 'data'"
         raise ValueError(msg)
-    _read_time("created_at", job.created_at)
+    enqueued_at = _read_time("enqueued_at", job.enqueued_at)
+    if job.created_at != job.enqueued_at:
+        _read_time("created_at", job.created_at)
+    terms = _read_terms(
+        job.timeout,
+        job.result_ttl,
+        job.failure_ttl,
+        job.success_callback,
+        job.failure_callback,
+        default_result_ttl_s,
+    )
     reply_to = job.reply_to.decode("ascii", errors="replace")
-    key = reply_key(job.id, reply_to)
-    return Fields(
-        enqueued_at=_read_time("enqueued_at", job.enqueued_at),
-        timeout_s=_read_int("timeout", job.timeout, 0),
-        result_ttl_s=_read_int("result_ttl", job.result_ttl, default_result_ttl_s),
-        failure_ttl_s=_read_int("failure_ttl", job.failure_ttl, DEFAULT_FAILURE_TTL),
-        success_key=key if job.success_callback == SUCCESS_CALLBACK.encode() else "",
-        failure_key=key if job.failure_callback == FAILURE_CALLBACK.encode() else "",
+    return Fields(enqueued_at, terms, reply_key(job.id, reply_to))
+
+
+@functools.lru_cache(maxsize=256)
+def _read_terms(
+    timeout: bytes,
+    result_ttl: bytes,
+    failure_ttl: bytes,
+    success_callback: bytes,
+    failure_callback: bytes,
+    default_result_ttl_s: int,
+) -> Terms:
+    return Terms(
+        timeout_s=_read_int("timeout", timeout, 0),
+        result_ttl_s=_read_int("result_ttl", result_ttl, default_result_ttl_s),
+        failure_ttl_s=_read_int("failure_ttl", failure_ttl, DEFAULT_FAILURE_TTL),
+        wants_answer=success_callback == SUCCESS_CALLBACK.encode(),
+        wants_error=failure_callback == FAILURE_CALLBACK.encode(),
     )
 
 

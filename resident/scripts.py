@@ -105,7 +105,7 @@ class Asked(msgspec.Struct, frozen=True):
     limit: int
 
 
-class Claimed(msgspec.Struct, frozen=True):
+class Claimed(msgspec.Struct, frozen=True, gc=False):
     """One started job, as Redis holds it: nothing in it has been checked.
 
     Attributes:
@@ -151,7 +151,7 @@ class Claim(msgspec.Struct, frozen=True):
         return self.suspended or not (self.jobs or self.special or self.more)
 
 
-class Settlement(msgspec.Struct, frozen=True):
+class Settlement(msgspec.Struct, frozen=True, gc=False):
     """How one job ends; see settle.lua for ttl_s and result."""
 
     id: str

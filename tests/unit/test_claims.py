@@ -68,21 +68,25 @@ def test_a_question_comes_with_its_value_and_its_fields() -> None:
     question = asked(timeout=b"3", result_ttl=b"0", failure_ttl=b"-1")
     assert question.value == "hey"
     fields = question.fields
-    assert (fields.timeout_s, fields.result_ttl_s, fields.failure_ttl_s) == (3, 0, -1)
+    assert (fields.terms.timeout_s, fields.terms.result_ttl_s, fields.terms.failure_ttl_s) == (
+        3,
+        0,
+        -1,
+    )
     assert fields.success_key == fields.failure_key == "resident:reply:id-1"
     assert str(fields.enqueued_at) == "2026-11-23 08:09:10.000001"
 
 
 def test_absent_fields_are_the_workers_and_rqs_defaults() -> None:
     fields = asked(enqueued_at=b"", created_at=b"").fields
-    assert (fields.timeout_s, fields.result_ttl_s) == (0, 500)
-    assert fields.failure_ttl_s == 31_536_000
+    assert (fields.terms.timeout_s, fields.terms.result_ttl_s) == (0, 500)
+    assert fields.terms.failure_ttl_s == 31_536_000
     assert fields.enqueued_at is None
 
 
 def test_a_ttl_is_at_least_for_ever_and_at_most_a_year() -> None:
     fields = asked(result_ttl=b"-99", failure_ttl=b"9" * 30).fields
-    assert (fields.result_ttl_s, fields.failure_ttl_s) == (-1, 31_536_000)
+    assert (fields.terms.result_ttl_s, fields.terms.failure_ttl_s) == (-1, 31_536_000)
 
 
 def test_a_reply_goes_to_the_mailbox_that_the_job_names() -> None:
