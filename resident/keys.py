@@ -1,8 +1,8 @@
 """Every Redis key that Resident reads or writes.
 
-RQ's keys follow RQ 3 and its RQ_KEY_PREFIX; our own start with `resident:` behind no prefix of
-RQ's, and every one of them has a TTL. The one exception is the list of popped ids, a part of RQ's
-queue.
+RQ's keys follow RQ 3 and its RQ_KEY_PREFIX. Our own start with `resident:`, those of a task behind
+the prefix if that is not `rq`: workers and callers of two prefixes never meet. Every one of them has
+a TTL but the list of popped ids, which is a part of RQ's queue.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from rq.defaults import RQ_KEY_PREFIX
 
 #: In front of every key of RQ.
 PREFIX = RQ_KEY_PREFIX
+#: In front of our own keys that are about a task.
+OWN = "resident" if PREFIX == "rq" else f"{PREFIX}:resident"
 
 #: RQ: set of queue keys; never expires.
 QUEUES = f"{PREFIX}:queues"
@@ -25,7 +27,7 @@ JOB = f"{PREFIX}:job:"
 #: RQ: hash per worker; expires when heartbeats stop.
 WORKER = f"{PREFIX}:worker:"
 #: Ours: zset task -> expiry (Redis' clock, ms) of the tasks that ready workers serve.
-TASKS = "resident:tasks"
+TASKS = f"{OWN}:tasks"
 #: Workers of ours carry this in front of their names, so that asking can tell them from RQ's.
 WORKER_NAME_PREFIX = "resident-"
 
@@ -74,10 +76,10 @@ def of_task(task: str) -> TaskKeys:
         finished=f"{PREFIX}:finished:{task}",
         failed=f"{PREFIX}:failed:{task}",
         rq_workers=f"{PREFIX}:workers:{task}",
-        leases=f"resident:leases:{task}",
-        announcement=f"resident:task:{task}",
-        ready=f"resident:ready:{task}",
-        metrics=f"resident:metrics:{task}",
+        leases=f"{OWN}:leases:{task}",
+        announcement=f"{OWN}:task:{task}",
+        ready=f"{OWN}:ready:{task}",
+        metrics=f"{OWN}:metrics:{task}",
     )
 
 

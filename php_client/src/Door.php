@@ -121,7 +121,7 @@ final class Door
         $now = $link->call($timeoutMs, 'TIME');
         $nowMs = (int) $now[0] * 1000 + intdiv((int) $now[1], 1000);
         /** @var list<string> $names */
-        $names = $link->call($timeoutMs, 'ZRANGEBYSCORE', Keys::TASKS, (string) $nowMs, '+inf');
+        $names = $link->call($timeoutMs, 'ZRANGEBYSCORE', Keys::tasks($this->options->keyPrefix), (string) $nowMs, '+inf');
         sort($names);
         return $names;
     }

@@ -11,7 +11,13 @@ namespace Resident;
  */
 final class Keys
 {
-    public const TASKS = 'resident:tasks';
+    /**
+     * The tasks that ready workers serve, each with the end of its announcement.
+     */
+    public static function tasks(string $prefix): string
+    {
+        return self::own($prefix) . ':tasks';
+    }
 
     public static function reply(string $id): string
     {
@@ -31,7 +37,7 @@ final class Keys
             "$prefix:queues",
             self::reply($id),
             "$prefix:results:$id",
-            "resident:task:$task",
+            self::own($prefix) . ":task:$task",
             "$prefix:workers:$task",
         ];
     }
@@ -42,5 +48,13 @@ final class Keys
     public static function ownWorkers(string $prefix): string
     {
         return "$prefix:worker:resident-";
+    }
+
+    /**
+     * In front of Resident's own keys that are about a task.
+     */
+    private static function own(string $prefix): string
+    {
+        return $prefix === 'rq' ? 'resident' : "$prefix:resident";
     }
 }

@@ -300,8 +300,18 @@ with Client(read_settings().redis_url.get_secret_value()) as client:
 """
 
 
+def test_a_caller_under_another_prefix_is_told_at_once_that_nobody_is_ready(
+    processes: Processes, connection: Redis
+) -> None:
+    processes.start_worker("echo")
+    caller = processes.start(sys.executable, "-c", ASK_UNDER_PREFIX, RQ_KEY_PREFIX="shop")
+    _, errors = caller.communicate(timeout=20)
+    assert "No worker is ready for the task 'echo'. Tasks served now: none." in errors
+
+
 def test_every_key_is_under_rqs_prefix_or_our_own(processes: Processes, connection: Redis) -> None:
-    processes.start_worker("echo", RQ_KEY_PREFIX="shop")
+    processes.start(sys.executable, "worker.py", "echo", RQ_KEY_PREFIX="shop")
+    wait_until(lambda: connection.zcard("shop:resident:ready:echo"))
     caller = processes.start(sys.executable, "-c", ASK_UNDER_PREFIX, RQ_KEY_PREFIX="shop")
     output, errors = caller.communicate(timeout=20)
     assert json.loads(output) == ["?", ["echo"]], errors

@@ -7,6 +7,7 @@ namespace Resident\Tests\Integration;
 use PHPUnit\Framework\TestCase;
 use Resident\Client;
 use Resident\Exception\ConfigurationError;
+use Resident\Exception\OperatorError;
 use Resident\Exception\TransportError;
 use Resident\Exception\TryAgain;
 use Resident\Options;
@@ -111,10 +112,18 @@ final class LentConnectionTest extends TestCase
 
     public function testRqsKeyPrefixIsHonoured(): void
     {
+        $this->server->announce('faq', own: 'mine:resident');
         $options = new Options(keyPrefix: 'mine');
         $id = $this->expire(new Client($this->redis, $options))->id();
         self::assertSame([$id], $this->server->redis->lRange('mine:queue:faq', 0, -1));
         self::assertSame(0, $this->server->redis->exists('rq:queue:faq'));
+    }
+
+    public function testWorkersUnderAnotherPrefixDoNotCount(): void
+    {
+        $this->expectException(OperatorError::class);
+        $this->expectExceptionMessage('Tasks served now: none.');
+        (new Client($this->redis, new Options(keyPrefix: 'mine')))->ask('faq', 'x', 60);
     }
 
     private function expire(Client $client): TryAgain

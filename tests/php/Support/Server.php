@@ -59,11 +59,11 @@ final class Server
     /**
      * What a ready worker says of itself, though there is none.
      */
-    public function announce(string $task, int $maxBacklog = 1000): void
+    public function announce(string $task, int $maxBacklog = 1000, string $own = 'resident'): void
     {
         $untilMs = (int) (microtime(true) * 1000) + 60_000;
-        $this->redis->zAdd('resident:tasks', $untilMs, $task);
-        $this->redis->hSet("resident:task:$task", 'max_backlog', (string) $maxBacklog);
+        $this->redis->zAdd("$own:tasks", $untilMs, $task);
+        $this->redis->hSet("$own:task:$task", 'max_backlog', (string) $maxBacklog);
     }
 
     /**
