@@ -1,8 +1,8 @@
 """Every Redis key that Resident reads or writes.
 
 RQ's keys follow RQ 3 and its RQ_KEY_PREFIX. Our own start with `resident:`, those of a task behind
-the prefix if that is not `rq`: workers and callers of two prefixes never meet. Every one of them has
-a TTL but the list of popped ids, which is a part of RQ's queue.
+the prefix if that is not `rq`, so that workers and callers of two prefixes never meet. Every one of
+them has a TTL but the list of popped ids, which is a part of RQ's queue.
 """
 
 from __future__ import annotations

@@ -120,8 +120,9 @@ final class Door
         /** @var array{string, string} $now */
         $now = $link->call($timeoutMs, 'TIME');
         $nowMs = (int) $now[0] * 1000 + intdiv((int) $now[1], 1000);
+        $tasks = Keys::tasks($this->options->keyPrefix);
         /** @var list<string> $names */
-        $names = $link->call($timeoutMs, 'ZRANGEBYSCORE', Keys::tasks($this->options->keyPrefix), (string) $nowMs, '+inf');
+        $names = $link->call($timeoutMs, 'ZRANGEBYSCORE', $tasks, (string) $nowMs, '+inf');
         sort($names);
         return $names;
     }
