@@ -1,0 +1,59 @@
+"""The command line of the yardstick; script/bench makes its environments and runs it."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from bench import report
+from bench.harness import PEERS_PYTHON, ROOT
+from bench.measurements import drain, echo
+from bench.run import QUICK, Plan, Run
+
+#: In the order of the run; two names may be one measurement, which then runs once.
+MEASUREMENTS: dict[str, Callable[[Run], None]] = {
+    "roundtrip": echo.measure,
+    "throughput": echo.measure,
+    "drain": drain.measure,
+}
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--quick", is_flag=True, help="about a minute instead of about six")
+@click.option(
+    "--only", "names", multiple=True, type=click.Choice(list(MEASUREMENTS)), help="may be repeated"
+)
+@click.option("--json", "json_file", type=click.Path(path_type=Path), help="write all figures")
+@click.option("--plots", type=click.Path(path_type=Path), help="draw pictures into this folder")
+def main(quick: bool, names: tuple[str, ...], json_file: Path | None, plots: Path | None) -> None:
+    """Measures Resident beside a bare Redis list and other libraries, and prints one table."""
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
+    wanted = names or tuple(MEASUREMENTS)
+    run = Run(QUICK if quick else Plan(), frozenset(wanted))
+    for measure in dict.fromkeys(MEASUREMENTS[name] for name in MEASUREMENTS if name in wanted):
+        measure(run)
+    found = report.facts(["script/bench", *sys.argv[1:]]) | run.as_json()
+    click.echo(report.as_table(run.rows))
+    click.echo("\n" + report.as_lines(found))
+    if json_file:
+        report.write_json(json_file, found)
+    if plots:
+        draw(found, plots)
+
+
+def draw(found: dict[str, object], folder: Path) -> None:
+    """Draws in the peers' environment, which has matplotlib."""
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / "bench.json"
+    report.write_json(file, found)
+    command = [str(PEERS_PYTHON), "-m", "bench.plots", str(file.absolute()), str(folder.absolute())]
+    subprocess.run(command, cwd=ROOT, check=True)
+
+
+if __name__ == "__main__":
+    main(prog_name="script/bench")

@@ -1,0 +1,142 @@
+"""Resident, as `python worker.py TASK` serves it; BENCH_TASK names the task, echo by default.
+
+Tasks of bench/tasks/ may be named besides those of tasks/.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import hiredis
+
+from bench.load import Ids, Link, RedisLink
+from bench.peer import QUESTION
+from resident import keys, protocol, redis_client
+
+URL = os.environ["BENCH_URL"]
+TASK = os.environ.get("BENCH_TASK", "echo")
+#: What the callers ask, by turns.
+QUESTIONS: list[Any] = [QUESTION]
+_BUDGET_MS = 60_000
+_TTL_MS = 600_000
+_AT_ONCE = 5_000
+#: What `MULTI; HSET; PEXPIRE; RPUSH; EXEC` would do, where it takes no time to send.
+_FILL = """
+for number = 1, tonumber(ARGV[1]) do
+  local id = ARGV[2] .. string.format('%08x', number)
+  redis.call('HSET', KEYS[1] .. id, unpack(ARGV, 4))
+  redis.call('PEXPIRE', KEYS[1] .. id, ARGV[3])
+  redis.call('RPUSH', KEYS[2], id)
+end
+"""
+
+
+def serve() -> None:
+    """The product's own command line."""
+    import tasks
+    import worker
+
+    tasks.__path__.append(str(Path(__file__).parent.parent / "tasks"))
+    worker.main([TASK])
+
+
+def ask(question: str) -> Any:
+    """One question through the Python client."""
+    return _client().ask(TASK, question).answer
+
+
+def links(callers: int) -> list[Link]:
+    """For the load generator: what the client writes, word for word, with ids of its own."""
+    templates = [_recorded(question) for question in _questions()]
+    ids = Ids()
+    return [RedisLink(URL, templates, 2, is_right, ids) for _ in range(callers)]
+
+
+def is_right(answer: Any, job_id: bytes) -> int:
+    """Raises ValueError unless it is this question's answer; returns the batch's size."""
+    payload = bytes(answer[1]) if answer else b""
+    if job_id not in payload or b'"ok":true' not in payload:
+        msg = f"no answer: {payload[:200]!r}"
+        raise ValueError(msg)
+    return int(payload.rpartition(b'"batch":')[2].rstrip(b"}").partition(b",")[0])
+
+
+def fill(count: int) -> int:
+    """Puts questions on the queue, with the fields that the clients write."""
+    of = keys.of_task(TASK)
+    fields = {
+        "data": protocol.encode_job_data(TASK, QUESTION, 1_000),
+        "origin": TASK,
+        "description": f"{protocol.function_name(TASK)}(…)",
+        "status": "queued",
+        "created_at": "2026-11-23T08:09:10.000001Z",
+        "enqueued_at": "2026-11-23T08:09:10.000001Z",
+        "failure_ttl": 604_800,
+        "success_callback_name": protocol.SUCCESS_CALLBACK,
+        "failure_callback_name": protocol.FAILURE_CALLBACK,
+    }
+    flat = [value for pair in fields.items() for value in pair]
+    with redis_client.connect(URL) as connection:
+        connection.sadd(keys.QUEUES, of.queue)
+        for start in range(0, count, _AT_ONCE):
+            many = min(_AT_ONCE, count - start)
+            prefix = protocol.new_id()[:24]
+            connection.eval(_FILL, 2, keys.JOB, of.queue, many, prefix, _TTL_MS, *flat)
+    return count
+
+
+def submit(count: int) -> int:
+    """One pipelined submission through the Python client."""
+    ids = _client().submit_many(TASK, [QUESTION] * count, budget_ms=_TTL_MS)
+    return len(ids)
+
+
+def _questions() -> list[Any]:
+    if TASK == "faq":
+        return ["今天几点开门？", "Do you ship abroad?", "可以开发票吗", "Is there parking nearby?"]
+    return QUESTIONS
+
+
+_clients: list[Any] = []
+
+
+def _client() -> Any:
+    from enqueue_api.client import Client
+
+    if not _clients:
+        _clients.append(Client(URL))
+    return _clients[0]
+
+
+def _recorded(question: Any) -> tuple[bytes, bytes]:
+    """The bytes of one ask by the client, and the id in them; the ask itself is answered."""
+    from enqueue_api.client import Client
+
+    packed: list[bytes] = []
+    with _listening(packed.append), Client(URL) as client:
+        answered = client.ask(TASK, question, _BUDGET_MS)
+    job_id = answered.id.encode()
+    return next(each for each in reversed(packed) if job_id in each), job_id
+
+
+class _listening:
+    """Hands on what every Link writes while the block runs."""
+
+    def __init__(self, hear: Callable[[bytes], object]) -> None:
+        self._hear = hear
+        self._original = redis_client.Link.send_all
+
+    def __enter__(self) -> None:
+        hear, original = self._hear, self._original
+
+        def send_all(link: Any, commands: list[tuple[Any, ...]]) -> None:
+            hear(b"".join([hiredis.pack_command(each) for each in commands]))
+            original(link, commands)
+
+        redis_client.Link.send_all = send_all  # type: ignore[assignment, method-assign]
+
+    def __exit__(self, *_: object) -> None:
+        redis_client.Link.send_all = self._original  # type: ignore[method-assign]

@@ -1,0 +1,37 @@
+"""SAQ: `queue.apply` and a worker with its default of ten jobs at once.
+
+A result is polled for; its own interval of 0.5 s is cut to 0.5 ms.
+
+Source: SAQ's README.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+from saq import Queue
+from saq.queue.redis import RedisQueue
+
+URL = os.environ["BENCH_URL"]
+# Queue.from_url knows no unix://; RedisQueue's own hands the URL to redis-py.
+queue: Queue = RedisQueue.from_url(URL)
+
+
+async def echo(_context: dict[str, Any], *, question: str) -> str:
+    """The function."""
+    return question
+
+
+settings = {"queue": queue, "functions": [echo]}
+
+
+def serve() -> None:
+    """`saq bench.peers.saq.settings`."""
+    os.execv(sys.executable, [sys.executable, "-m", "saq", "bench.peers.saq.settings"])
+
+
+async def ask(question: str) -> object:
+    """One job and its result."""
+    return await queue.apply("echo", timeout=30, poll_interval=0.0005, question=question)

@@ -1,0 +1,134 @@
+"""The table and the JSON of a run."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import platform
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.figures import Spread
+from bench.harness import PEERS_PYTHON
+from bench.run import Goal, Row
+from resident.embedded_redis import find_redis_server
+from script.table import table
+
+_OURS = ("redis", "hiredis", "rq", "msgspec")
+_THEIRS = (
+    *("huey", "dramatiq", "taskiq", "taskiq-redis", "saq", "celery", "flask", "gunicorn"),
+    *("fastapi", "uvicorn", "mosec", "redis", "hiredis"),
+)
+_LIST_VERSIONS = (
+    "import importlib.metadata as m, json, sys; "
+    "print(json.dumps({name: m.version(name) for name in sys.argv[1:]}))"
+)
+_HEADER = ("", "ratio", "", "goal", "limit", "", "median", "least to most", "")
+_WIDTHS = {0: 44, 2: 32, 8: 60}
+
+
+def as_table(rows: Sequence[Row]) -> str:
+    """Ratios that have a goal first, then other ratios, then plain figures."""
+    ordered = sorted(rows, key=lambda row: (row.goal is None, row.ratio is None and not row.note))
+    return table(_HEADER, [_cells(row) for row in ordered], limits=_WIDTHS, right={1, 3, 4, 6})
+
+
+def facts(command: Sequence[str]) -> dict[str, Any]:
+    """What a reader must know to compare: machine, versions, command."""
+    return {
+        "command": shlex.join(command),
+        "machine": _machine(),
+        "python": platform.python_version(),
+        "redis": _redis_version(),
+        "php": _php_version(),
+        "versions": {name: importlib.metadata.version(name) for name in _OURS},
+        "peers": _peer_versions(),
+    }
+
+
+def as_lines(facts: Mapping[str, Any]) -> str:
+    """The facts for a terminal."""
+    ours = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
+    theirs = ", ".join(f"{name} {version}" for name, version in facts["peers"].items())
+    return "\n".join(
+        (
+            f"{facts['machine']}; Python {facts['python']}, Redis {facts['redis']}, {facts['php']}",
+            f"Resident runs with {ours}",
+            f"peers: {theirs}",
+            f"command: {facts['command']}",
+        )
+    )
+
+
+def write_json(file: Path, found: Mapping[str, Any]) -> None:
+    """Everything that was found, for pictures and for later comparison."""
+    file.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    spread = row.value
+    return (
+        row.what,
+        f"{row.ratio:.2f}" if row.ratio is not None else "",
+        row.against if row.ratio is not None else "",
+        *_goal_cells(row.goal),
+        row.verdict,
+        f"{number(spread.median)} {row.unit}" if spread else "",
+        _least_to_most(spread),
+        row.note,
+    )
+
+
+def _least_to_most(spread: Spread | None) -> str:
+    if spread is None or spread.least == spread.most:
+        return ""
+    return f"{number(spread.least)} to {number(spread.most)}"
+
+
+def _goal_cells(goal: Goal | None) -> tuple[str, str]:
+    if goal is None:
+        return "", ""
+    sign = "≥" if goal.is_least else "≤"
+    return f"{sign} {goal.goal:g}", f"{sign} {goal.limit:g}"
+
+
+def number(value: float) -> str:
+    """With as many digits as its spread deserves: 0.186, 12.3, 1,234."""
+    if value == 0 or abs(value) >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.3f}"
+
+
+def _machine() -> str:
+    text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    models = [x.partition(":")[2].strip() for x in text.splitlines() if x.startswith("model name")]
+    return f"{models[0] if models else platform.machine()}, {len(models)} cores"
+
+
+def _redis_version() -> str:
+    return _first_line([str(find_redis_server()), "--version"]).partition("v=")[2].split()[0]
+
+
+def _php_version() -> str:
+    code = "echo 'PHP ', PHP_VERSION, ', ext-redis ', phpversion('redis') ?: 'missing';"
+    return _first_line(["php", "-r", code]) or "no PHP"
+
+
+def _peer_versions() -> dict[str, str]:
+    text = _first_line([str(PEERS_PYTHON), "-c", _LIST_VERSIONS, *_THEIRS])
+    versions: dict[str, str] = json.loads(text or "{}")
+    return versions
+
+
+def _first_line(command: Sequence[str]) -> str:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return ""
+    if done.returncode:
+        print(done.stderr, file=sys.stderr)
+    return done.stdout.partition("\n")[0]
