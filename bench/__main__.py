@@ -12,7 +12,7 @@ import click
 
 from bench import report
 from bench.harness import PEERS_PYTHON, ROOT
-from bench.measurements import drain, echo
+from bench.measurements import drain, echo, enqueue, faq, memory, redis_cost
 from bench.run import QUICK, Plan, Run
 
 #: In the order of the run; two names may be one measurement, which then runs once.
@@ -20,6 +20,10 @@ MEASUREMENTS: dict[str, Callable[[Run], None]] = {
     "roundtrip": echo.measure,
     "throughput": echo.measure,
     "drain": drain.measure,
+    "enqueue": enqueue.measure,
+    "faq": faq.measure,
+    "redis": redis_cost.measure,
+    "memory": memory.measure,
 }
 
 
@@ -36,7 +40,8 @@ def main(quick: bool, names: tuple[str, ...], json_file: Path | None, plots: Pat
     wanted = names or tuple(MEASUREMENTS)
     run = Run(QUICK if quick else Plan(), frozenset(wanted))
     for measure in dict.fromkeys(MEASUREMENTS[name] for name in MEASUREMENTS if name in wanted):
-        measure(run)
+        with run.attempt(measure.__module__.rpartition(".")[2], "the whole measurement"):
+            measure(run)
     found = report.facts(["script/bench", *sys.argv[1:]]) | run.as_json()
     click.echo(report.as_table(run.rows))
     click.echo("\n" + report.as_lines(found))

@@ -33,6 +33,11 @@ OTHERS = (
 )
 
 
+def ours(name: str, task: str, **options: str) -> Peer:
+    """Resident with a task of bench/tasks/ or of tasks/."""
+    return RESIDENT.with_options(name, BENCH_TASK=task, **options)
+
+
 def timed(name: str, **options: str) -> Peer:
     """Resident's echo with a stopwatch."""
-    return RESIDENT.with_options(name, BENCH_TASK="timed", **options)
+    return ours(name, "timed", **options)

@@ -10,6 +10,7 @@ for HTTP. A module in bench/peers/ has `serve()`, and what its callers use:
     ask(question) -> answer     the library's own way; `async def` if it is an asynchronous one
     links(callers)              for the load generator, where it can speak the protocol itself
     fill(count)                 puts questions on the queue and waits for none
+    submit(count)               the same, the way that a client does it
 """
 
 from __future__ import annotations
@@ -66,8 +67,19 @@ def obey(orders: Orders) -> None:
 
 def own_orders(peer: ModuleType) -> Orders:
     """What this peer does itself."""
-    names = ("fill", "submit")
-    return {name: getattr(peer, name) for name in names if hasattr(peer, name)}
+    names = ("fill", "fill_finished", "submit")
+    return {name: seconds_of(getattr(peer, name)) for name in names if hasattr(peer, name)}
+
+
+def seconds_of(call: Callable[[int], object]) -> Callable[[int], float]:
+    """The call, returning how long it took."""
+
+    def timed(count: int) -> float:
+        began = time.perf_counter()
+        call(count)
+        return time.perf_counter() - began
+
+    return timed
 
 
 def orders_of(peer: ModuleType) -> Orders:

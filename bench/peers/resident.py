@@ -18,8 +18,11 @@ from resident import keys, protocol, redis_client
 
 URL = os.environ["BENCH_URL"]
 TASK = os.environ.get("BENCH_TASK", "echo")
-#: What the callers ask, by turns.
-QUESTIONS: list[Any] = [QUESTION]
+#: What tasks that do not echo are asked, by turns; a costly question is its own length.
+_QUESTIONS: dict[str, list[Any]] = {
+    "faq": ["今天几点开门？", "Do you ship abroad?", "可以开发票吗", "Is there parking nearby?"],
+    "costly": [[length] for length in (3, 40, 5, 12, 2, 25, 7, 18)],
+}
 _BUDGET_MS = 60_000
 _TTL_MS = 600_000
 _AT_ONCE = 5_000
@@ -30,6 +33,20 @@ for number = 1, tonumber(ARGV[1]) do
   redis.call('HSET', KEYS[1] .. id, unpack(ARGV, 4))
   redis.call('PEXPIRE', KEYS[1] .. id, ARGV[3])
   redis.call('RPUSH', KEYS[2], id)
+end
+"""
+#: What settle leaves of an answered question, for _TTL_MS.
+_FINISH = """
+local now = redis.call('TIME')[1]
+for number = 1, tonumber(ARGV[1]) do
+  local id = ARGV[2] .. string.format('%08x', number)
+  redis.call('HSET', KEYS[1] .. id, 'status', 'finished', 'origin', 'echo', 'data', ARGV[4],
+    'created_at', '2026-11-23T08:09:10.000001Z', 'enqueued_at', '2026-11-23T08:09:10.000001Z',
+    'started_at', '2026-11-23T08:09:10.000001Z', 'ended_at', '2026-11-23T08:09:10.000001Z')
+  redis.call('PEXPIRE', KEYS[1] .. id, ARGV[3])
+  redis.call('XADD', KEYS[2] .. id, '*', 'type', 1, 'return_value', ARGV[4])
+  redis.call('PEXPIRE', KEYS[2] .. id, ARGV[3])
+  redis.call('ZADD', KEYS[3], now + ARGV[3] / 1000, id)
 end
 """
 
@@ -44,13 +61,16 @@ def serve() -> None:
 
 
 def ask(question: str) -> Any:
-    """One question through the Python client."""
+    """One question through the Python client; what does not echo is asked a question of its own."""
+    if TASK in _QUESTIONS:
+        _client().ask(TASK, _QUESTIONS[TASK][0])
+        return question
     return _client().ask(TASK, question).answer
 
 
 def links(callers: int) -> list[Link]:
     """For the load generator: what the client writes, word for word, with ids of its own."""
-    templates = [_recorded(question) for question in _questions()]
+    templates = [_recorded(question) for question in _QUESTIONS.get(TASK, [QUESTION])]
     ids = Ids()
     return [RedisLink(URL, templates, 2, is_right, ids) for _ in range(callers)]
 
@@ -88,16 +108,22 @@ def fill(count: int) -> int:
     return count
 
 
+def fill_finished(count: int) -> int:
+    """Leaves as many jobs behind as if they had been answered."""
+    of = keys.of_task(TASK)
+    with redis_client.connect(URL) as connection:
+        for start in range(0, count, _AT_ONCE):
+            prefix = protocol.new_id()[:24]
+            many = min(_AT_ONCE, count - start)
+            left = (keys.JOB, keys.results(""), of.finished)
+            connection.eval(_FINISH, 3, *left, many, prefix, _TTL_MS, QUESTION)
+    return count
+
+
 def submit(count: int) -> int:
     """One pipelined submission through the Python client."""
     ids = _client().submit_many(TASK, [QUESTION] * count, budget_ms=_TTL_MS)
     return len(ids)
-
-
-def _questions() -> list[Any]:
-    if TASK == "faq":
-        return ["今天几点开门？", "Do you ship abroad?", "可以开发票吗", "Is there parking nearby?"]
-    return QUESTIONS
 
 
 _clients: list[Any] = []

@@ -1,0 +1,35 @@
+"""The FAQ model: what batching gains for a real one, and what a batch costs."""
+
+from __future__ import annotations
+
+import statistics
+
+from bench import catalogue
+from bench.figures import spread_of
+from bench.harness import alternate
+from bench.run import Goal, Row, Run
+
+CALLERS = 64
+_FAQ = catalogue.ours("Resident", "faq")
+
+
+def measure(run: Run) -> None:
+    """64 callers by turns with one."""
+    run.say("faq: loading the model")
+    with run.bench() as bench, bench.running(_FAQ) as caller:
+        seconds = max(run.plan.load_s, 1.0)
+        run.say(f"faq: {CALLERS} callers and one, by turns")
+        turns = {
+            count: lambda count=count: caller.order(
+                "load", callers=count, seconds=seconds, warm_up_s=0.2
+            )
+            for count in (1, CALLERS)
+        }
+        came = alternate(3, {str(count): turn for count, turn in turns.items()})
+    rates = {name: spread_of([load["rate"] for load in loads]) for name, loads in came.items()}
+    ratio = rates[str(CALLERS)].median / rates["1"].median
+    batch = statistics.mean(size for load in came[str(CALLERS)] for size in load["batches"])
+    what, against = f"faq, {CALLERS} callers, Resident", "× 1 caller"
+    note = f"{batch:.0f} in a batch on average"
+    run.add(Row("faq", what, ratio, against, Goal(2.5, 2.0), rates[str(CALLERS)], "/s", note))
+    run.add(Row("faq", "faq, 1 caller, Resident", value=rates["1"], unit="/s"))
