@@ -12,7 +12,7 @@ import click
 
 from bench import report
 from bench.harness import PEERS_PYTHON, ROOT
-from bench.measurements import drain, echo, enqueue, faq, memory, redis_cost
+from bench.measurements import batching, drain, echo, enqueue, faq, memory, redis_cost
 from bench.run import QUICK, Plan, Run
 
 #: In the order of the run; two names may be one measurement, which then runs once.
@@ -21,6 +21,7 @@ MEASUREMENTS: dict[str, Callable[[Run], None]] = {
     "throughput": echo.measure,
     "drain": drain.measure,
     "enqueue": enqueue.measure,
+    "batching": batching.measure,
     "faq": faq.measure,
     "redis": redis_cost.measure,
     "memory": memory.measure,

@@ -53,6 +53,11 @@ def histogram(times_ms: Sequence[float]) -> list[tuple[float | None, int]]:
     return list(zip([*EDGES_MS, None], counts, strict=True))
 
 
+def mean_batch(sizes_seen: Sequence[int]) -> float:
+    """The mean size of batches, each of which was seen by as many questions as it had."""
+    return statistics.harmonic_mean(sizes_seen)
+
+
 def pauses(times_ms: Sequence[float]) -> int:
     """How many took longer than PAUSE_MS."""
     return sum(time > PAUSE_MS for time in times_ms)

@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 from bench.load import PATIENCE_S
 from resident.embedded_redis import EmbeddedRedis
@@ -22,11 +22,10 @@ from resident.lifeline import die_with_owner
 
 ROOT = Path(__file__).parent.parent
 PEERS_PYTHON = ROOT / ".run" / "bench-venv" / "bin" / "python"
-#: Ours takes leave of RQ, which takes a second or two; the next peer waits until it is gone.
-_OWN_STOP_TIMEOUT_S = 10.0
-#: Others may drain for as long as they like, but not here.
-_STOP_TIMEOUT_S = 0.3
 _ORDER_TIMEOUT_S = 180.0
+
+
+Name = TypeVar("Name")
 
 
 class Failed(Exception):
@@ -102,12 +101,13 @@ class Bench:
     def serving(self, peer: Peer, url: str = "", **more: str) -> Iterator[None]:
         """A peer's server, which may not be ready yet."""
         environment = _environment(peer, url or self.redis.url) | more
+        environment["TMPDIR"] = str(self._folder)  # what is left there goes with the folder
         log = (self._folder / "server.log").open("ab")
         process = _start(peer, "serve", environment, self.cores.server, stdout=log, stderr=log)
         try:
             yield
         finally:
-            stop(process, _OWN_STOP_TIMEOUT_S if peer.own else _STOP_TIMEOUT_S)
+            stop(process)
             log.close()
 
     @contextlib.contextmanager
@@ -126,7 +126,7 @@ class Bench:
             try:
                 yield Caller(peer.name, process, log)
             finally:
-                stop(process, _STOP_TIMEOUT_S)
+                stop(process)
 
     @contextlib.contextmanager
     def draining(self, peer: Peer, count: int) -> Iterator[Drain]:
@@ -187,11 +187,13 @@ class Drain:
         return message
 
 
-def alternate(rounds: int, turns: Mapping[str, Callable[[], Any]]) -> dict[str, list[Any]]:
-    """A B A B: what each turn returned, round by round, after one unmeasured round."""
-    for turn in turns.values():
+def alternate(
+    rounds: int, turns: Mapping[Name, Callable[[], Any]], *, warm_up: bool = True
+) -> dict[Name, list[Any]]:
+    """A B A B: what each turn returned, round by round, after one that does not count."""
+    for turn in turns.values() if warm_up else ():
         turn()
-    came: dict[str, list[Any]] = {name: [] for name in turns}
+    came: dict[Name, list[Any]] = {name: [] for name in turns}
     for _ in range(rounds):
         for name, turn in turns.items():
             came[name].append(turn())
@@ -205,18 +207,31 @@ def free_port() -> int:
         return port
 
 
-def stop(process: subprocess.Popen[bytes], patience_s: float) -> None:
-    """Ends a process that we started, and then whatever it left in its group."""
-    if process.stdin:
-        process.stdin.close()
-    process.terminate()
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(patience_s)
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """Ends a process that we started and all that it started, at once.
+
+    Their Redis goes with them, so nothing is lost, and nothing of them is left to be measured.
+    """
+    started = [process.pid, *_descendants(process.pid)]
+    for pid in started:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
     process.wait()
-    if process.stdout:
-        process.stdout.close()
+    for stream in (process.stdin, process.stdout):
+        if stream:
+            stream.close()
+
+
+def _descendants(pid: int) -> list[int]:
+    """Children and theirs, by the kernel's word."""
+    try:
+        threads = list(Path(f"/proc/{pid}/task").iterdir())
+        children = [
+            int(word) for each in threads for word in (each / "children").read_text().split()
+        ]
+    except OSError:
+        return []
+    return children + [each for child in children for each in _descendants(child)]
 
 
 @contextlib.contextmanager

@@ -156,7 +156,7 @@ def _other_round_trip(run: Run, peer: Peer, caller: Caller, bare: Caller) -> Non
 def _other_throughput(run: Run, peer: Peer, caller: Caller, bare: Caller) -> float:
     seconds = run.plan.load_s
     turns = {"bare": lambda: _load(run, bare, seconds), "peer": lambda: _load(run, caller, seconds)}
-    came = alternate(2, turns)
+    came = alternate(1 if run.plan.is_quick else 2, turns, warm_up=False)
     _add_throughput(run, peer.name, came["peer"], came["bare"])
     if peer is catalogue.HUEY:
         _curve(run, peer, caller)
@@ -169,7 +169,7 @@ def _compare_throughput(
     run.say(f"questions a second at {CALLERS} callers: the bare loop and Resident, by turns")
     callers = ((catalogue.BARE, bare), (catalogue.RESIDENT, resident))
     turns = {peer.name: _turn(run, caller) for peer, caller in callers}
-    came = alternate(run.plan.rounds, turns)
+    came = alternate(run.plan.rounds, turns, warm_up=False)
     for name, loads in came.items():
         _add_throughput(run, name, loads, came[catalogue.BARE.name])
     ours = spread_of([load["rate"] for load in came[catalogue.RESIDENT.name]])
@@ -186,7 +186,7 @@ def _batched(run: Run, bench: Bench) -> None:
     """The batched loop reads the same list as the bare one, so it has a Redis of its own."""
     with run.bench() as its_own, its_own.running(catalogue.BATCHED) as batched:
         rounds = max(3, run.plan.rounds // 2)
-        came = alternate(rounds, {"batched": _turn(run, batched)})
+        came = alternate(rounds, {"batched": _turn(run, batched)}, warm_up=False)
         value = spread_of([load["rate"] for load in came["batched"]])
         bare = next(
             row.value

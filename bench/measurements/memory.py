@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from bench import catalogue
 from bench.figures import Spread
 from bench.harness import Bench, Failed
 from bench.load import PATIENCE_S
+from bench.peer import START_TIMEOUT_S
 from bench.run import Row, Run
 from resident import keys
 from resident.redis_client import connect
@@ -24,34 +26,77 @@ _TASK = "held"
 
 def measure(run: Run) -> None:
     """With the default result_ttl, and with none."""
-    for note, options in (("", {}), ("result_ttl 0", {"RESIDENT_RESULT_TTL": "0"})):
-        run.say(f"memory of {_QUESTIONS} questions {note}")
+    for note, options in (("", {}), (", result_ttl 0", {"RESIDENT_RESULT_TTL": "0"})):
+        run.say(f"memory of {_QUESTIONS} questions{note}")
         with run.bench() as bench, gate() as closed:
             options |= {"BENCH_GATE": closed.getsockname()}
             for state, value in _states(bench, closed, options).items():
                 if not note or state.startswith("finished"):
-                    spread = Spread(value, value, value)
-                    what = f"memory of a question, {state}"
-                    run.add(Row("memory", what, value=spread, unit="B", note=note))
+                    used, left = value
+                    spread = Spread(used, used, used)
+                    what = f"memory of a question, {state}{note}"
+                    many = f"{left:.2f} keys"
+                    run.add(Row("memory", what, value=spread, unit="B", note=many))
 
 
-def _states(bench: Bench, gate: socket.socket, options: dict[str, str]) -> dict[str, float]:
+def _states(
+    bench: Bench, gate: socket.socket, options: dict[str, str]
+) -> dict[str, tuple[float, float]]:
+    """Bytes and keys of a question, by its state."""
     peer = catalogue.ours("Resident", _TASK, **options)
     with connect(bench.redis.url) as connection, bench.calling(peer) as caller:
-        empty = _used(connection)
+        meter = _Meter(connection)
         caller.order("fill", count=_QUESTIONS)
-        came = {"waiting": _used(connection) - empty}
-        last = connection.lindex(keys.of_task(_TASK).queue, -1).decode()  # type: ignore[union-attr]
+        came = {"waiting": meter.read()}
+        connection.flushall()
         with bench.serving(peer):
+            _wait_for_worker(connection)
+            meter = _Meter(connection)
+            caller.order("fill", count=_QUESTIONS)
             held, _ = gate.accept()
-            came["started"] = _used(connection) - empty
+            came["started"] = meter.read()
+            last = _last_started(connection)
             held.close()
             _wait_for_reply(connection, last)
-            came["finished, its reply unread"] = _used(connection) - empty
+            came["finished, its reply unread"] = meter.read()
             for reply in connection.scan_iter(keys.reply("*"), count=1_000):
                 connection.delete(reply)
-            came["finished, its reply read"] = _used(connection) - empty
-    return {state: used / _QUESTIONS for state, used in came.items()}
+            came["finished, its reply read"] = meter.read()
+    return came
+
+
+class _Meter:
+    """What came into Redis since it was made."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+        self._before = self._now()
+
+    def read(self) -> tuple[float, float]:
+        """Bytes and keys, each of one question."""
+        before, now = self._before, self._now()
+        return (now[0] - before[0]) / _QUESTIONS, (now[1] - before[1]) / _QUESTIONS
+
+    def _now(self) -> tuple[int, int]:
+        """What its clients' buffers take is no part of any question."""
+        memory = self._connection.info("memory")
+        used = int(memory["used_memory"]) - int(memory["mem_clients_normal"])
+        return used, int(self._connection.dbsize())
+
+
+def _wait_for_worker(connection: Any) -> None:
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while not connection.exists(keys.of_task(_TASK).announcement):
+        if time.monotonic() > deadline:
+            msg = "Resident: the worker did not become ready"
+            raise Failed(msg)
+        time.sleep(0.01)
+
+
+def _last_started(connection: Any) -> str:
+    """The id of one job of the batch that is held."""
+    [member] = connection.zrange(keys.of_task(_TASK).leases, 0, 0)
+    return str(member.decode().partition(":")[0])
 
 
 def _wait_for_reply(connection: Any, job_id: str) -> None:
@@ -60,10 +105,6 @@ def _wait_for_reply(connection: Any, job_id: str) -> None:
     if connection.blmove(key, key, 4, "LEFT", "LEFT") is None:
         msg = "Resident: the batch was not settled"
         raise Failed(msg)
-
-
-def _used(connection: Any) -> int:
-    return int(connection.info("memory")["used_memory"])
 
 
 @contextlib.contextmanager

@@ -39,6 +39,11 @@ def test_a_histogram_counts_every_time_once():
     assert figures.pauses(times) == 2
 
 
+def test_a_batch_counts_once_however_many_shared_it():
+    seen = [9] * 9 + [1]  # a batch of nine, and one of one
+    assert figures.mean_batch(seen) == pytest.approx(5)
+
+
 def test_a_distribution_ends_with_the_slowest():
     drawn = figures.cumulative([3.0, 1.0, 2.0])
     assert drawn[0] == (1.0, 0.0)
