@@ -99,16 +99,16 @@ def orders_of(peer: ModuleType) -> Orders:
             kept.extend(peer.links(callers - len(kept)))
         return kept[:callers]
 
-    def load(callers: int, seconds: float, warm_up_s: float) -> Any:
+    def load(callers: int, seconds: float, warm_up_s: float) -> Load:
         if hasattr(peer, "links"):
-            return told(closed_loop(links_of(callers), seconds, warm_up_s))
-        return told(threads_load(peer.ask, callers, seconds, warm_up_s))
+            return closed_loop(links_of(callers), seconds, warm_up_s)
+        return threads_load(peer.ask, callers, seconds, warm_up_s)
 
     return {
         "wait": lambda: wait_for(trip),
         "trips": lambda count, seconds: trips(trip, count, seconds),
-        "load": load,
-        "arrivals": lambda rate, seconds: told(open_loop(links_of(_MOST_LINKS), rate, seconds)),
+        "load": told(load),
+        "arrivals": told(lambda rate, seconds: open_loop(links_of(_MOST_LINKS), rate, seconds)),
     }
 
 
@@ -137,7 +137,7 @@ def asynchronous_orders(ask: Callable[[str], Any], loop: asyncio.AbstractEventLo
     return {
         "wait": lambda: wait_for(lambda: run(trip())),
         "trips": lambda count, seconds: trips(lambda: run(trip()), count, seconds),
-        "load": lambda callers, seconds, warm_up_s: told(run(load(callers, seconds, warm_up_s))),
+        "load": told(lambda callers, seconds, warm_up_s: run(load(callers, seconds, warm_up_s))),
     }
 
 
@@ -197,9 +197,17 @@ def check(answer: object) -> None:
         raise ValueError(msg)
 
 
-def told(load: Load) -> dict[str, Any]:
-    """A load as JSON."""
-    return {"rate": load.rate, "times_ms": load.times_ms, "batches": load.batches}
+def told(measure: Callable[..., Load]) -> Callable[..., dict[str, Any]]:
+    """The load as JSON, and the share of a core that these callers used."""
+
+    def order(**arguments: Any) -> dict[str, Any]:
+        began, cpu_began = time.perf_counter(), time.process_time()
+        load = measure(**arguments)
+        share = (time.process_time() - cpu_began) / (time.perf_counter() - began)
+        found = {"rate": load.rate, "times_ms": load.times_ms, "batches": load.batches}
+        return found | {"caller_cpu": share}
+
+    return order
 
 
 if __name__ == "__main__":

@@ -205,14 +205,14 @@ def _turn(run: Run, caller: Caller) -> Any:
 
 
 def _load(run: Run, caller: Caller, seconds: float, callers: int = CALLERS) -> dict[str, Any]:
-    with cpu.watch(run.cores.server, run.cores.load) as busy:
-        load: dict[str, Any] = caller.order(
-            "load", callers=callers, seconds=seconds, warm_up_s=WARM_UP_S
-        )
+    before = cpu.now()
+    load: dict[str, Any] = caller.order(
+        "load", callers=callers, seconds=seconds, warm_up_s=WARM_UP_S
+    )
     if not load["times_ms"]:
         msg = f"no answer within {seconds} s at {callers} callers"
         raise Failed(msg)
-    return load | {"busy": busy}
+    return load | {"server_busy": cpu.busy_share(before, cpu.now(), run.cores.server)}
 
 
 def _add_throughput(run: Run, name: str, loads: list[Any], bare: list[Any]) -> None:
@@ -233,20 +233,19 @@ def _add_throughput(run: Run, name: str, loads: list[Any], bare: list[Any]) -> N
 
 
 def _busy(loads: list[Any]) -> str:
-    server, load = (
-        statistics.median(each["busy"][side] for each in loads) for side in ("server", "load")
-    )
-    return f"server core {server:.0%} busy, load core {load:.0%}"
+    server = statistics.median(each["server_busy"] for each in loads)
+    callers = statistics.median(each["caller_cpu"] for each in loads)
+    return f"server core {server:.0%} busy, callers {callers:.0%} of theirs"
 
 
 def _curve(run: Run, peer: Peer, caller: Caller) -> None:
     """Questions a second against the number of callers, for the picture."""
-    points = []
+    points = run.details.setdefault("throughput", {}).setdefault(peer.name, [])
     for callers in run.plan.levels:
-        load = _load(run, caller, run.plan.load_s, callers)
-        times = sorted(load["times_ms"])
-        points.append((callers, load["rate"], quantile(times, 0.5), quantile(times, 0.99)))
-    run.details.setdefault("throughput", {})[peer.name] = points
+        with run.attempt("throughput", f"{callers} callers, {peer.name}"):
+            load = _load(run, caller, run.plan.load_s, callers)
+            times = sorted(load["times_ms"])
+            points.append((callers, load["rate"], quantile(times, 0.5), quantile(times, 0.99)))
 
 
 def _php_is_missing() -> str:

@@ -9,11 +9,14 @@ import logging
 import os
 
 from huey import RedisHuey
+from redis import ConnectionPool
 
 from bench import stopwatch
 from bench.peer import QUESTION
 
-huey = RedisHuey("bench", url=os.environ["BENCH_URL"], notify_result=True)
+#: redis-py's own limit is 100, and each caller that waits holds one.
+pool = ConnectionPool.from_url(os.environ["BENCH_URL"], max_connections=512)
+huey = RedisHuey("bench", connection_pool=pool, notify_result=True)
 
 
 @huey.task()
