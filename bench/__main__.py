@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from bench import report
+from bench import catalogue, cpu, report
 from bench.harness import PEERS_PYTHON, ROOT
 from bench.measurements import batching, drain, echo, enqueue, faq, memory, redis_cost
 from bench.run import QUICK, Plan, Run
@@ -26,6 +26,8 @@ MEASUREMENTS: dict[str, Callable[[Run], None]] = {
     "redis": redis_cost.measure,
     "memory": memory.measure,
 }
+#: Whose tails are shown.
+HISTOGRAMS = (catalogue.BARE.name, catalogue.RESIDENT.name, catalogue.PHP_RESIDENT.name)
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -40,11 +42,14 @@ def main(quick: bool, names: tuple[str, ...], json_file: Path | None, plots: Pat
     signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     wanted = names or tuple(MEASUREMENTS)
     run = Run(QUICK if quick else Plan(), frozenset(wanted))
+    busy_before = cpu.busy_before(run.cores.server, run.cores.load)
     for measure in dict.fromkeys(MEASUREMENTS[name] for name in MEASUREMENTS if name in wanted):
         with run.attempt(measure.__module__.rpartition(".")[2], "the whole measurement"):
             measure(run)
-    found = report.facts(["script/bench", *sys.argv[1:]]) | run.as_json()
+    found = report.facts(["script/bench", *sys.argv[1:]], busy_before) | run.as_json()
     click.echo(report.as_table(run.rows))
+    if "latency" in run.details:
+        click.echo("\n" + report.as_histogram(run.details["latency"], HISTOGRAMS))
     click.echo("\n" + report.as_lines(found))
     if json_file:
         report.write_json(json_file, found)

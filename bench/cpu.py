@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
+
+_LOOK_S = 0.5
 
 
 def now() -> str:
     """What the kernel has counted so far."""
     return Path("/proc/stat").read_text()
+
+
+def busy_before(server: int, load: int) -> float:
+    """The mean busy share of two cores while we do nothing: what others take."""
+    before = now()
+    time.sleep(_LOOK_S)
+    after = now()
+    return (busy_share(before, after, server) + busy_share(before, after, load)) / 2
 
 
 def busy_share(before: str, after: str, core: int) -> float:

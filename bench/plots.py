@@ -14,6 +14,7 @@ from matplotlib import pyplot
 
 _SIZE_IN = (7.0, 4.2)
 _DPI = 120
+_MS_TICKS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)
 #: Resident stands out; the others share the rest of the palette.
 _OURS = {"color": "#b5179e", "linewidth": 2.4, "zorder": 5}
 
@@ -41,16 +42,22 @@ def latency(axes: Any, details: dict[str, Any]) -> None:
         times, shares = zip(*its["cumulative"], strict=True)
         axes.plot(times, [share * 100 for share in shares], label=name, **_style(name))
     axes.set_xscale("log")
+    axes.set_xticks(_MS_TICKS, [f"{tick:g}" for tick in _MS_TICKS])
+    axes.set_xlim(right=_MS_TICKS[-1])
     axes.set(title="Round trip, 1 caller", xlabel="ms", ylabel="% of questions")
 
 
 def throughput(axes: Any, details: dict[str, Any]) -> None:
     """Questions a second against the number of callers."""
+    seen: set[int] = set()
     for name, points in details.items():
         callers, rates, *_ = zip(*points, strict=True)
         axes.plot(callers, rates, marker="o", label=name, **_style(name))
-    axes.set_xscale("log", base=2)
+        seen.update(callers)
+    axes.set_xscale("log")
     axes.set_yscale("log")
+    axes.set_xticks(sorted(seen), [str(count) for count in sorted(seen)])
+    axes.minorticks_off()
     axes.set(title="Throughput, echo, one worker", xlabel="callers", ylabel="questions/s")
 
 
@@ -64,6 +71,7 @@ def batches(axes: Any, details: dict[str, Any]) -> None:
         later.plot(rates, p99, ":", color="#4361ee", label="p99")
     later.set_ylabel("ms")
     later.set_ylim(bottom=0)
+    axes.set_ylim(bottom=0)
     later.legend(loc="lower right", fontsize="small")
     axes.set(
         title="10 ms a batch, max_batch 32", xlabel="questions/s", ylabel="questions in a batch"
@@ -71,7 +79,7 @@ def batches(axes: Any, details: dict[str, Any]) -> None:
 
 
 def _style(name: str) -> dict[str, Any]:
-    return _OURS if name.startswith("Resident") and "PHP" not in name else {}
+    return _OURS if name == "Resident" else {"linewidth": 1.2}
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.figures import Spread
+from bench.figures import EDGES_MS, Spread
 from bench.harness import PEERS_PYTHON
 from bench.run import Goal, Row
 from resident.embedded_redis import find_redis_server
@@ -37,11 +37,23 @@ def as_table(rows: Sequence[Row]) -> str:
     return table(_HEADER, [_cells(row) for row in ordered], limits=_WIDTHS, right={1, 3, 4, 6})
 
 
-def facts(command: Sequence[str]) -> dict[str, Any]:
-    """What a reader must know to compare: machine, versions, command."""
+def as_histogram(details: Mapping[str, Any], names: Sequence[str]) -> str:
+    """How many round trips of these took how long: one line a bin, one column a name."""
+    bins = {name: dict(details[name]["histogram"]) for name in names if name in details}
+    edges = [edge for edge in (*EDGES_MS, None) if any(its[edge] for its in bins.values())]
+    rows = [
+        (f"up to {edge:g} ms" if edge else "above", *(f"{its[edge]:,}" for its in bins.values()))
+        for edge in edges
+    ]
+    return table(("round trips", *bins), rows, limits={}, right=set(range(1, 1 + len(bins))))
+
+
+def facts(command: Sequence[str], busy_before: float) -> dict[str, Any]:
+    """What a reader must know to compare: machine, versions, command, and who else was there."""
     return {
         "command": shlex.join(command),
         "machine": _machine(),
+        "busy_before": busy_before,
         "python": platform.python_version(),
         "redis": _redis_version(),
         "php": _php_version(),
@@ -57,6 +69,8 @@ def as_lines(facts: Mapping[str, Any]) -> str:
     return "\n".join(
         (
             f"{facts['machine']}; Python {facts['python']}, Redis {facts['redis']}, {facts['php']}",
+            "Redis on a unix socket, appendonly yes, on a core with the worker; the load on another",
+            f"before the run, others kept these cores busy for {facts['busy_before']:.0%}",
             f"Resident runs with {ours}",
             f"peers: {theirs}",
             f"command: {facts['command']}",

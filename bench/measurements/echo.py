@@ -90,6 +90,8 @@ def _take_turns(run: Run, callers: dict[str, Caller]) -> dict[str, list[Any]]:
 
 
 def _add_round_trip(run: Run, name: str, its: Trips, bare: Trips) -> None:
+    drawn = {"cumulative": cumulative(its.all), "histogram": histogram(its.all)}
+    run.details.setdefault("latency", {})[name] = drawn
     note = f"p99 {its.p99:.2f} ms"
     run.add(
         Row(
@@ -121,10 +123,6 @@ def _add_tail(run: Run, trips: dict[str, Trips]) -> None:
         ratio = ours.p50.median / theirs.p50.median
         what, against = "the same, both asked from PHP", "× the bare loop from PHP"
         run.add(Row("roundtrip", what, ratio, against))
-    run.details["latency"] = {
-        name: {"cumulative": cumulative(each.all), "histogram": histogram(each.all)}
-        for name, each in trips.items()
-    }
 
 
 def _others(run: Run, bench: Bench, bare: Caller) -> float:
@@ -243,9 +241,10 @@ def _curve(run: Run, peer: Peer, caller: Caller) -> None:
     points = run.details.setdefault("throughput", {}).setdefault(peer.name, [])
     for callers in run.plan.levels:
         with run.attempt("throughput", f"{callers} callers, {peer.name}"):
-            load = _load(run, caller, run.plan.load_s, callers)
-            times = sorted(load["times_ms"])
-            points.append((callers, load["rate"], quantile(times, 0.5), quantile(times, 0.99)))
+            loads = [_load(run, caller, run.plan.load_s / 2, callers) for _ in range(3)]
+            times = sorted(time for load in loads for time in load["times_ms"])
+            rate = statistics.median(load["rate"] for load in loads)
+            points.append((callers, rate, quantile(times, 0.5), quantile(times, 0.99)))
 
 
 def _php_is_missing() -> str:

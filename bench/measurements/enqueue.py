@@ -31,15 +31,14 @@ def measure(run: Run) -> None:
             bench.calling(catalogue.RQ) as rq_caller,
         ):
             caller.order("fill", count=1)
-            closed.accept()
+            held, _ = closed.accept()
             turns = {
                 catalogue.RQ.name: lambda: _AT_ONCE / rq_caller.order("submit", count=_AT_ONCE),
                 ours.name: lambda: _AT_ONCE / caller.order("submit", count=_AT_ONCE),
             }
-            rates = {
-                name: spread_of(rounds)
-                for name, rounds in alternate(run.plan.rounds, turns).items()
-            }
+            came = alternate(run.plan.rounds, turns)
+            held.close()
+    rates = {name: spread_of(rounds) for name, rounds in came.items()}
     rq_rate = rates[catalogue.RQ.name]
     ratio = rates[ours.name].median / rq_rate.median
     what, note = "enqueue, Resident, pipelined", f"{_AT_ONCE} at once"
