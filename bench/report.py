@@ -28,7 +28,7 @@ _LIST_VERSIONS = (
     "print(json.dumps({name: m.version(name) for name in sys.argv[1:]}))"
 )
 _HEADER = ("", "ratio", "", "goal", "limit", "", "median", "least to most", "")
-_WIDTHS = {0: 44, 2: 32, 8: 60}
+_WIDTHS = {0: 40, 2: 24, 8: 44}
 
 
 def as_table(rows: Sequence[Row]) -> str:
@@ -69,7 +69,7 @@ def as_lines(facts: Mapping[str, Any]) -> str:
     return "\n".join(
         (
             f"{facts['machine']}; Python {facts['python']}, Redis {facts['redis']}, {facts['php']}",
-            "Redis on a unix socket, appendonly yes, on a core with the worker; the load on another",
+            "Redis (unix socket, appendonly yes) and the worker on one core, the load on another",
             f"before the run, others kept these cores busy for {facts['busy_before']:.0%}",
             f"Resident runs with {ours}",
             f"peers: {theirs}",

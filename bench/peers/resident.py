@@ -72,7 +72,11 @@ def links(callers: int) -> list[Link]:
     """For the load generator: what the client writes, word for word, with ids of its own."""
     templates = [_recorded(question) for question in _QUESTIONS.get(TASK, [QUESTION])]
     ids = Ids()
-    return [RedisLink(URL, templates, 2, is_right, ids) for _ in range(callers)]
+    made: list[Link] = []
+    for _ in range(callers):
+        made.append(RedisLink(URL, templates, 2, is_right, ids))
+        templates.append(templates.pop(0))  # so that not all ask the same at once
+    return made
 
 
 def is_right(answer: Any, job_id: bytes) -> int:
