@@ -24,7 +24,7 @@ class Plan:
         trips: The most round trips in one turn, and trip_s the most seconds of it.
         load_s: Seconds of one turn under load.
         jobs: Waiting jobs of a drain; rq_jobs: the same for RQ.
-        levels: Numbers of callers.
+        levels: Numbers of callers, for the picture.
         stored: Jobs that wait, and jobs that are finished, in a full Redis.
     """
 
@@ -39,7 +39,7 @@ class Plan:
     is_quick: bool = False
 
 
-QUICK = Plan(5, 150, 0.12, 0.4, 5_000, 200, (64,), 20_000, is_quick=True)
+QUICK = Plan(5, 150, 0.12, 0.4, 5_000, 200, (), 20_000, is_quick=True)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ Tasks of bench/tasks/ may be named besides those of tasks/.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import hiredis
 
 from bench.load import Ids, Link, RedisLink
 from bench.peer import QUESTION
+from bench.relay import Relay
 from resident import keys, protocol, redis_client
 
 URL = os.environ["BENCH_URL"]
@@ -69,12 +69,14 @@ def ask(question: str) -> Any:
 
 
 def links(callers: int) -> list[Link]:
-    """For the load generator: what the client writes, word for word, with ids of its own."""
-    templates = [_recorded(question) for question in _QUESTIONS.get(TASK, [QUESTION])]
+    """For the load generator: what the client sends, word for word, with ids of its own."""
+    recorded = [_recorded(question) for question in _QUESTIONS.get(TASK, [QUESTION])]
+    templates = [(packed, job_id) for packed, job_id, _ in recorded]
+    [answers] = {answers for _, _, answers in recorded}
     ids = Ids()
     made: list[Link] = []
     for _ in range(callers):
-        made.append(RedisLink(URL, templates, 2, is_right, ids))
+        made.append(RedisLink(URL, templates, answers, is_right, ids))
         templates.append(templates.pop(0))  # so that not all ask the same at once
     return made
 
@@ -141,32 +143,20 @@ def _client() -> Any:
     return _clients[0]
 
 
-def _recorded(question: Any) -> tuple[bytes, bytes]:
-    """The bytes of one ask by the client, and the id in them; the ask itself is answered."""
+def _recorded(question: Any) -> tuple[bytes, bytes, int]:
+    """What the client sends for one question, packed; the id in it; how many commands it is.
+
+    Raises:
+        ValueError: Ids of another length would be too long or too short for the packed bytes.
+    """
     from enqueue_api.client import Client
 
-    packed: list[bytes] = []
-    with _listening(packed.append), Client(URL) as client:
-        answered = client.ask(TASK, question, _BUDGET_MS)
-    job_id = answered.id.encode()
-    return next(each for each in reversed(packed) if job_id in each), job_id
-
-
-class _listening:
-    """Hands on what every Link writes while the block runs."""
-
-    def __init__(self, hear: Callable[[bytes], object]) -> None:
-        self._hear = hear
-        self._original = redis_client.Link.send_all
-
-    def __enter__(self) -> None:
-        hear, original = self._hear, self._original
-
-        def send_all(link: Any, commands: list[tuple[Any, ...]]) -> None:
-            hear(b"".join([hiredis.pack_command(each) for each in commands]))
-            original(link, commands)
-
-        redis_client.Link.send_all = send_all  # type: ignore[assignment, method-assign]
-
-    def __exit__(self, *_: object) -> None:
-        redis_client.Link.send_all = self._original  # type: ignore[method-assign]
+    with Relay(URL) as relay, Client(relay.url) as client:
+        job_id = client.ask(TASK, question, _BUDGET_MS).id.encode()
+        heard = relay.commands()
+    asking = [each for each in heard if any(job_id in word for word in each)]
+    if len(job_id) != len(Ids().next()):
+        msg = f"the client makes ids of {len(job_id)} characters"
+        raise ValueError(msg)
+    packed = [hiredis.pack_command(each) for each in asking]  # type: ignore[arg-type]
+    return b"".join(packed), job_id, len(asking)

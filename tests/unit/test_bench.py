@@ -12,9 +12,11 @@ from pathlib import Path
 import pytest
 
 from bench import cpu, figures, report
+from bench.harness import Failed, alternate
 from bench.http import HttpLink
-from bench.load import Ids, Link, RedisLink, ask, closed_loop, open_loop
-from bench.run import Goal, Row
+from bench.load import Ids, Link, RedisLink, ask, closed_loop, connect, open_loop
+from bench.relay import Relay
+from bench.run import QUICK, Goal, Row, Run
 
 PLACEHOLDER = b"0" * 32
 
@@ -162,6 +164,38 @@ def test_http_refuses_what_is_not_ok(server: Server):
     server.answer = b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n"
     with pytest.raises(ValueError, match="503"):
         ask(server.http_link(b"GET / HTTP/1.1\r\n\r\n", bytes))
+
+
+def test_a_relay_hears_what_a_client_sends_and_passes_the_answer_on(server: Server):
+    server.answer = b"+PONG\r\n"
+    with Relay(server.url) as relay, connect(relay.url) as client:
+        client.sendall(b"*1\r\n$4\r\nPING\r\n")
+        assert client.recv(100) == b"+PONG\r\n"
+        client.sendall(b"*2\r\n$4\r\nPING\r\n$1\r\nx\r\n")
+        assert client.recv(100) == b"+PONG\r\n"
+        assert relay.commands() == [(b"PING",), (b"PING", b"x")]
+
+
+def test_a_relay_keeps_the_password():
+    with Relay("unix://:secret@/nowhere/redis.sock?db=0") as relay:
+        assert relay.url.startswith("unix://:secret@/")
+
+
+def test_a_peer_that_fails_is_a_row_that_says_why():
+    run = Run(QUICK, frozenset({"drain"}))
+    with run.attempt("drain", "drain, huey"):
+        raise Failed("it did not start")
+    assert run.rows == [Row("drain", "drain, huey", note="not measured: it did not start")]
+    assert run.wants("drain")
+    assert not run.wants("faq")
+
+
+def test_turns_are_taken_round_by_round():
+    order: list[str] = []
+    turns = {name: lambda name=name: order.append(name) or len(order) for name in "AB"}
+    came = alternate(2, turns)
+    assert order == list("ABABAB")
+    assert came == {"A": [3, 5], "B": [4, 6]}
 
 
 class Server:
