@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -60,10 +61,10 @@ def main(quick: bool, names: tuple[str, ...], json_file: Path | None, plots: Pat
 def draw(found: dict[str, object], folder: Path) -> None:
     """Draws in the peers' environment, which has matplotlib."""
     folder.mkdir(parents=True, exist_ok=True)
-    file = folder / "bench.json"
-    report.write_json(file, found)
-    command = [str(PEERS_PYTHON), "-m", "bench.plots", str(file.absolute()), str(folder.absolute())]
-    subprocess.run(command, cwd=ROOT, check=True)
+    with tempfile.NamedTemporaryFile(suffix=".json") as file:
+        report.write_json(Path(file.name), found)
+        command = [str(PEERS_PYTHON), "-m", "bench.plots", file.name, str(folder.absolute())]
+        subprocess.run(command, cwd=ROOT, check=True)
 
 
 if __name__ == "__main__":
