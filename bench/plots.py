@@ -12,7 +12,7 @@ import matplotlib
 matplotlib.use("Agg")
 from matplotlib import pyplot
 
-_SIZE_IN = (7.0, 4.2)
+_SIZE_IN = (9.0, 4.5)
 _DPI = 120
 _MS_TICKS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)
 #: Resident stands out; the others share the rest of the palette.
@@ -26,12 +26,12 @@ def main() -> None:
     drawings = {"latency": latency, "throughput": throughput, "arrivals": batches}
     for name, draw in drawings.items():
         if name in found["details"]:
-            figure, axes = pyplot.subplots(figsize=_SIZE_IN)
+            figure, axes = pyplot.subplots(figsize=_SIZE_IN, layout="constrained")
+            axes.set_prop_cycle(color=pyplot.get_cmap("tab20").colors)
             draw(axes, found["details"][name])
             axes.grid(alpha=0.3)
-            axes.legend(fontsize="small")
+            figure.legend(loc="outside right upper", fontsize="small", frameon=False)
             figure.text(0.99, 0.01, found["machine"], ha="right", fontsize="x-small", alpha=0.6)
-            figure.tight_layout()
             figure.savefig(folder / f"{name}.png", dpi=_DPI)
             pyplot.close(figure)
 
@@ -72,7 +72,6 @@ def batches(axes: Any, details: dict[str, Any]) -> None:
     later.set_ylabel("ms")
     later.set_ylim(bottom=0)
     axes.set_ylim(bottom=0)
-    later.legend(loc="lower right", fontsize="small")
     axes.set(
         title="10 ms a batch, max_batch 32", xlabel="questions/s", ylabel="questions in a batch"
     )

@@ -24,6 +24,8 @@ from resident.redis_client import connect
 #: One batch of the task `held`.
 _QUESTIONS = 1_000
 _TASK = "held"
+#: After the replies, the books may follow with the worker's next turn.
+_FILED_S = 1.5
 
 
 def measure(run: Run) -> None:
@@ -61,9 +63,10 @@ def _states(
             caller.order("fill", count=_QUESTIONS)
             held, _ = gate.accept()
             came["started"] = meter.read()
-            last = _last_started(connection)
+            one = _one_of(connection)
             held.close()
-            _wait_for_reply(connection, last)
+            _wait_for_reply(connection, one)
+            time.sleep(_FILED_S)
             came["finished, its reply unread"] = meter.read()
             for reply in connection.scan_iter(keys.reply("*"), count=1_000):
                 connection.delete(reply)
@@ -98,14 +101,14 @@ def _wait_for_worker(connection: Any) -> None:
         time.sleep(0.01)
 
 
-def _last_started(connection: Any) -> str:
-    """The id of one job of the batch that is held."""
-    [member] = connection.zrange(keys.of_task(_TASK).leases, 0, 0)
-    return str(member.decode().partition(":")[0])
+def _one_of(connection: Any) -> str:
+    """The id of a job of the batch that is held."""
+    key: bytes = next(connection.scan_iter(f"{keys.JOB}*", count=_QUESTIONS))
+    return key.decode().removeprefix(keys.JOB)
 
 
 def _wait_for_reply(connection: Any, job_id: str) -> None:
-    """All of a batch are settled at once, so one reply stands for all."""
+    """All of a batch are answered at once, so one reply stands for all."""
     key = keys.reply(job_id)
     if connection.blmove(key, key, 4, "LEFT", "LEFT") is None:
         msg = "Resident: the batch was not settled"

@@ -1,6 +1,7 @@
 """taskiq: ListQueueBroker and RedisAsyncResultBackend of taskiq-redis.
 
-Source: README of taskiq-redis. A result is polled for; its own interval of 0.2 s is cut to 0.5 ms.
+Source: README of taskiq-redis. A result is polled for; its own interval of 0.2 s is cut
+to 0.5 ms, and more for many callers, who would otherwise do nothing else.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from taskiq_redis import ListQueueBroker, RedisAsyncResultBackend
 
 URL = os.environ["BENCH_URL"]
 broker = ListQueueBroker(URL).with_result_backend(RedisAsyncResultBackend(URL))
+callers: list[bool] = []
 _started: list[bool] = []
 
 
@@ -32,5 +34,10 @@ async def ask(question: str) -> object:
     if not _started:
         _started.append(True)
         await broker.startup()
-    task = await echo.kiq(question)
-    return (await task.wait_result(check_interval=0.0005, timeout=30)).return_value
+    callers.append(True)
+    interval_s = 0.0005 * max(1, len(callers) / 8)
+    try:
+        task = await echo.kiq(question)
+        return (await task.wait_result(check_interval=interval_s, timeout=30)).return_value
+    finally:
+        callers.pop()
