@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import base64
 import math
+import time
 import zlib
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
+import structlog
 from rq.timeouts import JobTimeoutException
 
-from resident.batching import Given, Raised, answer_batch
+from resident.batching import Given, Raised, answer_batch, parts_within
 from resident.claims import Question, Refused, batch_timeout_s, read_claimed
 from resident.death_penalty import FineDeathPenalty
 from resident.protocol import Milliseconds, encode_answered, encode_failed
 from resident.replies import describe
 from resident.scripts import Claim, Outcome, Settlement
 from resident.task import Task
+
+_log = structlog.get_logger()
 
 
 class Answerer:
@@ -30,9 +34,12 @@ class Answerer:
         max_bytes: int,
         result_ttl_s: int,
         before_call: Callable[[], object],
+        after_call: Callable[[int, float], object],
     ) -> None:
+        """Takes what to do before each call of the model, and after it with its size and ms."""
         self._task = task
         self._before_call = before_call
+        self._after_call = after_call
         self._model = model
         self._max_bytes = max_bytes
         self._result_ttl_s = result_ttl_s
@@ -47,22 +54,44 @@ class Answerer:
         settled = [_refusal(one) for one in refused]
         if questions:
             claimed_at = datetime.fromtimestamp(float(claim.started), UTC).replace(tzinfo=None)
-            results = answer_batch(self._call_within(questions), [one.value for one in questions])
-            settled += [
-                _settlement(question, result, claimed_at)
-                for question, result in zip(questions, results, strict=True)
-            ]
+            for part in self._parts(questions):
+                results = answer_batch(self._call_within(part), [one.value for one in part])
+                settled += [
+                    _settlement(question, result, claimed_at)
+                    for question, result in zip(part, results, strict=True)
+                ]
         return settled
+
+    def _parts(self, questions: list[Question]) -> list[list[Question]]:
+        """What goes into one call each: all, unless the task says what a question costs."""
+        cost = self._task.cost
+        if cost is None:
+            return [questions]
+        costs = [_cost_of(one, cost) for one in questions]
+        parts = parts_within(costs, self._task.max_cost)
+        return [[questions[number] for number in part] for part in parts]
 
     def _call_within(self, questions: list[Question]) -> Callable[[list[Any]], list[Any]]:
         timeout_s = batch_timeout_s(self._task, questions)
 
         def call(values: list[Any]) -> list[Any]:
             self._before_call()
+            began = time.monotonic()
             with FineDeathPenalty(timeout_s, JobTimeoutException):
-                return self._task.answer(self._model, values)
+                answers = self._task.answer(self._model, values)
+            self._after_call(len(values), (time.monotonic() - began) * 1000)
+            return answers
 
         return call
+
+
+def _cost_of(question: Question, cost: Callable[[Any], float]) -> float:
+    """What the task says; a question that it cannot judge goes alone, and fails alone."""
+    try:
+        return float(cost(question.value))
+    except Exception as error:  # noqa: BLE001  (the task's own code)
+        _log.warning("cost() failed", kind=type(error).__name__)
+        return math.inf
 
 
 def _refusal(refused: Refused) -> Settlement:

@@ -37,6 +37,25 @@ class Raised(msgspec.Struct, frozen=True):
     traceback: str
 
 
+def parts_within(costs: list[float], max_cost: float) -> list[list[int]]:
+    """Splits a batch for a model that pads it to its dearest question.
+
+    Args:
+        costs: What each question costs.
+        max_cost: The most that size times dearest may come to; a question over it goes alone.
+
+    Returns:
+        The numbers of the questions of each part, the cheap ones together.
+    """
+    parts: list[list[int]] = []
+    for number in sorted(range(len(costs)), key=costs.__getitem__):
+        if parts and (len(parts[-1]) + 1) * costs[number] <= max_cost:
+            parts[-1].append(number)
+        else:
+            parts.append([number])
+    return parts
+
+
 def answer_batch(call: Call, questions: list[Any]) -> list[Given | Raised]:
     """Answers all in one call; if that fails, each alone, so that only the culprits fail."""
     started = time.monotonic()

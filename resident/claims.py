@@ -126,9 +126,9 @@ def _read_fields(job: Claimed, default_result_ttl_s: int) -> Fields:
     if not job.data_size:
         msg = "it has no field 'data'"
         raise ValueError(msg)
-    enqueued_at = _read_time("enqueued_at", job.enqueued_at)
+    enqueued_at = read_time("enqueued_at", job.enqueued_at)
     if job.created_at != job.enqueued_at:
-        _read_time("created_at", job.created_at)
+        read_time("created_at", job.created_at)
     terms = _read_terms(
         job.timeout,
         job.result_ttl,
@@ -171,7 +171,8 @@ def _read_int(name: str, raw: bytes, default: int) -> int:
     return max(-1, min(value, _LONGEST_TTL_S))
 
 
-def _read_time(name: str, raw: bytes) -> datetime | None:
+def read_time(name: str, raw: bytes) -> datetime | None:
+    """A moment as RQ writes it, UTC without its zone; raises ValueError with the field's name."""
     if not raw:
         return None
     try:

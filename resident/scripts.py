@@ -287,6 +287,15 @@ class WorkerScripts:
             self._is_busy = bool(claim.jobs)  # RQ itself notes the state round a special job
         return claim
 
+    def claim_more(self, most: int) -> tuple[Claimed, ...]:
+        """Claims up to so many questions that wait, for a batch that there is already.
+
+        Errors worth catching: those of Link. What was claimed is in `executions()`.
+        """
+        self._load()
+        args = self._claim_args(most, adds=True)
+        return _read_claim(self._link.call(*_CLAIM.command(self._claim_keys, args))).jobs
+
     def _load(self) -> None:
         if not self._is_loaded:
             for script in (_SETTLE, _CLAIM):
@@ -312,7 +321,7 @@ class WorkerScripts:
             )
         return _SETTLE.command(self._settle_keys, args)
 
-    def _claim_args(self, max_batch: int) -> list[Any]:
+    def _claim_args(self, max_batch: int, *, adds: bool = False) -> list[Any]:
         limits = self._limits
         self._claims += 1
         return [
@@ -322,8 +331,9 @@ class WorkerScripts:
             max_batch,
             limits.lease_ms,
             limits.max_data_bytes,
-            int(self._is_busy),
+            int(self._is_busy or adds),
             limits.longest_batch_s,
+            int(adds),
         ]
 
     def executions(self) -> list[tuple[str, str]]:

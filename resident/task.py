@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
+import math
 import pkgutil
 import re
 import typing
@@ -24,6 +25,9 @@ from resident.errors import ConfigurationError, invalid_question
 MAX_BATCH_LIMIT = 1024
 #: A day in seconds, more than any question needs.
 MAX_TIMEOUT_S = 86_400.0
+#: How long questions wait for company at most, in ms, and what a task may choose instead.
+DEFAULT_TARGET_MS = 20.0
+MAX_TARGET_MS = 50.0
 
 #: The names that clients take; see protocol.check_task_name.
 _ASKABLE = re.compile(r"[a-z][a-z0-9_]{0,62}")
@@ -45,6 +49,9 @@ class Task:
         warm_up: Questions that are answered once after the load, so that the first caller
             does not pay for what the library does lazily.
         max_batch: The most questions in one call.
+        target_ms: The longest that questions wait for company that makes a batch cheaper.
+        cost: What a question costs the model, if batches are padded to their longest; or None.
+        max_cost: The most that a batch may cost: its size times its dearest question.
         timeout_s: Seconds that one call may take.
         preload: False if the library does not survive a fork: each worker then loads for itself.
         callbacks: RQ callbacks that jobs of this task may name besides Resident's own.
@@ -59,6 +66,9 @@ class Task:
     timeout_s: float
     preload: bool
     callbacks: tuple[Function, ...]
+    target_ms: float = DEFAULT_TARGET_MS
+    cost: Callable[[Any], float] | None = None
+    max_cost: float = math.inf
 
     @property
     def function_name(self) -> str:
@@ -67,8 +77,8 @@ class Task:
 
     @property
     def longest_batch_s(self) -> float:
-        """Seconds that a batch may take: one call, and then each question alone."""
-        return self.timeout_s * (self.max_batch + 1)
+        """Seconds that a batch may take: at worst a call for each question, and then once more."""
+        return self.timeout_s * 2 * self.max_batch
 
     def check(self, question: Any) -> Any:
         """The question as the task's type; raises CallerError (invalid_question)."""
@@ -102,11 +112,14 @@ def model_of(task: Task) -> Any:
     return model
 
 
-def task(
+def task(  # noqa: PLR0913  (the options of a task)
     *positional: None,
     load: Callable[[], Any] | None = None,
     warm_up: Sequence[Any] = (),
     max_batch: int = 1,
+    target_ms: float = DEFAULT_TARGET_MS,
+    cost: Callable[[Any], float] | None = None,
+    max_cost: float = math.inf,
     timeout_s: float = 60.0,
     preload: bool = True,
     callbacks: Sequence[Function] = (),
@@ -121,6 +134,11 @@ def task(
         load: Makes the model; runs once per process. It must be given.
         warm_up: Questions to answer once after the load.
         max_batch: The most questions in one call, 1 to 1024.
+        target_ms: The longest that questions wait for company, 0 to 50. They wait only when the
+            worker has seen that it pays, and never alone; 0 forbids it.
+        cost: What a question costs, say its length in tokens, for a model that pads a batch to its
+            longest question. Dear and cheap ones then go in calls of their own.
+        max_cost: With cost: the most that size times dearest question may come to in one call.
         timeout_s: Seconds that one call may take, 0.1 to 86400.
         preload: False if the library does not survive a fork.
         callbacks: RQ callbacks that jobs of this task may name besides Resident's own.
@@ -140,6 +158,9 @@ def task(
             load=load,
             warm_up=warm_up,
             max_batch=max_batch,
+            target_ms=target_ms,
+            cost=cost,
+            max_cost=max_cost,
             timeout_s=timeout_s,
             preload=preload,
             callbacks=callbacks,
@@ -151,6 +172,9 @@ def task(
             question_type=_question_type(function),
             warm_up=tuple(warm_up),
             max_batch=max_batch,
+            target_ms=target_ms,
+            cost=cost,
+            max_cost=max_cost,
             timeout_s=timeout_s,
             preload=preload,
             callbacks=tuple(callbacks),
@@ -268,6 +292,15 @@ _OPTIONS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "max_batch": (
         lambda value: _is_number(value, 1, MAX_BATCH_LIMIT, int),
         f"a whole number from 1 to {MAX_BATCH_LIMIT}",
+    ),
+    "target_ms": (
+        lambda value: _is_number(value, 0, MAX_TARGET_MS, int, float),
+        f"a number from 0 to {MAX_TARGET_MS:.0f}",
+    ),
+    "cost": (lambda value: value is None or callable(value), "a function"),
+    "max_cost": (
+        lambda value: _is_number(value, 0, math.inf, int, float) and value > 0,
+        "a number over 0",
     ),
     "timeout_s": (
         lambda value: _is_number(value, 0.1, MAX_TIMEOUT_S, int, float),

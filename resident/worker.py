@@ -8,8 +8,9 @@ import secrets
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
+from datetime import UTC
 from types import FrameType
 from typing import Any, TypeVar
 
@@ -23,14 +24,17 @@ from rq.worker import WorkerStatus
 from resident import keys, protocol, replies, special
 from resident.answering import Answerer
 from resident.batching import StopNow
+from resident.claims import read_time
 from resident.counts import Counts
 from resident.death_penalty import FineDeathPenalty
+from resident.gathering import Gathering
 from resident.job import job_class_for
 from resident.outage import call_until_back
 from resident.redis_client import SOCKET_TIMEOUT_S, Link
 from resident.scripts import (
     TOKEN_LENGTH,
     Claim,
+    Claimed,
     Limits,
     Outcome,
     SettleCode,
@@ -89,8 +93,14 @@ class ResidentWorker(SimpleWorker):
             longest_batch_s=math.ceil(task.longest_batch_s),
         )
         self._scripts = WorkerScripts(link, task.name, self.name, self._limits, token)
+        self._gathering = Gathering(task.max_batch, task.target_ms)
         self._answerer = Answerer(
-            task, model_of(task), settings.max_question_bytes, settings.result_ttl, self._tend
+            task,
+            model_of(task),
+            settings.max_question_bytes,
+            settings.result_ttl,
+            self._tend,
+            self._gathering.note_call,
         )
         self._held = Claim()
         self._counts = Counts()
@@ -154,6 +164,8 @@ class ResidentWorker(SimpleWorker):
 
     def _turn(self, wait_s: float) -> Claim:
         """Answers what is held, settles it, and claims the next batch."""
+        if self._held.jobs and self._gathering.may_pay:
+            self._gather()
         held = self._held
         began = time.monotonic()
         settlements = self._answerer.settlements(held)
@@ -174,6 +186,27 @@ class ResidentWorker(SimpleWorker):
                 on_settled,
             ),
             lambda: self._release_unknown(settlements),
+        )
+
+    def _gather(self) -> None:
+        """Lets more questions join those that are held, for as long as it pays."""
+        gathering, claim, began = self._gathering, self._held, time.monotonic()
+        gathering.note_claim(float(claim.started) * 1000, _times_of(claim.jobs))
+        waited_ms = 0.0
+        while window_ms := gathering.window_ms(len(self._held.jobs), waited_ms):
+            time.sleep((window_ms - waited_ms) / 1000)
+            if self._stop_requested:
+                return
+            more = self._claim_more()
+            gathering.note_more(_times_of(more))
+            self._held = Claim(started=claim.started, jobs=(*self._held.jobs, *more))
+            waited_ms = max(window_ms, (time.monotonic() - began) * 1000)
+
+    def _claim_more(self) -> tuple[Claimed, ...]:
+        held = self._held.jobs
+        return self._repeat(
+            lambda: self._scripts.claim_more(self._task.max_batch - len(held)),
+            lambda: self._release_unknown(held),
         )
 
     def _note(self, settlements: list[Settlement], codes: list[SettleCode], seconds: float) -> None:
@@ -257,12 +290,12 @@ class ResidentWorker(SimpleWorker):
             _log.warning("left without a farewell", worker=self.name, error=str(error))
         self._scripts.close()
 
-    def _release_unknown(self, known: list[Settlement] | None = None) -> None:
+    def _release_unknown(self, known: Iterable[Settlement | Claimed] = ()) -> None:
         """Puts back what Redis says this worker runs and this worker does not know of.
 
         A claim whose answer was cut off is such; without this it would wait for its lease's end.
         """
-        mine = {(one.id, one.execution) for one in known or ()}
+        mine = {(one.id, one.execution) for one in known}
         unknown = [one for one in self._scripts.executions() if one not in mine]
         if unknown:
             released = self._scripts.release(unknown)
@@ -290,6 +323,17 @@ def new_token() -> str:
 def name_of(task: Task, pid: int, token: str) -> str:
     """The name that RQ knows a worker by."""
     return f"{keys.WORKER_NAME_PREFIX}{task.name}-{socket.gethostname()}-{pid}-{token}"
+
+
+def _times_of(jobs: Iterable[Claimed]) -> list[float]:
+    """When these jobs were enqueued, in ms; those that do not say so are left out."""
+    times = []
+    for job in jobs:
+        with suppress(ValueError):
+            enqueued_at = read_time("enqueued_at", job.enqueued_at)
+            if enqueued_at is not None:
+                times.append(enqueued_at.replace(tzinfo=UTC).timestamp() * 1000)
+    return times
 
 
 def _callbacks_of(task: Task) -> dict[str, Any]:

@@ -21,6 +21,7 @@
 -- ARGV[6] longer job data is not sent, the question is refused; bytes
 -- ARGV[7] 1 if the worker's state is busy already
 -- ARGV[8] the longest that a batch may take, s; RQ must not think a job abandoned before
+-- ARGV[9] 1 if more is claimed for a batch that there is already; then no job that must be alone
 --
 -- Returns {code, now in s as text, more, job...}:
 --   code 1 questions, 2 one job that needs RQ's own perform_job, on KEYS[3] now, 3 suspended:
@@ -119,7 +120,7 @@ local function look_at(id, is_leased, may_have_dependents)
     kind, key, values = inspect(id, may_have_dependents)
   end
   if kind == 'special' then
-    if #found > 0 then
+    if #found > 0 or ARGV[9] == '1' then
       is_full = true -- it must be alone; the next claim gets it
       return false
     end
@@ -204,7 +205,7 @@ if redis.call('EXISTS', KEYS[8]) == 1 then
 end
 local used_of_popped = look_through(KEYS[2])
 local used_of_queue = look_through(KEYS[1])
-local is_busy = #found > 0 or special ~= nil
+local is_busy = #found > 0 or special ~= nil or ARGV[9] == '1'
 if is_busy ~= (ARGV[7] == '1') then
   write('HSET', KEYS[5], 'state', is_busy and 'busy' or 'idle')
 end
