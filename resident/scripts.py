@@ -31,7 +31,8 @@ def _script(*names: str) -> Script:
 _ASK = _script("clock", "ask")
 _ANNOUNCE = _script("clock", "write", "announce")
 _CLAIM = _script("clock", "write", "deadline", "claim")
-_SETTLE = _script("clock", "write", "settle")
+_ANSWER = _script("clock", "write", "held", "answer")
+_FILE = _script("clock", "write", "held", "file")
 _RELEASE = _script("clock", "write", "deadline", "release")
 _RENEW = _script("clock", "write", "renew")
 
@@ -68,20 +69,16 @@ class Outcome(IntEnum):
     DISCARDED = 3
 
 
+#: RQ's words for them; a job that is discarded has no status.
+_STATUSES = {Outcome.FINISHED: "finished", Outcome.FAILED: "failed", Outcome.DISCARDED: ""}
+
+
 class SettleCode(IntEnum):
-    """What settle.lua did with a job."""
+    """What answer.lua and file.lua did with a job."""
 
     LOST = 0
     SETTLED = 1
     SETTLED_WITH_DEPENDENTS = 2
-
-
-class Step(IntEnum):
-    """Which half of settle.lua, or both: answer callers, file in RQ's books."""
-
-    ANSWER = 1
-    FILE = 2
-    BOTH = 3
 
 
 class Asking(msgspec.Struct, frozen=True):
@@ -152,7 +149,7 @@ class Claim(msgspec.Struct, frozen=True):
 
 
 class Settlement(msgspec.Struct, frozen=True, gc=False):
-    """How one job ends; see settle.lua for ttl_s and result."""
+    """How one job ends; see answer.lua and file.lua for ttl_s and result."""
 
     id: str
     execution: str
@@ -220,9 +217,8 @@ class WorkerScripts:
         self._is_busy = False
         self._keys = of = keys.of_task(task)
         worker, executions = f"{keys.WORKER}{worker_name}", keys.worker_executions(worker_name)
-        self._settle_keys = [
-            *(of.started, of.finished, of.failed, executions, of.leases, of.metrics),
-        ]
+        self._answer_keys = [of.started, of.leases, of.metrics]
+        self._file_keys = [of.started, of.leases, of.finished, of.failed, executions]
         self._claim_keys = [
             *(of.queue, of.popped, of.intermediate, of.started, worker, of.leases, of.metrics),
             keys.SUSPENDED,
@@ -246,9 +242,8 @@ class WorkerScripts:
     ) -> Claim:
         """One turn of a worker: settle, wait for a job, claim it and what waits.
 
-        It goes out in one write. Only the reply to a lone question goes ahead in a write of its
-        own, so that its caller need not wait for the rest; callers of a batch wait for each other
-        anyway, and one call is cheaper than two.
+        The replies go ahead in a write of their own, so that the callers need not wait for the
+        rest, which is a second write. Nothing is read before both are out.
 
         Args:
             settlements: How the jobs of a batch end; may be empty.
@@ -263,14 +258,11 @@ class WorkerScripts:
         self._load()
         exchange = Exchange(self._link)
         claimed: list[Any] = []
-        step = Step.BOTH
-        if len(settlements) == 1:
-            exchange.add(self.settle_command(settlements, started, Step.ANSWER), bool)
-            exchange.send()
-            step = Step.FILE
         if settlements:
+            exchange.add(self.answer_command(settlements), bool)
+            exchange.send()
             exchange.add(
-                self.settle_command(settlements, started, step),
+                self.file_command(settlements, started),
                 lambda codes: on_settled([SettleCode(code) for code in codes]),
             )
         if max_batch:
@@ -298,28 +290,24 @@ class WorkerScripts:
 
     def _load(self) -> None:
         if not self._is_loaded:
-            for script in (_SETTLE, _CLAIM):
+            for script in (_ANSWER, _FILE, _CLAIM):
                 self._link.call("SCRIPT", "LOAD", script.source)
             self._is_loaded = True
 
-    def settle_command(
-        self, settlements: list[Settlement], started: bytes, step: Step
-    ) -> tuple[Any, ...]:
-        """The command that does one step of settling, or both."""
-        args: list[Any] = [
-            *(keys.PREFIX, self._name, self._limits.reply_ttl_ms, started, int(step)),
-        ]
+    def answer_command(self, settlements: list[Settlement]) -> tuple[Any, ...]:
+        """The first half of a settle: replies, and the jobs' state."""
+        args: list[Any] = [keys.PREFIX, self._limits.reply_ttl_ms]
         for one in settlements:
-            args += (
-                one.id,
-                one.execution,
-                int(one.outcome),
-                one.reply_key,
-                one.reply if step is not Step.FILE else b"",
-                one.result if step is not Step.ANSWER else b"",
-                one.ttl_s,
-            )
-        return _SETTLE.command(self._settle_keys, args)
+            status = _STATUSES[one.outcome]
+            args += (one.id, one.execution, status, one.reply_key, one.reply, one.ttl_s)
+        return _ANSWER.command(self._answer_keys, args)
+
+    def file_command(self, settlements: list[Settlement], started: bytes) -> tuple[Any, ...]:
+        """The second half: results and registries."""
+        args: list[Any] = [keys.PREFIX, self._name, started]
+        for one in settlements:
+            args += (one.id, one.execution, int(one.outcome), one.result, one.ttl_s)
+        return _FILE.command(self._file_keys, args)
 
     def _claim_args(self, max_batch: int, *, adds: bool = False) -> list[Any]:
         limits = self._limits

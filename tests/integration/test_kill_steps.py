@@ -28,27 +28,19 @@ STEPS = {
     "claim unread": BATCH_LEASED,
     "after claim": BATCH_LEASED,
     "in model": BATCH_LEASED,
-    "before settle": BATCH_LEASED,
-    "settle unread": BATCH_SETTLED,
-    "after settle": NEXT_LEASED,
+    "before answer": BATCH_LEASED,
+    "answer unread": BATCH_SETTLED,
+    "before file": BATCH_SETTLED,
+    "file unread": BATCH_SETTLED,
+    "after answer": NEXT_LEASED,
     "before release": BATCH_LEASED,
     "release unread": ALL_QUEUED,
     "after release": ALL_QUEUED,
 }
 
 
-#: The same of a worker that takes one at a time, whose reply goes ahead of its filing.
-LONE_STEPS = {
-    "before answer": {LEASED: 1, QUEUED: 4},
-    "answer unread": {SETTLED: 1, QUEUED: 4},
-    "before file": {SETTLED: 1, QUEUED: 4},
-    "file unread": {SETTLED: 1, QUEUED: 4},
-}
-
-
-def kill_at(step: str, processes: Processes, max_batch: int = 2) -> None:
-    command = ("-m", "tests.support.halting", step, str(max_batch))
-    worker = processes.start(sys.executable, *command)
+def kill_at(step: str, processes: Processes) -> None:
+    worker = processes.start(sys.executable, "-m", "tests.support.halting", step)
     assert worker.stdout is not None
     said = worker.stdout.readline()
     worker.kill()
@@ -91,19 +83,9 @@ def test_a_worker_that_is_killed_leaves_each_job_in_one_place(
         assert lists(connection, live.of.queue) == ids
 
 
-@pytest.mark.parametrize("step", LONE_STEPS)
-def test_a_worker_that_is_killed_with_a_lone_question_leaves_it_in_one_place(
-    step: str, processes: Processes, connection: Redis
-) -> None:
-    live = Live(connection)
-    ids = live.put(*map(live.fields, range(5)))
-    kill_at(step, processes, max_batch=1)
-    places = [places_of(connection, live, job_id) for job_id in ids]
-    assert Counter(place for found in places for place in found) == LONE_STEPS[step]
-
-
 @pytest.mark.parametrize(
-    "step", ["before pop", "pop unread", "before claim", "claim unread", "settle unread"]
+    "step",
+    ["before pop", "pop unread", "before claim", "claim unread", "answer unread", "file unread"],
 )
 def test_after_a_kill_another_worker_answers_what_still_waits(
     step: str, processes: Processes, connection: Redis

@@ -9,7 +9,7 @@ from rq.job import Job
 from rq.serializers import JSONSerializer
 
 from resident import keys
-from resident.scripts import Claim, Outcome, SettleCode, Settlement, Step
+from resident.scripts import Claim, Outcome, SettleCode, Settlement
 from tests.support.lua import ECHO, Desk, Full, settlement
 
 
@@ -63,11 +63,10 @@ def test_a_job_that_was_deleted_while_it_ran_is_answered_and_leaves_nothing(desk
 
 
 def test_a_reply_that_is_out_is_filed_and_not_sent_again(desk: Desk) -> None:
-    """The lone reply goes ahead; then the answer to it may be cut off, and all is sent again."""
+    """The reply goes ahead; then the answer to it may be cut off, and all is sent again."""
     desk.ask("a")
     claim = desk.claim()
-    halves = [desk.scripts.settle_command([settled(claim)], claim.started, s) for s in Step]
-    assert desk.link.call(*halves[0]) == [SettleCode.SETTLED]
+    assert desk.link.call(*desk.scripts.answer_command([settled(claim)])) == [SettleCode.SETTLED]
     assert desk.job("a")["status"] == "finished"
     assert not desk.connection.exists(keys.results("a"), ECHO.finished, ECHO.leases)
     assert desk.scripts.executions() == [("a", claim.jobs[0].execution)]
@@ -81,7 +80,7 @@ def test_what_was_not_answered_is_not_filed(desk: Desk) -> None:
     desk.ask("a")
     claim = desk.claim()
     before = desk.snapshot()
-    filing = desk.scripts.settle_command([settled(claim)], claim.started, Step.FILE)
+    filing = desk.scripts.file_command([settled(claim)], claim.started)
     assert desk.link.call(*filing) == [SettleCode.LOST]
     assert desk.snapshot() == before
 
@@ -89,8 +88,7 @@ def test_what_was_not_answered_is_not_filed(desk: Desk) -> None:
 def test_a_reply_is_not_sent_again_for_a_job_that_is_not_kept(desk: Desk) -> None:
     desk.ask("a")
     claim = desk.claim()
-    answer = desk.scripts.settle_command([settled(claim, ttl_s=0)], claim.started, Step.ANSWER)
-    desk.link.call(*answer)
+    desk.link.call(*desk.scripts.answer_command([settled(claim, ttl_s=0)]))
     desk.settle(claim, ttl_s=0)
     assert desk.connection.llen(keys.reply("a")) == 1
     assert not desk.connection.exists(f"{keys.JOB}a", keys.results("a"), ECHO.started)

@@ -1,7 +1,7 @@
 """A worker that halts at a step of its way with a batch, so that a test can kill it there.
 
-As a program: `python -m tests.support.halting "before claim" 2` takes two questions at once and
-says "halted" when it is there.
+As a program: `python -m tests.support.halting "before claim"` takes two questions at once and says
+"halted" when it is there.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import resident.worker
 from resident import log, scripts
 from resident.batching import StopNow
 from resident.redis_client import Link, connect
-from resident.scripts import Step
 from resident.settings import read_settings
 from resident.task import Task
 from resident.worker import ResidentWorker
@@ -28,9 +27,10 @@ def step_of(command: tuple[Any, ...]) -> str:
         return "pop"
     if command[:2] == ("EVALSHA", scripts._RELEASE.sha):
         return "release"
-    if command[:2] == ("EVALSHA", scripts._SETTLE.sha):
-        step = command[3 + command[2] + 4]
-        return {Step.ANSWER: "answer", Step.FILE: "file", Step.BOTH: "settle"}[step]
+    if command[:2] == ("EVALSHA", scripts._ANSWER.sha):
+        return "answer"
+    if command[:2] == ("EVALSHA", scripts._FILE.sha):
+        return "file"
     if command[:2] == ("EVALSHA", scripts._CLAIM.sha):
         return "claim"
     return "other"
@@ -86,7 +86,7 @@ def answer(_model: None, questions: list[Any]) -> list[Any]:
     return questions
 
 
-def main(halt_at: str, max_batch: str) -> None:
+def main(halt_at: str) -> None:
     """Serves the task echo until it halts."""
     task = Task(
         name="echo",
@@ -94,7 +94,7 @@ def main(halt_at: str, max_batch: str) -> None:
         load=lambda: None,
         question_type=Any,
         warm_up=(),
-        max_batch=int(max_batch),
+        max_batch=2,
         timeout_s=60,
         preload=True,
         callbacks=(),
@@ -109,4 +109,4 @@ def main(halt_at: str, max_batch: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(sys.argv[1])
