@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any
@@ -29,6 +29,8 @@ LONGEST_BUDGET_MS = 86_400_000
 RECONNECT_PAUSE_S = 0.05
 #: To Redis, a block of 0 s lasts for ever.
 SHORTEST_BLOCK_S = 0.001
+#: So many questions go out in one write.
+CHUNK = 500
 
 
 class Client:
@@ -73,6 +75,58 @@ class Client:
             payload = wait.on(link, job_id)
         return _read_reply(payload, job_id, budget_ms)
 
+    def submit_many(
+        self, task: str, questions: Iterable[Any], budget_ms: int | None = None
+    ) -> list[str]:
+        """Asks many questions at once, and does not wait; `wait` fetches the reply to each.
+
+        Nothing is sent unless all questions can be. If one is refused at the door, those before it
+        may be on the queue, and run or expire like any other.
+
+        Args:
+            task: The task's name.
+            questions: What the task takes, as for `ask`.
+            budget_ms: How long each may wait for its turn.
+
+        Returns:
+            The id of each question, in their order.
+
+        Raises:
+            CallerError, OperatorError, TryAgain, TransportError: As `ask` does.
+        """
+        protocol.check_task_name(task)
+        budget_ms = check_budget(self._settings.budget_ms if budget_ms is None else budget_ms)
+        limit = self._settings.max_question_bytes
+        datas = [protocol.encode_job_data(task, question, limit) for question in questions]
+        jobs = [Asking(task, protocol.new_id(), budget_ms, is_new=True) for _ in datas]
+        with self._link() as link:
+            for start in range(0, len(jobs), CHUNK):
+                chunk = slice(start, start + CHUNK)
+                fields = [self._fields(task, data) for data in datas[chunk]]
+                asked = scripts.ask_many(link, jobs[chunk], fields)
+                for job, one in zip(jobs[chunk], asked, strict=True):
+                    if one.code < 0:
+                        _refuse(link, job, one)
+        return [job.id for job in jobs]
+
+    def wait(self, job_id: str, budget_ms: int | None = None) -> Answered:
+        """Waits for the reply to a question that was submitted; it can be fetched once.
+
+        Raises:
+            CallerError: The id or the budget is wrong.
+            OperatorError: The model failed.
+            TryAgain: There was no reply within the budget (code `expired`).
+            TransportError: Redis could not be reached, or refused us.
+        """
+        began = time.monotonic()
+        protocol.check_id(job_id)
+        budget_ms = check_budget(self._settings.budget_ms if budget_ms is None else budget_ms)
+        wait = Wait(keys.reply(job_id), began + budget_ms / 1000, keep=False)
+        with self._link(job_id) as link:
+            link.send_all([wait.command()])
+            payload = wait.on(link, job_id)
+        return _read_reply(payload, job_id, budget_ms)
+
     def tasks(self) -> list[str]:
         """The names of the tasks that ready workers serve now."""
         with self._link() as link:
@@ -102,14 +156,7 @@ class Client:
 
     def _put(self, link: Link, job: Asking, data: bytes, wait: Wait) -> None:
         """Asks, and sends the wait along, so that it costs no round trip of its own."""
-        fields = {
-            "data": data,
-            "origin": job.task,
-            "description": f"{protocol.function_name(job.task)}(…)",
-            "failure_ttl": self._settings.failure_ttl,
-            "success_callback_name": protocol.SUCCESS_CALLBACK,
-            "failure_callback_name": protocol.FAILURE_CALLBACK,
-        }
+        fields = self._fields(job.task, data)
         # Safe to repeat: an id that may be there already is joined, not asked twice.
         tries = [msgspec.structs.replace(job, is_new=False), job]
         asked = _once_more(
@@ -118,6 +165,17 @@ class Client:
         if asked.code < 0:
             link.close()  # it waits for a reply that will not come
             _refuse(link, job, asked)
+
+    def _fields(self, task: str, data: bytes) -> dict[str, Any]:
+        """What a caller writes of a job."""
+        return {
+            "data": data,
+            "origin": task,
+            "description": f"{protocol.function_name(task)}(…)",
+            "failure_ttl": self._settings.failure_ttl,
+            "success_callback_name": protocol.SUCCESS_CALLBACK,
+            "failure_callback_name": protocol.FAILURE_CALLBACK,
+        }
 
     @contextmanager
     def _link(self, job_id: str = "") -> Iterator[Link]:

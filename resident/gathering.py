@@ -37,6 +37,9 @@ class Arrivals:
     """The mean number of questions within each window behind a claim."""
 
     def __init__(self) -> None:
+        self._forget()
+
+    def _forget(self) -> None:
         self._counts = [0.0] * len(WINDOWS_MS)
         #: Whether nobody came within the longest window behind the last claim.
         self.is_alone = True
@@ -48,10 +51,11 @@ class Arrivals:
             delays_ms: Of each question that is known; those that were there before are below 0.
             since_ms: How long ago that claim was.
         """
+        if since_ms > FORGET_MS:
+            self._forget()
+            return
         came = sorted(one for one in delays_ms if 0 < one <= WINDOWS_MS[-1])
         self.is_alone = not came
-        if since_ms > FORGET_MS:
-            self._counts = [0.0] * len(WINDOWS_MS)
         for index, window_ms in enumerate(WINDOWS_MS):
             seen = bisect.bisect_right(came, window_ms)
             self._counts[index] += NEWEST * (seen - self._counts[index])

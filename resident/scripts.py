@@ -183,6 +183,24 @@ def ask(
         fields: The fields of the job's hash that a caller writes.
         then: A command that goes out in the same write; its answer is the next to be read.
     """
+    script_keys, args = _ask_arguments(job, fields)
+    return _read_asked(_ASK.call(link, script_keys, args, then))
+
+
+def ask_many(link: Link, jobs: list[Asking], fields: list[dict[str, Any]]) -> list[Asked]:
+    """The same for many questions in one write.
+
+    Errors worth catching: those of Link; then it is not known which of them were asked.
+    """
+    commands = [
+        _ASK.command(*_ask_arguments(job, one)) for job, one in zip(jobs, fields, strict=True)
+    ]
+    link.send_all([("SCRIPT", "LOAD", _ASK.source), *commands])
+    link.read(link.timeout_s)
+    return [_read_asked(link.read(link.timeout_s)) for _ in commands]
+
+
+def _ask_arguments(job: Asking, fields: dict[str, Any]) -> tuple[list[str], list[Any]]:
     of = keys.of_task(job.task)
     script_keys = [
         f"{keys.JOB}{job.id}",
@@ -196,7 +214,11 @@ def ask(
     args: list[Any] = [job.id, job.budget_ms, _OUR_WORKERS, int(job.is_new)]
     for field, value in fields.items():
         args += (field, value)
-    code, waiting, limit = _ASK.call(link, script_keys, args, then)
+    return script_keys, args
+
+
+def _read_asked(answer: Any) -> Asked:
+    code, waiting, limit = answer
     return Asked(AskCode(code), waiting, limit)
 
 

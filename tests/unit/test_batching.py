@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
 
-from resident.batching import Given, Raised, StopNow, answer_batch
+from resident.batching import Given, Raised, StopNow, answer_batch, parts_within
 
 
 class Model:
@@ -100,3 +101,21 @@ def test_a_wish_to_stop_is_no_answer() -> None:
 
     with pytest.raises(StopNow):
         answer_batch(call, ["a", "b"])
+
+
+@pytest.mark.parametrize(
+    ("costs", "parts"),
+    [
+        ([], []),
+        ([5], [[0]]),
+        ([100], [[0]]),
+        ([1, 9, 1, 9], [[0, 2], [1], [3]]),
+        ([4, 4, 4], [[0, 1], [2]]),
+        ([2, 2, 2, 2, 2], [[0, 1, 2, 3, 4]]),
+        ([math.inf, 1, 1], [[1, 2], [0]]),
+    ],
+)
+def test_a_batch_is_split_by_what_padding_would_cost(
+    costs: list[float], parts: list[list[int]]
+) -> None:
+    assert parts_within(costs, 10) == parts
