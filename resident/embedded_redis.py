@@ -45,6 +45,7 @@ dir {directory}
 appendonly yes
 save ""
 stream-node-max-bytes 256
+hash-max-ziplist-value 1024
 maxmemory-policy noeviction
 """
 
