@@ -1,8 +1,8 @@
 """Every Redis key that Resident reads or writes.
 
 RQ's keys follow RQ 3 and its RQ_KEY_PREFIX. Our own start with `resident:`, those of a task behind
-the prefix if that is not `rq`, so that workers and callers of two prefixes never meet. Every one of
-them has a TTL but the list of popped ids, which is a part of RQ's queue.
+the prefix if that is not `rq`, so that callers never take workers of another prefix for theirs;
+replies go by id alone. Each has a TTL but the list of popped ids, which is a part of RQ's queue.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ OWN = "resident" if PREFIX == "rq" else f"{PREFIX}:resident"
 QUEUES = f"{PREFIX}:queues"
 #: RQ: string, exists while `rq suspend` holds all workers.
 SUSPENDED = f"{PREFIX}:suspended"
-#: RQ: hash per job; its TTL is the budget until the claim, then result_ttl or failure_ttl.
+#: RQ: hash per job; its TTL is the budget until the claim, ten years more while it runs, then
+#: result_ttl or failure_ttl.
 JOB = f"{PREFIX}:job:"
 #: RQ: hash per worker; expires when heartbeats stop.
 WORKER = f"{PREFIX}:worker:"
@@ -54,7 +55,7 @@ class TaskKeys:
     failed: str
     #: RQ: set of worker keys that listen to the queue.
     rq_workers: str
-    #: Ours: zset `<job>:<execution>` -> end of the lease (Redis' clock, ms); TTL a day.
+    #: Ours: zset job -> end of its lease (Redis' clock, ms); TTL a day.
     leases: str
     #: Ours: hash, what ready workers announce: function, limits; expires with the last of them.
     announcement: str
@@ -94,7 +95,7 @@ def results(job_id: str) -> str:
 
 
 def worker_executions(name: str) -> str:
-    """RQ: set of `<job>:<execution>` that the worker runs now."""
+    """RQ: set of `<job>:<execution>` that the worker has been running for a second or more."""
     return f"{WORKER}{name}:executions"
 
 

@@ -30,7 +30,7 @@ class Leases:
     def renew(self, workers: list[tuple[str, str, str]]) -> None:
         """Renews what these workers hold; each is its task, its token and its name.
 
-        Redis being away is logged at its edges and is no error: the leases may outlast it.
+        Redis being away is said once and is no error: the leases may outlast it.
         """
         by_task: defaultdict[str, dict[str, str]] = defaultdict(dict)
         for task, token, name in workers:

@@ -94,7 +94,8 @@ class Link:
         """Takes the settings of a redis-py client, and how long an answer may be in coming."""
         self.timeout_s = timeout_s
         pool = client.connection_pool
-        options = {**pool.connection_kwargs, "socket_timeout": timeout_s}
+        patience = {"socket_timeout": timeout_s, "socket_connect_timeout": timeout_s}
+        options = {**pool.connection_kwargs, **patience}
         self._connection: Any = pool.connection_class(**options)
 
     def call(self, *command: Any) -> Any:

@@ -210,6 +210,7 @@ def _ask_arguments(job: Asking, fields: dict[str, Any]) -> tuple[list[str], list
         keys.results(job.id),
         of.announcement,
         of.rq_workers,
+        of.started,
     ]
     args: list[Any] = [job.id, job.budget_ms, _OUR_WORKERS, int(job.is_new)]
     for field, value in fields.items():
@@ -281,17 +282,19 @@ class WorkerScripts:
         exchange = Exchange(self._link)
         claimed: list[Any] = []
         if settlements:
-            exchange.add(self.answer_command(settlements), bool)
+            answered: list[int] = []
+            exchange.add(self.answer_command(settlements), answered.extend)
             exchange.send()
             exchange.add(
                 self.file_command(settlements, started),
-                lambda codes: on_settled([SettleCode(code) for code in codes]),
+                # If Redis refused the answers, all of it is to be repeated.
+                lambda codes: answered and on_settled([SettleCode(code) for code in codes]),
             )
         if max_batch:
             if wait_s:
                 of = self._keys
                 blmove = ("BLMOVE", of.queue, of.popped, "LEFT", "RIGHT", f"{wait_s:.3f}")
-                exchange.add(blmove, bool, wait_s)
+                exchange.add(blmove, lambda _popped: None, wait_s)  # the claim finds it
             exchange.add(
                 _CLAIM.command(self._claim_keys, self._claim_args(max_batch)), claimed.extend
             )

@@ -39,6 +39,7 @@ final class Keys
             "$prefix:results:$id",
             self::own($prefix) . ":task:$task",
             "$prefix:workers:$task",
+            "$prefix:wip:$task",
         ];
     }
 

@@ -73,6 +73,7 @@ if #jobs.held > 0 then
   end
 end
 if #jobs.held < #jobs.codes then
+  write('ZREM', KEYS[2], '') -- needs no memory, and Redis refuses no write behind it
   write('HINCRBY', KEYS[3], 'lost', #jobs.codes - #jobs.held)
   redis.call('EXPIRE', KEYS[3], '86400')
 end

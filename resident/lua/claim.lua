@@ -39,9 +39,9 @@ local FIELDS = {'status',
   'success_callback_name', 'failure_callback_name',
   'stopped_callback_name', 'webhooks', 'group_id', 'retries_left', 'repeats_left',
   'rate_limit_key', 'dependency_ids', 'dependency_id',
-  'data'}
-local STATUS, FIRST_PLAIN, TIMEOUT, ON_SUCCESS, ON_FAILURE, LAST_SPECIAL, DATA =
-  1, 2, 4, 8, 9, 17, 18
+  'data', 'execution'}
+local STATUS, FIRST_PLAIN, TIMEOUT, ON_SUCCESS, ON_FAILURE, LAST_SPECIAL, DATA, EXECUTION =
+  1, 2, 4, 8, 9, 17, 18, 19
 local OURS = {[''] = true, ['resident.replies.deliver'] = true,
   ['resident.replies.deliver_error'] = true}
 local NO_VALUE = {[''] = true, ['0'] = true, ['[]'] = true}
@@ -52,6 +52,8 @@ local DEFAULT_HEARTBEAT_S = 420 -- RQ's DEFAULT_WORKER_TTL
 local LONGEST_S = 31536000
 local DAY_S = '86400'
 
+local s, us = now()
+local now_ms = s * 1000 + math.floor(us / 1000)
 local prefix, name, token, max_batch = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 local max_data_bytes = tonumber(ARGV[6])
 
@@ -68,10 +70,13 @@ local function uses_more_of_rq(values)
   return not OURS[values[ON_SUCCESS] or ''] or not OURS[values[ON_FAILURE] or '']
 end
 
--- Which of these ids a worker of ours holds, in their order.
+-- Which of these ids a worker of ours holds, in their order; a lease that has ended holds nothing.
 local function leased(ids)
-  local ends = redis.pcall('ZMSCORE', KEYS[6], unpack(ids))
-  return ends.err and {} or ends
+  local ends, held = redis.pcall('ZMSCORE', KEYS[6], unpack(ids)), {}
+  for i = 1, ends.err and 0 or #ids do
+    held[i] = ends[i] and tonumber(ends[i]) > now_ms
+  end
+  return held
 end
 
 -- Whether others depend on any of these ids: rarely, so that one call looks for all of them.
@@ -112,7 +117,7 @@ end
 
 -- Ids become the entries of found, a special, or counts of skipped; nothing is written yet.
 local found, special, seen, skipped, looked, more = {}, nil, {}, {}, 0, 0
-local is_full = max_batch == 0
+local is_full = false
 
 local function look_at(id, is_leased, may_have_dependents)
   local kind, key, values = 'duplicate', nil, nil
@@ -162,7 +167,7 @@ end
 
 -- When RQ may think a job of this time-out abandoned, in s as text: Redis formats a number of
 -- Lua's slowly.
-local function expiry_of(timeout, s)
+local function expiry_of(timeout)
   local seconds = tonumber(timeout or '')
   if not seconds or seconds ~= seconds or seconds <= 0 then -- 'nan' is a number to Lua
     seconds = DEFAULT_HEARTBEAT_S
@@ -172,12 +177,12 @@ local function expiry_of(timeout, s)
 end
 
 -- One entry a job in what they share: leases, started registry.
-local function record_batch(s, now_ms)
+local function record_batch()
   local lease_end = string.format('%d', now_ms + tonumber(ARGV[5]))
   local leases, started, known = {}, {}, {}
   for i, one in ipairs(found) do
     local timeout = one.values[TIMEOUT] or ''
-    known[timeout] = known[timeout] or expiry_of(timeout, s)
+    known[timeout] = known[timeout] or expiry_of(timeout)
     leases[2 * i - 1], leases[2 * i] = lease_end, one.id
     started[2 * i - 1], started[2 * i] = known[timeout], one.id .. ':' .. one.execution
   end
@@ -186,10 +191,14 @@ local function record_batch(s, now_ms)
   write('ZADD', KEYS[4], unpack(started))
 end
 
--- The job's own state, as RQ writes it; returns what the worker is told of it.
+-- The job's own state, as RQ writes it, and which execution it is; returns what the worker is told
+-- of it. An execution before this one has lost the job, whatever its worker still means to do.
 local function start(one, stamp)
+  if one.values[EXECUTION] then
+    write('ZREM', KEYS[4], one.id .. ':' .. one.values[EXECUTION])
+  end
   redis.call('HSET', one.key, 'status', 'started', 'started_at', stamp, 'last_heartbeat', stamp,
-    'worker_name', name)
+    'worker_name', name, 'execution', one.execution)
   local left_ms = keep_deadline(one.key)
   local data = one.values[DATA] or ''
   local told = {one.id, one.execution, #data <= max_data_bytes and data or '', #data, left_ms}
@@ -213,12 +222,10 @@ if looked == 0 then
   return {QUESTIONS, '0', 0}
 end
 
-local s, us = now()
 local stamp = stamp_of(s, us)
-local now_ms = s * 1000 + math.floor(us / 1000)
 local result = {special and SPECIAL or QUESTIONS, string.format('%d.%06d', s, us), more}
 if #found > 0 then
-  record_batch(s, now_ms)
+  record_batch()
   for i, one in ipairs(found) do
     result[3 + i] = start(one, stamp)
   end

@@ -3,6 +3,7 @@
 -- expire, and its deadline must not be forgotten: so the TTL is moved ten years on, where no TTL
 -- of RQ's (a year at most) can be taken for it.
 local TEN_YEARS_MS = 315360000000
+local A_YEAR_MS = 31536000000
 
 -- Moves the TTL of a job on; returns the ms that were left of its budget, -1 if it has none.
 local function keep_deadline(job)
@@ -17,10 +18,10 @@ local function keep_deadline(job)
 end
 
 -- Makes what is left of the budget the job's TTL again; returns it in ms, 0 if it has run out,
--- -1 if there is none.
+-- -1 if there is none, or a TTL that somebody else has set meanwhile, which stays.
 local function restore_deadline(job)
   local ttl_ms = redis.call('PTTL', job)
-  if ttl_ms < 0 then
+  if ttl_ms < TEN_YEARS_MS - A_YEAR_MS then
     return -1
   end
   local left_ms = math.max(ttl_ms - TEN_YEARS_MS, 0)

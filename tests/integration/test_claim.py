@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from redis.exceptions import ResponseError
+from rq.job import Job
 from rq.registry import StartedJobRegistry
 from rq.serializers import JSONSerializer
 from rq.suspension import resume, suspend
@@ -254,3 +255,49 @@ def test_a_claim_that_redis_has_no_memory_for_leaves_the_job_where_it_is(
     full.free()
     assert desk.snapshot() == before
     assert [job.id for job in desk.claim(10).jobs] == ["a", "b"]
+
+
+def test_a_job_that_rq_requeues_after_its_worker_died_runs_again(desk: Desk, other: Desk) -> None:
+    desk.ask("a")
+    claim = desk.claim()
+    desk.connection.zadd(ECHO.leases, {"a": 1})
+    desk.connection.zadd(ECHO.started, {f"a:{claim.jobs[0].execution}": 1})
+    StartedJobRegistry("echo", desk.connection, serializer=JSONSerializer).cleanup()
+    job = Job.fetch("a", desk.connection, serializer=JSONSerializer)
+    assert job.is_failed
+    job.requeue()
+    assert [job.id for job in other.claim().jobs] == ["a"]
+
+
+def test_a_worker_that_stalled_past_its_lease_has_lost_what_another_has_claimed(
+    desk: Desk, other: Desk
+) -> None:
+    desk.ask("a")
+    stalled = desk.claim()
+    desk.connection.zadd(ECHO.leases, {"a": 1})
+    desk.connection.rpush(ECHO.queue, "a")
+    claim = other.claim()
+    assert [job.id for job in claim.jobs] == ["a"]
+    assert desk.settle(stalled) == [SettleCode.LOST]
+    assert other.settle(claim, reply=b"the one") == [SettleCode.SETTLED]
+    assert desk.connection.lrange(keys.reply("a"), 0, -1) == [b"the one"]
+    assert not desk.connection.exists(ECHO.started, ECHO.leases)
+
+
+def test_what_a_stock_worker_runs_is_not_claimed(desk: Desk) -> None:
+    desk.ask("a")
+    desk.connection.hset(f"{keys.JOB}a", "status", "started")
+    desk.connection.zadd(f"{keys.PREFIX}:executions:a", {"e": 1})
+    assert desk.claim().jobs == ()
+    assert desk.counts() == {"duplicate": 1}
+
+
+def test_more_is_claimed_for_a_batch_but_nothing_that_must_be_alone(desk: Desk) -> None:
+    for job_id in "abcd":
+        desk.ask(job_id, **({"group_id": "g"} if job_id == "c" else {}))
+    held = desk.claim(1)
+    assert [job.id for job in desk.scripts.claim_more(8)] == ["b"]
+    assert desk.scripts.claim_more(8) == ()
+    assert desk.connection.hget(f"{keys.WORKER}resident-echo-1", "state") == b"busy"
+    assert desk.waiting() == ["c", "d"]
+    assert len(held.jobs) == 1

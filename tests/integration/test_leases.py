@@ -10,7 +10,7 @@ from rq.serializers import JSONSerializer
 
 from resident import keys, scripts
 from resident.redis_client import Link
-from tests.support.lua import ECHO, LIMITS, Desk, settlement
+from tests.support.lua import ECHO, LIMITS, Desk, Full, settlement
 
 TOKEN = "0123456789ab"
 NAME = "resident-echo-1"
@@ -118,3 +118,11 @@ def test_junk_in_the_place_of_a_record_makes_room(kind: str, named: Desk) -> Non
     age(named, 5_000)
     assert renew(named) == 1
     assert named.connection.type(key) != b"string"
+
+
+def test_leases_are_renewed_even_when_redis_is_full(named: Desk, full: Full) -> None:
+    named.ask("a")
+    named.claim()
+    age(named, 5_000)
+    full.fill()
+    assert renew(named) == 1

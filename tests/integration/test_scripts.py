@@ -22,7 +22,7 @@ from resident.scripts import (
     Asking,
     source_of,
 )
-from tests.support.lua import BUDGET_MS, ECHO, FIELDS, TEN_YEARS_MS, Desk, Full
+from tests.support.lua import BUDGET_MS, ECHO, FIELDS, TEN_YEARS_MS, Desk, Full, settlement
 from tests.support.processes import Processes
 from tests.support.waiting import wait_until
 
@@ -174,6 +174,38 @@ def test_a_job_whose_deadline_has_passed_is_dropped_instead(desk: Desk) -> None:
     assert desk.waiting() == []
     assert not desk.connection.exists(f"{keys.JOB}a")
     assert desk.counts() == {"expired": 1}
+
+
+@pytest.mark.parametrize(("ttl_s", "score"), [(500, None), (-1, float("inf"))])
+def test_a_job_that_was_answered_and_not_filed_goes_to_its_registry(
+    ttl_s: int, score: float | None, desk: Desk
+) -> None:
+    desk.ask("a")
+    (job,) = desk.claim().jobs
+    answered = settlement("a", job.execution, ttl_s=ttl_s)
+    desk.link.call(*desk.scripts.answer_command([answered]))
+    assert desk.scripts.release([("a", job.execution)]) == 0
+    assert desk.waiting() == []
+    found = desk.connection.zscore(ECHO.finished, "a")
+    assert found == score if score else 490 < found - desk.connection.time()[0] <= 500
+    assert not desk.connection.exists(ECHO.started)
+
+
+def test_a_job_that_was_cancelled_while_it_ran_does_not_come_back(desk: Desk) -> None:
+    desk.ask("a")
+    (job,) = desk.claim().jobs
+    Job.fetch("a", desk.connection, serializer=JSONSerializer).cancel()
+    assert desk.scripts.release([("a", job.execution)]) == 0
+    assert desk.waiting() == []
+    assert desk.job("a")["status"] == "canceled"
+
+
+def test_a_ttl_that_somebody_set_on_a_running_job_stays(desk: Desk) -> None:
+    desk.ask("a")
+    (job,) = desk.claim().jobs
+    desk.connection.expire(f"{keys.JOB}a", 3600)
+    assert desk.scripts.release([("a", job.execution)]) == 1
+    assert 3500 < desk.connection.ttl(f"{keys.JOB}a") <= 3600
 
 
 def test_a_job_that_is_not_held_is_not_released(desk: Desk, other: Desk) -> None:

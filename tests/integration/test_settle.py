@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from redis.exceptions import ResponseError
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
 from resident import keys
-from resident.scripts import Claim, Outcome, SettleCode, Settlement
-from tests.support.lua import ECHO, Desk, Full, settlement
+from resident.scripts import AskCode, Claim, Outcome, SettleCode, Settlement
+from tests.support.lua import BUDGET_MS, ECHO, Desk, Full, settlement
 
 
 def settled(claim: Claim, **changes: Any) -> Settlement:
@@ -204,3 +205,54 @@ def test_answers_go_out_even_when_redis_is_full(desk: Desk, full: Full) -> None:
     full.free()
     assert desk.connection.llen(keys.reply("a")) == 1
     assert Job.fetch("a", desk.connection, serializer=JSONSerializer).return_value() == "?"
+
+
+def answered_and_asked_again(desk: Desk) -> Claim:
+    """The reply to `a` was taken, and the same id is asked again before the first run is filed."""
+    desk.ask("a")
+    claim = desk.claim()
+    desk.link.call(*desk.scripts.answer_command([settled(claim)]))
+    desk.connection.delete(keys.reply("a"))
+    assert desk.ask("a").code is AskCode.QUEUED
+    return claim
+
+
+def test_an_id_that_is_asked_again_before_it_is_filed_begins_anew(desk: Desk, other: Desk) -> None:
+    first = answered_and_asked_again(desk)
+    assert desk.settle(first, reply=b"the old one") == [SettleCode.LOST]
+    assert not desk.connection.exists(keys.results("a"), ECHO.finished, keys.reply("a"))
+    second = other.claim()
+    assert desk.settle(first, reply=b"the old one") == [SettleCode.LOST]
+    assert other.settle(second, reply=b"the new one") == [SettleCode.SETTLED]
+    assert desk.connection.lrange(keys.reply("a"), 0, -1) == [b"the new one"]
+    assert not desk.connection.exists(ECHO.started, ECHO.leases)
+
+
+def test_a_worker_that_leaves_does_not_touch_what_was_asked_again(desk: Desk) -> None:
+    first = answered_and_asked_again(desk)
+    assert desk.scripts.release([("a", first.jobs[0].execution)]) == 0
+    assert desk.waiting() == ["a"]
+    assert 0 < desk.connection.pttl(f"{keys.JOB}a") <= BUDGET_MS
+
+
+def test_answers_that_redis_refused_are_not_taken_for_settled(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.ask("a")
+    claim = desk.claim()
+    with monkeypatch.context() as patch:
+        patch.setattr(desk.scripts, "answer_command", lambda _settlements: ("EVALSHA", "0" * 40, 0))
+        codes: list[SettleCode] = []
+        with pytest.raises(ResponseError):
+            desk.scripts.turn([settled(claim)], claim.started, 0, 0, codes.extend)
+        assert codes == []
+    assert desk.settle(claim) == [SettleCode.SETTLED]
+    assert desk.connection.llen(keys.reply("a")) == 1
+
+
+def test_a_batch_that_was_lost_says_so_even_when_redis_is_full(desk: Desk, full: Full) -> None:
+    desk.ask("a")
+    claim = desk.claim()
+    desk.connection.delete(ECHO.started, ECHO.leases)
+    full.fill()
+    assert desk.settle(claim) == [SettleCode.LOST]

@@ -204,6 +204,11 @@ DIFFERENCES = (
         _is_execution_id,
     ),
     Difference(
+        "execution",
+        "A field of ours: which execution of the job was the last.",
+        lambda spot: spot.is_in("rq:job:") and spot.field == "execution" and spot.theirs is None,
+    ),
+    Difference(
         "working time",
         "A batch takes its time once, not once for each of its jobs.",
         _is_working_time,
