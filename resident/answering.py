@@ -11,11 +11,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 import structlog
-from rq.timeouts import JobTimeoutException
 
 from resident.batching import Given, Raised, answer_batch, parts_within
 from resident.claims import Question, Refused, batch_timeout_s, read_claimed
-from resident.death_penalty import FineDeathPenalty
+from resident.death_penalty import TimeLimit
 from resident.protocol import Milliseconds, encode_answered, encode_failed
 from resident.replies import describe
 from resident.scripts import Claim, Outcome, Settlement
@@ -40,33 +39,33 @@ class Answerer:
         self._task = task
         self._before_call = before_call
         self._after_call = after_call
+        self._limit = TimeLimit()
         self._model = model
         self._max_bytes = max_bytes
         self._result_ttl_s = result_ttl_s
 
     def settlements(self, claim: Claim) -> list[Settlement]:
         """How each job of the claim ends; runs the model."""
-        read = [
-            read_claimed(job, self._task, self._max_bytes, self._result_ttl_s) for job in claim.jobs
-        ]
-        questions = [one for one in read if isinstance(one, Question)]
-        refused = [one for one in read if isinstance(one, Refused)]
-        settled = [_refusal(one) for one in refused]
-        if questions:
+        questions: list[Question] = []
+        settled: list[Settlement] = []
+        for job in claim.jobs:
+            read = read_claimed(job, self._task, self._max_bytes, self._result_ttl_s)
+            if isinstance(read, Question):
+                questions.append(read)
+            else:
+                settled.append(_refusal(read))
+        for part in self._parts(questions):
+            results = answer_batch(self._call_within(part), [one.value for one in part])
             claimed_at = datetime.fromtimestamp(float(claim.started), UTC).replace(tzinfo=None)
-            for part in self._parts(questions):
-                results = answer_batch(self._call_within(part), [one.value for one in part])
-                settled += [
-                    _settlement(question, result, claimed_at)
-                    for question, result in zip(part, results, strict=True)
-                ]
+            for question, result in zip(part, results, strict=True):
+                settled.append(_settlement(question, result, claimed_at))
         return settled
 
     def _parts(self, questions: list[Question]) -> list[list[Question]]:
         """What goes into one call each: all, unless the task says what a question costs."""
         cost = self._task.cost
         if cost is None:
-            return [questions]
+            return [questions] if questions else []
         costs = [_cost_of(one, cost) for one in questions]
         parts = parts_within(costs, self._task.max_cost)
         return [[questions[number] for number in part] for part in parts]
@@ -77,8 +76,7 @@ class Answerer:
         def call(values: list[Any]) -> list[Any]:
             self._before_call()
             began = time.monotonic()
-            with FineDeathPenalty(timeout_s, JobTimeoutException):
-                answers = self._task.answer(self._model, values)
+            answers = self._limit.call(timeout_s, lambda: self._task.answer(self._model, values))
             self._after_call(len(values), (time.monotonic() - began) * 1000)
             return answers
 
