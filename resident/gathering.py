@@ -103,6 +103,20 @@ class Cost:
         return mean_ms - per_question * mean_size, per_question
 
 
+@dataclass(frozen=True)
+class Window:
+    """Until when to wait for more, in ms from the claim, and how many to expect; 0 for not at all.
+
+    When as many wait as were expected, there is nothing to wait for any more.
+    """
+
+    ms: float
+    expected: int
+
+
+_NONE = Window(0.0, 0)
+
+
 class Gathering:
     """Decides how long a batch that is not full waits for more."""
 
@@ -135,8 +149,8 @@ class Gathering:
         """Takes in what joined the batch after its first claim."""
         self._came_at_ms += came_at_ms
 
-    def window_ms(self, size: int, waited_ms: float = 0.0) -> float:
-        """How long, counted from the claim, to wait for more; 0 to begin at once.
+    def window(self, size: int, waited_ms: float = 0.0) -> Window:
+        """How long to wait for more, and for how many.
 
         Args:
             size: How many questions there are.
@@ -144,7 +158,7 @@ class Gathering:
         """
         room = self._max_batch - size
         if room <= 0 or self._arrivals.is_alone:
-            return 0.0
+            return _NONE
         fixed_ms, per_question_ms = self._cost.line
         expected = self._arrivals.within(waited_ms)
 
@@ -152,10 +166,13 @@ class Gathering:
             total = size + more
             return total / max(wait_ms + fixed_ms + per_question_ms * total, _SHORTEST_MS)
 
-        best_ms, best = 0.0, rate(0.0, 0.0) * WORTH_IT
+        best, best_rate = _NONE, rate(0.0, 0.0) * WORTH_IT
         for window_ms in WINDOWS_MS:
             if waited_ms < window_ms <= min(self._target_ms, fixed_ms):
                 more = min(max(self._arrivals.within(window_ms) - expected, 0.0), room)
-                if rate(more, window_ms - waited_ms) > best:
-                    best_ms, best = window_ms, rate(more, window_ms - waited_ms)
-        return best_ms
+                if rate(more, window_ms - waited_ms) > best_rate:
+                    best, best_rate = (
+                        Window(window_ms, math.ceil(more)),
+                        rate(more, window_ms - waited_ms),
+                    )
+        return best

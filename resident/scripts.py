@@ -313,6 +313,10 @@ class WorkerScripts:
         args = self._claim_args(most, adds=True)
         return _read_claim(self._link.call(*_CLAIM.command(self._claim_keys, args))).jobs
 
+    def waiting(self) -> int:
+        """How many questions wait on the queue."""
+        return int(self._link.call("LLEN", self._keys.queue))
+
     def _load(self) -> None:
         if not self._is_loaded:
             for script in (_ANSWER, _FILE, _CLAIM):

@@ -51,6 +51,9 @@ HEARTBEAT_S = 5.0
 #: An announcement outlives this much silence, beside the task's timeout.
 ANNOUNCEMENT_MARGIN_S = 30.0
 
+#: Between two looks at the queue while a batch waits for more.
+LOOK_MS = 0.5
+
 T = TypeVar("T")
 
 _log = structlog.get_logger()
@@ -193,14 +196,21 @@ class ResidentWorker(SimpleWorker):
         gathering, claim, began = self._gathering, self._held, time.monotonic()
         gathering.note_claim(float(claim.started) * 1000, _times_of(claim.jobs))
         waited_ms = 0.0
-        while window_ms := gathering.window_ms(len(self._held.jobs), waited_ms):
-            time.sleep((window_ms - waited_ms) / 1000)
+        while (window := gathering.window(len(self._held.jobs), waited_ms)).ms:
+            while waited_ms < window.ms and not self._has_come(window.expected):
+                time.sleep(min(LOOK_MS, window.ms - waited_ms) / 1000)
+                waited_ms = (time.monotonic() - began) * 1000
             if self._stop_requested:
                 return
             more = self._claim_more()
             gathering.note_more(_times_of(more))
             self._held = Claim(started=claim.started, jobs=(*self._held.jobs, *more))
-            waited_ms = max(window_ms, (time.monotonic() - began) * 1000)
+
+    def _has_come(self, expected: int) -> bool:
+        try:
+            return self._scripts.waiting() >= expected
+        except RedisError:
+            return True  # the claim that follows deals with it
 
     def _claim_more(self) -> tuple[Claimed, ...]:
         held = self._held.jobs

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
 from typing import Any
 
 from bench import catalogue
 from bench.figures import mean_batch, quantile, spread_of
 from bench.harness import Bench, Caller, Peer, alternate
 from bench.run import Goal, Row, Run
-from resident import task
 
 CALLERS = 32
 #: 32 questions every 10 ms.
@@ -113,10 +111,6 @@ def _other_model(run: Run, cost: str) -> None:
 
 def _windows(run: Run) -> None:
     """Fixed windows beside the policy, on every model."""
-    if "max_wait_ms" not in inspect.signature(task).parameters:
-        note = "@task has no max_wait_ms yet"
-        run.add(Row("batching", "fixed windows of 0, 2 and 10 ms", note=note))
-        return
     for window in _WINDOWS[1:2] if run.plan.is_quick else _WINDOWS:
         for cost in ("fixed",) if run.plan.is_quick else _PATIENT_RATES:
             options = {"BENCH_COST": cost, "BENCH_WINDOW_MS": str(window)}

@@ -1,18 +1,18 @@
 """Sleeps as long as a model would take, on a device that is not the worker's core.
 
 BENCH_COST names the kind of model; a question is a list of one integer, its length. BENCH_WINDOW_MS
-is a fixed window to compare with the batching policy, for as long as @task has one to set.
+puts a fixed window in the place of the batching policy, to compare them.
 """
 
 from __future__ import annotations
 
-import inspect
 import os
 import time
 from collections.abc import Callable
-from typing import Any
 
+import resident.worker
 from resident import task
+from resident.gathering import Gathering, Window
 
 COSTS: dict[str, Callable[[list[int]], float]] = {
     "fixed": lambda lengths: 10.0,
@@ -26,18 +26,27 @@ def load() -> None:
     """There is nothing to load."""
 
 
-def window(milliseconds: str | None) -> dict[str, Any]:
-    """THE HOOK: the option of @task that fixes the window, once it has one."""
-    if milliseconds is None or "max_wait_ms" not in inspect.signature(task).parameters:
-        return {}
-    return {"max_wait_ms": int(milliseconds)}
+class FixedWindow(Gathering):
+    """Every batch that is not full waits as long."""
+
+    may_pay = True
+
+    def window(self, size: int, waited_ms: float = 0.0) -> Window:
+        """The window, once."""
+        is_over = waited_ms > 0 or size >= _MAX_BATCH
+        return Window(0.0 if is_over else float(_WINDOW_MS or 0), _MAX_BATCH)
+
+
+_MAX_BATCH = int(os.environ.get("BENCH_MAX_BATCH", "32"))
+_WINDOW_MS = os.environ.get("BENCH_WINDOW_MS")
+if _WINDOW_MS is not None:
+    resident.worker.Gathering = FixedWindow  # type: ignore[attr-defined]
 
 
 @task(
     load=load,
-    max_batch=int(os.environ.get("BENCH_MAX_BATCH", "32")),
+    max_batch=_MAX_BATCH,
     timeout_s=10,
-    **window(os.environ.get("BENCH_WINDOW_MS")),
 )
 def answer(_model: None, questions: list[list[int]]) -> list[int]:
     """How many were asked at once, after a while."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -57,8 +58,11 @@ def serve(
         held = claim(waiting, now_ms, 32)
         gathering.note_claim(now_ms, held)
         claimed_ms, waited_ms = now_ms, 0.0
-        while gathering.may_pay and (window_ms := gathering.window_ms(len(held), waited_ms)):
-            waited_ms = window_ms
+        while gathering.may_pay and (window := gathering.window(len(held), waited_ms)).ms:
+            came = sorted(one for one in waiting if one <= claimed_ms + window.ms)
+            # It is over when as many have come as were expected, seen at the next look.
+            enough = came[window.expected - 1] if len(came) >= window.expected else math.inf
+            waited_ms = min(window.ms, max(enough - claimed_ms, waited_ms) + 0.5)
             more = claim(waiting, claimed_ms + waited_ms, 32 - len(held))
             gathering.note_more(more)
             held += more
@@ -145,7 +149,7 @@ def test_after_a_silence_what_was_learnt_is_forgotten() -> None:
     gathering = Gathering(32, 20)
     serve(gathering, fixed, [0.3 * number for number in range(32)], soon())
     gathering.note_claim(1e6, [1e6])
-    assert gathering.window_ms(1) == 0
+    assert gathering.window(1).ms == 0
 
 
 def test_arrivals_are_counted_by_window() -> None:
