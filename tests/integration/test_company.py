@@ -33,6 +33,7 @@ def test_a_lone_caller_does_not_wait_for_company(
 ) -> None:
     processes.start(*WITH_ODD_TASKS, "worker.py", "slow")
     wait_until(lambda: connection.zcard(keys.of_task("slow").ready))
+    connection.config_resetstat()
     with Client(redis_url) as client:
         for number in range(20):
             client.ask("slow", number)
