@@ -8,8 +8,11 @@ a lone caller as much as it brings the others. So a window here is opened only o
   waiting would have brought is seen without waiting: every job says when it was enqueued.
 - `Cost`: what a batch costs, as a line a + b·n through what the last batches took.
 
-Waiting pays if questions per second, (n + k) / (w + a + b·(n + k)), come out clearly higher for a
-wait of w that brings k more. A lone caller asks again when it has been answered, so its k is 0.
+Callers who ask again when answered come in a burst behind the claim, and then no more until
+the batch is done. So a wait pays if it is over when most of those have come who come at all while
+the batch runs, and if questions per second, (n + k) / (w + a + b·(n + k)), come out clearly higher
+with the k that it brings. Questions that come by chance come all the time, and for them a batch
+grows by itself, because they queue up; a window would only add to what they wait.
 """
 
 from __future__ import annotations
@@ -25,6 +28,8 @@ WINDOWS_MS = (
 )
 #: A window must bring at least so much more throughput, or what it costs is not worth it.
 WORTH_IT = 1.1
+#: A wait is to bring so much of what comes while the batch runs.
+BURST = 0.9
 #: How much the last observation counts against those before it.
 NEWEST = 0.25
 #: After so long a silence what was learnt of arrivals says nothing, ms.
@@ -160,19 +165,18 @@ class Gathering:
         if room <= 0 or self._arrivals.is_alone:
             return _NONE
         fixed_ms, per_question_ms = self._cost.line
-        expected = self._arrivals.within(waited_ms)
+        burst = BURST * self._arrivals.within(fixed_ms + per_question_ms * size)
+        already = self._arrivals.within(waited_ms)
 
         def rate(more: float, wait_ms: float) -> float:
             total = size + more
             return total / max(wait_ms + fixed_ms + per_question_ms * total, _SHORTEST_MS)
 
-        best, best_rate = _NONE, rate(0.0, 0.0) * WORTH_IT
         for window_ms in WINDOWS_MS:
             if waited_ms < window_ms <= min(self._target_ms, fixed_ms):
-                more = min(max(self._arrivals.within(window_ms) - expected, 0.0), room)
-                if rate(more, window_ms - waited_ms) > best_rate:
-                    best, best_rate = (
-                        Window(window_ms, math.ceil(more)),
-                        rate(more, window_ms - waited_ms),
-                    )
-        return best
+                count = self._arrivals.within(window_ms)
+                more = min(max(count - already, 0.0), room)
+                pays = rate(more, window_ms - waited_ms) > WORTH_IT * rate(0.0, 0.0)
+                if pays and count >= burst:
+                    return Window(window_ms, math.ceil(more))
+        return _NONE

@@ -45,3 +45,7 @@ class Leases:
             self._is_away = True
         else:
             self._is_away = False
+
+    def close(self) -> None:
+        """Closes the link; a forked worker does so with the one that it inherited."""
+        self._link.close()

@@ -113,6 +113,7 @@ class Supervisor:
             self._reap()
             self._replace()
             self._renew()
+        self._leases.close()
         return self._exit_code
 
     @property
@@ -190,6 +191,7 @@ class Supervisor:
         # A process group of its own: Ctrl-C reaches the supervisor, which passes it on once.
         os.setpgid(0, 0)
         end_with_supervisor()
+        self._leases.close()
         for signum in (signal.SIGTERM, signal.SIGINT):
             signal.signal(signum, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _WATCHED)

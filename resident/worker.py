@@ -167,7 +167,7 @@ class ResidentWorker(SimpleWorker):
 
     def _turn(self, wait_s: float) -> Claim:
         """Answers what is held, settles it, and claims the next batch."""
-        if self._held.jobs and self._gathering.may_pay:
+        if self._held.jobs and self._gathering.may_pay and not self._stop_requested:
             self._gather()
         held = self._held
         began = time.monotonic()
