@@ -153,31 +153,24 @@ def task(  # noqa: PLR0913  (the options of a task)
     def register(function: Function) -> Function:
         if load is None:
             raise _without_load(function)
-        _check_options(
-            function.__module__,
-            load=load,
-            warm_up=warm_up,
-            max_batch=max_batch,
-            target_ms=target_ms,
-            cost=cost,
-            max_cost=max_cost,
-            timeout_s=timeout_s,
-            preload=preload,
-            callbacks=callbacks,
-        )
+        options: dict[str, Any] = {
+            "load": load,
+            "warm_up": warm_up,
+            "max_batch": max_batch,
+            "target_ms": target_ms,
+            "cost": cost,
+            "max_cost": max_cost,
+            "timeout_s": timeout_s,
+            "preload": preload,
+            "callbacks": callbacks,
+        }
+        _check_options(function.__module__, **options)
+        options |= {"warm_up": tuple(warm_up), "callbacks": tuple(callbacks)}
         made = Task(
             name=_task_name(function),
             function=function,
-            load=load,
             question_type=_question_type(function),
-            warm_up=tuple(warm_up),
-            max_batch=max_batch,
-            target_ms=target_ms,
-            cost=cost,
-            max_cost=max_cost,
-            timeout_s=timeout_s,
-            preload=preload,
-            callbacks=tuple(callbacks),
+            **options,
         )
         _registry[made.name] = made
 
