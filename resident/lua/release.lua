@@ -32,6 +32,13 @@ local function put_back(id, job)
   return 1
 end
 
+-- A job that is queued and was last run by this worker was asked a second time by hand while it ran;
+-- a claim has skipped that id, so nobody else brings it back.
+local function read_state(job)
+  local state = redis.pcall('HMGET', job, 'status', 'execution')
+  return state[1], state[2]
+end
+
 -- RQ's score: +inf for a finished job that is kept for ever, -1 for a failed one.
 local function file(id, job, status)
   local left_s = redis.call('TTL', job)
@@ -63,12 +70,12 @@ for i = #ARGV - 1, 2, -2 do
     redis.call('DEL', ARGV[1] .. ':execution:' .. member)
     write('ZREM', ARGV[1] .. ':executions:' .. id, execution)
     write('SREM', executions, member)
-    local status = redis.pcall('HGET', job, 'status')
+    local status, last_execution = read_state(job)
     if registry_of[status] then
       file(id, job, status)
-    elseif status == 'started' then
+    elseif status == 'started' or status == 'queued' and last_execution == execution then
       released = released + put_back(id, job)
-    end -- else it was cancelled, deleted or asked again, and is none of this worker's any more
+    end -- else it was cancelled, deleted or asked anew, and is none of this worker's any more
   end
 end
 return released

@@ -200,6 +200,19 @@ def test_a_job_that_was_cancelled_while_it_ran_does_not_come_back(desk: Desk) ->
     assert desk.job("a")["status"] == "canceled"
 
 
+def test_a_job_that_was_asked_again_by_hand_while_it_ran_goes_back_with_its_worker(
+    desk: Desk, other: Desk
+) -> None:
+    desk.ask("a")
+    (job,) = desk.claim().jobs
+    desk.connection.hset(f"{keys.JOB}a", "status", "queued")
+    desk.connection.rpush(ECHO.queue, "a")
+    assert other.claim().jobs == ()  # it is running, so the second id is skipped
+    assert desk.scripts.release([("a", job.execution)]) == 1
+    assert desk.waiting() == ["a"]
+    assert [one.id for one in other.claim().jobs] == ["a"]
+
+
 def test_a_ttl_that_somebody_set_on_a_running_job_stays(desk: Desk) -> None:
     desk.ask("a")
     (job,) = desk.claim().jobs
