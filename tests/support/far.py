@@ -12,39 +12,52 @@ _CHUNK = 65_536
 
 
 @contextlib.contextmanager
-def far_from(socket: Path, relay: Path, delay_s: float) -> Iterator[None]:
-    """Listens on the path of a relay to a unix socket; each direction takes so much longer."""
-    loop = asyncio.new_event_loop()
-    stop = loop.create_future()
-    is_up = threading.Event()
-
-    async def serve() -> None:
-        async def on_connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            there = await asyncio.open_unix_connection(socket)
-            await asyncio.gather(
-                hand_on(reader, there[1], delay_s), hand_on(there[0], writer, delay_s)
-            )
-
-        async with await asyncio.start_unix_server(on_connect, relay):
-            is_up.set()
-            await stop
-
-    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),), daemon=True)
+def far_from(socket: Path, path: Path, delay_s: float) -> Iterator[None]:
+    """Listens on a path for a unix socket elsewhere; each direction takes so much longer."""
+    relay = _Relay(socket, path, delay_s)
+    thread = threading.Thread(target=lambda: asyncio.run(relay.serve()))
     thread.start()
-    is_up.wait(20)
+    assert relay.is_up.wait(20)
     try:
         yield
     finally:
-        loop.call_soon_threadsafe(stop.set_result, None)
+        relay.stop()
         thread.join(20)
 
 
-async def hand_on(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, delay_s: float
-) -> None:
-    """Each chunk later by the delay, and none waits for the one before it to arrive."""
-    loop = asyncio.get_running_loop()
-    with contextlib.suppress(ConnectionError):
-        while chunk := await reader.read(_CHUNK):
-            loop.call_later(delay_s, writer.write, chunk)
-    loop.call_later(delay_s, writer.close)
+class _Relay:
+    """All of it lives in one event loop, which ends with everything that it opened."""
+
+    def __init__(self, socket: Path, path: Path, delay_s: float) -> None:
+        self.is_up = threading.Event()
+        self._socket = socket
+        self._path = path
+        self._delay_s = delay_s
+        self._writers: list[asyncio.StreamWriter] = []
+
+    async def serve(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._over = asyncio.Event()
+        server = await asyncio.start_unix_server(self._connect, self._path)
+        self.is_up.set()
+        await self._over.wait()
+        server.close()
+        for writer in self._writers:
+            writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
+
+    def stop(self) -> None:
+        self._loop.call_soon_threadsafe(self._over.set)
+
+    async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        far_reader, far_writer = await asyncio.open_unix_connection(self._socket)
+        self._writers += (writer, far_writer)
+        await asyncio.gather(self._hand_on(reader, far_writer), self._hand_on(far_reader, writer))
+
+    async def _hand_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Each chunk later by the delay, and none waits for the one before it to arrive."""
+        with contextlib.suppress(ConnectionError):
+            while chunk := await reader.read(_CHUNK):
+                self._loop.call_later(self._delay_s, writer.write, chunk)
+        self._loop.call_later(self._delay_s, writer.close)
