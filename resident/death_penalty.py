@@ -31,27 +31,22 @@ class FineDeathPenalty(UnixSignalDeathPenalty):
 
 
 class TimeLimit:
-    """The same for calls that come thousands of times a second, at one system call each.
+    """The same for calls that come thousands of times a second: the handler is set only once.
 
-    The alarm is not taken back after a call: one that comes when no call runs is passed over, and
-    the next call sets it anew. For the main thread of a process.
+    For the main thread of a process. No alarm is left behind: whoever sets the handler next, or
+    takes it away, must not be rung.
     """
-
-    def __init__(self) -> None:
-        self._is_running = False
 
     def call(self, seconds: float, function: Callable[[], T]) -> T:
         """Calls the function; raises JobTimeoutException in it when the time is over."""
         if signal.getsignal(signal.SIGALRM) != self._ring:  # RQ has set its own meanwhile
             signal.signal(signal.SIGALRM, self._ring)
         signal.setitimer(signal.ITIMER_REAL, seconds)
-        self._is_running = True
         try:
             return function()
         finally:
-            self._is_running = False
+            signal.setitimer(signal.ITIMER_REAL, 0)
 
     def _ring(self, *_: object) -> None:
-        if self._is_running:
-            msg = "The model took longer than its time-out"
-            raise JobTimeoutException(msg)
+        msg = "The model took longer than its time-out"
+        raise JobTimeoutException(msg)
