@@ -26,7 +26,8 @@ local function end_leases()
   local is_answered = {}
   if write('ZREM', KEYS[2], unpack(jobs.ids_held)) < #jobs.held then
     for _, i in ipairs(jobs.held) do
-      is_answered[i] = redis.pcall('HGET', prefix .. ':job:' .. ARGV[i], 'status') ~= 'started'
+      local status = redis.pcall('HGET', prefix .. ':job:' .. ARGV[i], 'status')
+      is_answered[i] = not status or status == 'finished' or status == 'failed'
     end
   end
   return is_answered

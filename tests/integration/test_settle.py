@@ -256,3 +256,12 @@ def test_a_batch_that_was_lost_says_so_even_when_redis_is_full(desk: Desk, full:
     desk.connection.delete(ECHO.started, ECHO.leases)
     full.fill()
     assert desk.settle(claim) == [SettleCode.LOST]
+
+
+def test_who_asked_again_by_hand_is_answered_although_the_leases_were_lost(desk: Desk) -> None:
+    desk.ask("a")
+    claim = desk.claim()
+    desk.connection.hset(f"{keys.JOB}a", "status", "queued")
+    desk.connection.delete(ECHO.leases)
+    assert desk.settle(claim) == [SettleCode.SETTLED]
+    assert desk.connection.llen(keys.reply("a")) == 1
