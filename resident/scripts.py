@@ -43,6 +43,11 @@ _OUR_WORKERS = f"{keys.WORKER}{keys.WORKER_NAME_PREFIX}"
 TOKEN_LENGTH = 12
 
 
+def new_token() -> str:
+    """What tells a worker, and the executions that it began, from all others."""
+    return secrets.token_hex(TOKEN_LENGTH // 2)
+
+
 class AskCode(IntEnum):
     """What ask.lua did."""
 
@@ -234,7 +239,7 @@ class WorkerScripts:
         self._task = task
         self._name = worker_name
         self._limits = limits
-        self._token = token or secrets.token_hex(TOKEN_LENGTH // 2)
+        self._token = token or new_token()
         self._claims = 0
         self._is_loaded = False
         self._is_busy = False

@@ -17,9 +17,10 @@ from resident.leases import RENEW_EVERY_S, Leases
 from resident.lifeline import die_with_owner
 from resident.program import EXIT_MISCONFIGURED
 from resident.redis_client import connect
+from resident.scripts import new_token
 from resident.settings import Settings
 from resident.task import Task, model_of
-from resident.worker import ResidentWorker, name_of, new_token
+from resident.worker import ResidentWorker, name_of
 
 #: Between the death of a worker and its replacement, so that one that dies at once does not spin.
 RESPAWN_PAUSE_S = 1.0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import secrets
 import signal
 import socket
 import time
@@ -32,7 +31,6 @@ from resident.job import job_class_for
 from resident.outage import call_until_back
 from resident.redis_client import SOCKET_TIMEOUT_S, Link
 from resident.scripts import (
-    TOKEN_LENGTH,
     Claim,
     Claimed,
     Limits,
@@ -40,6 +38,7 @@ from resident.scripts import (
     SettleCode,
     Settlement,
     WorkerScripts,
+    new_token,
 )
 from resident.settings import Settings
 from resident.task import Task, model_of, single_question_function
@@ -323,11 +322,6 @@ class ResidentWorker(SimpleWorker):
         if not self._stop_requested:
             return False
         return not self._held.jobs or time.monotonic() > self._drained_by
-
-
-def new_token() -> str:
-    """What tells a worker, and the executions that it began, from all others."""
-    return secrets.token_hex(TOKEN_LENGTH // 2)
 
 
 def name_of(task: Task, pid: int, token: str) -> str:
