@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
+import os
 import time
 import zlib
 from collections.abc import Callable
@@ -16,9 +17,14 @@ from resident.batching import Given, Raised, answer_batch, parts_within
 from resident.claims import Question, Refused, batch_timeout_s, read_claimed
 from resident.death_penalty import TimeLimit
 from resident.protocol import Milliseconds, encode_answered, encode_failed
+from resident.pulse import Pulse
 from resident.replies import describe
 from resident.scripts import Claim, Outcome, Settlement
+from resident.settings import Settings
 from resident.task import Task
+
+#: So long after its time-out a call that did not listen to it is ended with its worker.
+OVERDUE_S = 0.25
 
 _log = structlog.get_logger()
 
@@ -30,19 +36,21 @@ class Answerer:
         self,
         task: Task,
         model: Any,
-        max_bytes: int,
-        result_ttl_s: int,
+        settings: Settings,
         before_call: Callable[[], object],
         after_call: Callable[[int, float], object],
+        pulse: Pulse,
     ) -> None:
         """Takes what to do before each call of the model, and after it with its size and ms."""
         self._task = task
         self._before_call = before_call
         self._after_call = after_call
         self._limit = TimeLimit()
+        self._pulse = pulse
+        self._pid = os.getpid()
         self._model = model
-        self._max_bytes = max_bytes
-        self._result_ttl_s = result_ttl_s
+        self._max_bytes = settings.max_question_bytes
+        self._result_ttl_s = settings.result_ttl
 
     def settlements(self, claim: Claim) -> list[Settlement]:
         """How each job of the claim ends; runs the model."""
@@ -76,7 +84,15 @@ class Answerer:
         def call(values: list[Any]) -> list[Any]:
             self._before_call()
             began = time.monotonic()
-            answers = self._limit.call(timeout_s, lambda: self._task.answer(self._model, values))
+            self._pulse.overdue_at = began + timeout_s + OVERDUE_S
+            try:
+                answers = self._limit.call(
+                    timeout_s, lambda: self._task.answer(self._model, values)
+                )
+            finally:
+                self._pulse.overdue_at = 0
+                if os.getpid() != self._pid:
+                    os._exit(0)  # a process that the task forked and let run on: not the worker
             self._after_call(len(values), (time.monotonic() - began) * 1000)
             return answers
 

@@ -27,6 +27,16 @@ _RQ_TIME = "%Y-%m-%dT%H:%M:%S.%fZ"
 _RQ_TIME_LENGTH = len("2026-11-23T08:09:10.000001Z")
 #: RQ keeps nothing longer than a year; more than that in a job's ttl is a mistake.
 _LONGEST_TTL_S = DEFAULT_FAILURE_TTL
+#: What release.lua makes of too many deaths.
+_VERDICTS = {
+    b"crashed": error_for(
+        ErrorCode.CRASHED, "Workers died each time that they ran this question, at last alone"
+    ),
+    b"timed_out": error_for(
+        ErrorCode.TIMED_OUT,
+        "The model took longer than its time-out for this question alone, and was killed",
+    ),
+}
 
 
 class Terms(msgspec.Struct, frozen=True, gc=False):
@@ -99,6 +109,8 @@ def read_claimed(
         fields = _read_fields(job, default_result_ttl_s)
     except ValueError as error:
         return Refused(job, None, invalid_question(f"The job's hash is malformed: {error}"))
+    if job.deaths and job.deaths in _VERDICTS:
+        return Refused(job, fields, _VERDICTS[job.deaths])
     try:
         return Question(job, fields, _read_question(job, task, max_bytes))
     except ResidentError as error:

@@ -55,7 +55,7 @@ class TaskKeys:
     failed: str
     #: RQ: set of worker keys that listen to the queue.
     rq_workers: str
-    #: Ours: zset job -> end of its lease (Redis' clock, ms); TTL a day.
+    #: Ours: zset worker's token -> end of its lease (Redis' clock, ms); TTL a day.
     leases: str
     #: Ours: hash, what ready workers announce: function, limits; expires with the last of them.
     announcement: str

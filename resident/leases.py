@@ -10,6 +10,7 @@ from redis.exceptions import RedisError
 
 from resident import scripts
 from resident.redis_client import Link
+from resident.scripts import Alive
 
 #: Between two renewals; RQ's execution records are for what runs longer.
 RENEW_EVERY_S = 1.0
@@ -27,17 +28,17 @@ class Leases:
         self._lease_ms = int(lease_s * 1000)
         self._is_away = False
 
-    def renew(self, workers: list[tuple[str, str, str]]) -> None:
-        """Renews what these workers hold; each is its task, its token and its name.
+    def tick(self, workers: list[tuple[str, Alive]]) -> None:
+        """Renews what these workers hold; each with its task.
 
         Redis being away is said once and is no error: the leases may outlast it.
         """
-        by_task: defaultdict[str, dict[str, str]] = defaultdict(dict)
-        for task, token, name in workers:
-            by_task[task][token] = name
+        by_task: defaultdict[str, list[Alive]] = defaultdict(list)
+        for task, worker in workers:
+            by_task[task].append(worker)
         try:
-            for task, names in by_task.items():
-                scripts.renew(self._link, task, self._lease_ms, names)
+            for task, alive in by_task.items():
+                scripts.tick(self._link, task, self._lease_ms, alive)
         except RedisError as error:
             self._link.close()
             if not self._is_away:

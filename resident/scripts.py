@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+import time
 from collections.abc import Callable
 from enum import IntEnum
 from pathlib import Path
@@ -13,6 +14,7 @@ import msgspec
 from redis.exceptions import ResponseError
 
 from resident import keys
+from resident.errors import ErrorCode
 from resident.redis_client import Exchange, Link, Script
 
 _LUA = Path(__file__).parent / "lua"
@@ -31,16 +33,17 @@ def _script(*names: str) -> Script:
 _ASK = _script("clock", "ask")
 _ANNOUNCE = _script("clock", "write", "announce")
 _CLAIM = _script("clock", "write", "deadline", "claim")
-_ANSWER = _script("clock", "write", "held", "answer")
-_FILE = _script("clock", "write", "held", "file")
+_SETTLE = _script("clock", "write", "settle")
 _RELEASE = _script("clock", "write", "deadline", "release")
-_RENEW = _script("clock", "write", "renew")
+_TICK = _script("clock", "write", "tick")
 
 
 #: How the keys of our own workers begin.
 _OUR_WORKERS = f"{keys.WORKER}{keys.WORKER_NAME_PREFIX}"
-#: How many hex digits of an execution's id say whose it is; renew.lua knows it, too.
+#: How many hex digits of an execution's id say whose it is; the scripts know it, too.
 TOKEN_LENGTH = 12
+#: A lease is renewed when one of so many parts of it is over.
+LEASE_PARTS = 5
 
 
 def new_token() -> str:
@@ -74,12 +77,8 @@ class Outcome(IntEnum):
     DISCARDED = 3
 
 
-#: RQ's words for them; a job that is discarded has no status.
-_STATUSES = {Outcome.FINISHED: "finished", Outcome.FAILED: "failed", Outcome.DISCARDED: ""}
-
-
 class SettleCode(IntEnum):
-    """What answer.lua and file.lua did with a job."""
+    """What settle.lua did with a job."""
 
     LOST = 0
     SETTLED = 1
@@ -113,6 +112,7 @@ class Claimed(msgspec.Struct, frozen=True, gc=False):
     Attributes:
         data: RQ's job data; empty if there was none or data_size is over the limit.
         left_ms: What was left of the budget when it was claimed; -1 if it has none.
+        deaths: How many workers died with it, empty for none; an ErrorCode if that ends it.
     """
 
     id: str
@@ -128,6 +128,7 @@ class Claimed(msgspec.Struct, frozen=True, gc=False):
     reply_to: bytes
     success_callback: bytes
     failure_callback: bytes
+    deaths: bytes = b""
 
 
 class Claim(msgspec.Struct, frozen=True):
@@ -154,7 +155,7 @@ class Claim(msgspec.Struct, frozen=True):
 
 
 class Settlement(msgspec.Struct, frozen=True, gc=False):
-    """How one job ends; see answer.lua and file.lua for ttl_s and result."""
+    """How one job ends; see settle.lua for ttl_s and result."""
 
     id: str
     execution: str
@@ -163,6 +164,35 @@ class Settlement(msgspec.Struct, frozen=True, gc=False):
     reply: bytes
     result: bytes
     ttl_s: int
+
+
+#: Ids of a job and of one run of it.
+Execution = tuple[str, str]
+
+
+class Alive(msgspec.Struct, frozen=True):
+    """A worker whose process is there; at_it_ms is how long it has been at its batch.
+
+    That is 0 if it is at none, or has been for less than RQ needs to be told.
+    """
+
+    token: str
+    name: str
+    at_it_ms: int = 0
+
+
+class Death(msgspec.Struct, frozen=True):
+    """How a worker died.
+
+    Attributes:
+        code: What a caller is told if its question is to blame.
+        most: With so many deaths a question is to blame; 1 if it is already.
+        lease: The worker's token if its lease must have ended; empty if its end was seen.
+    """
+
+    code: ErrorCode
+    most: int
+    lease: str = ""
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -215,7 +245,6 @@ def _ask_arguments(job: Asking, fields: dict[str, Any]) -> tuple[list[str], list
         keys.results(job.id),
         of.announcement,
         of.rq_workers,
-        of.started,
     ]
     args: list[Any] = [job.id, job.budget_ms, _OUR_WORKERS, int(job.is_new)]
     for field, value in fields.items():
@@ -241,18 +270,15 @@ class WorkerScripts:
         self._limits = limits
         self._token = token or new_token()
         self._claims = 0
+        self._lease_again_at = 0.0
         self._is_loaded = False
         self._is_busy = False
         self._keys = of = keys.of_task(task)
         worker, executions = f"{keys.WORKER}{worker_name}", keys.worker_executions(worker_name)
-        self._answer_keys = [of.started, of.leases, of.metrics]
-        self._file_keys = [of.started, of.leases, of.finished, of.failed, executions]
+        self._settle_keys = [of.started, of.finished, of.failed, executions, of.metrics]
         self._claim_keys = [
             *(of.queue, of.popped, of.intermediate, of.started, worker, of.leases, of.metrics),
             keys.SUSPENDED,
-        ]
-        self._release_keys = [
-            *(of.queue, of.started, executions, of.leases, of.metrics, of.finished, of.failed),
         ]
 
     def close(self) -> None:
@@ -268,10 +294,7 @@ class WorkerScripts:
         wait_s: float,
         on_settled: Callable[[list[SettleCode]], object],
     ) -> Claim:
-        """One turn of a worker: settle, wait for a job, claim it and what waits.
-
-        The replies go ahead in a write of their own, so that the callers need not wait for the
-        rest, which is a second write. Nothing is read before both are out.
+        """One turn of a worker: settle, wait for a job, claim it and what waits; in one write.
 
         Args:
             settlements: How the jobs of a batch end; may be empty.
@@ -287,13 +310,9 @@ class WorkerScripts:
         exchange = Exchange(self._link)
         claimed: list[Any] = []
         if settlements:
-            answered: list[int] = []
-            exchange.add(self.answer_command(settlements), answered.extend)
-            exchange.send()
             exchange.add(
-                self.file_command(settlements, started),
-                # If Redis refused the answers, all of it is to be repeated.
-                lambda codes: answered and on_settled([SettleCode(code) for code in codes]),
+                self.settle_command(settlements, started),
+                lambda codes: on_settled([SettleCode(code) for code in codes]),
             )
         if max_batch:
             if wait_s:
@@ -324,24 +343,17 @@ class WorkerScripts:
 
     def _load(self) -> None:
         if not self._is_loaded:
-            for script in (_ANSWER, _FILE, _CLAIM):
+            for script in (_SETTLE, _CLAIM):
                 self._link.call("SCRIPT", "LOAD", script.source)
             self._is_loaded = True
 
-    def answer_command(self, settlements: list[Settlement]) -> tuple[Any, ...]:
-        """The first half of a settle: replies, and the jobs' state."""
-        args: list[Any] = [keys.PREFIX, self._limits.reply_ttl_ms]
+    def settle_command(self, settlements: list[Settlement], started: bytes) -> tuple[Any, ...]:
+        """Replies, and RQ's books."""
+        args: list[Any] = [keys.PREFIX, self._name, started, self._limits.reply_ttl_ms]
         for one in settlements:
-            status = _STATUSES[one.outcome]
-            args += (one.id, one.execution, status, one.reply_key, one.reply, one.ttl_s)
-        return _ANSWER.command(self._answer_keys, args)
-
-    def file_command(self, settlements: list[Settlement], started: bytes) -> tuple[Any, ...]:
-        """The second half: results and registries."""
-        args: list[Any] = [keys.PREFIX, self._name, started]
-        for one in settlements:
-            args += (one.id, one.execution, int(one.outcome), one.result, one.ttl_s)
-        return _FILE.command(self._file_keys, args)
+            args += (one.id, one.execution, int(one.outcome), one.reply_key, one.reply)
+            args += (one.result, one.ttl_s)
+        return _SETTLE.command(self._settle_keys, args)
 
     def _claim_args(self, max_batch: int, *, adds: bool = False) -> list[Any]:
         limits = self._limits
@@ -351,29 +363,32 @@ class WorkerScripts:
             self._name,
             f"{self._token}{self._claims:0{24 - TOKEN_LENGTH}x}",
             max_batch,
-            limits.lease_ms,
+            self._lease_ms(),
             limits.max_data_bytes,
             int(self._is_busy or adds),
             limits.longest_batch_s,
             int(adds),
         ]
 
-    def executions(self) -> list[tuple[str, str]]:
-        """What Redis says this worker runs: ids of jobs and executions, in the order of claims."""
-        try:
-            members = self._link.call("ZRANGE", self._keys.started, 0, -1)
-        except ResponseError as error:
-            if not str(error).startswith("WRONGTYPE"):
-                raise
-            return []  # no registry; the next claim makes room for one
-        split = (member.decode(errors="replace").rpartition(":") for member in members)
-        mine = ((job, run) for job, _, run in split if run.startswith(self._token))
-        return sorted(mine, key=lambda one: one[1])
+    def _lease_ms(self) -> int:
+        """How long a claim shall extend the lease; 0 if one did a moment ago."""
+        now = time.monotonic()
+        if now < self._lease_again_at:
+            return 0
+        self._lease_again_at = now + self._limits.lease_ms / 1000 / LEASE_PARTS
+        return self._limits.lease_ms
 
-    def release(self, jobs: list[tuple[str, str]]) -> int:
-        """Puts (id, execution) back to the front of the queue; returns how many went."""
-        args = [keys.PREFIX, *(value for job in jobs for value in job)]
-        return int(_RELEASE.call(self._link, self._release_keys, args))
+    def executions(self) -> list[Execution]:
+        """What Redis says this worker runs, in the order of its claims."""
+        return executions_of(self._link, self._task).get(self._token, [])
+
+    def release(self, jobs: list[Execution]) -> int:
+        """Puts jobs back to the front of the queue; returns how many went."""
+        return release(self._link, self._task, self._name, jobs)
+
+    def end_lease(self) -> None:
+        """Takes leave: this worker holds nothing any more."""
+        self._link.call("ZREM", self._keys.leases, self._token)
 
     def announce(self, ttl_ms: int, description: dict[str, Any]) -> int:
         """Says for ttl_ms that this worker is ready, 0 that it no longer is."""
@@ -385,21 +400,66 @@ class WorkerScripts:
         return int(_ANNOUNCE.call(self._link, script_keys, args))
 
 
-def renew(link: Link, task: str, lease_ms: int, workers: dict[str, str]) -> int:
+def executions_of(link: Link, task: str) -> dict[str, list[Execution]]:
+    """Who runs what of a task: the executions of each token, in the order of its claims.
+
+    Those of stock RQ workers are among them; their tokens have no leases.
+    """
+    try:
+        members = link.call("ZRANGE", keys.of_task(task).started, 0, -1)
+    except ResponseError as error:
+        if not str(error).startswith("WRONGTYPE"):
+            raise
+        return {}  # no registry; the next claim makes room for one
+    found: dict[str, list[Execution]] = {}
+    for member in members:
+        job, _, run = member.decode(errors="replace").rpartition(":")
+        found.setdefault(run[:TOKEN_LENGTH], []).append((job, run))
+    return {token: sorted(runs, key=lambda one: one[1]) for token, runs in found.items()}
+
+
+def release(
+    link: Link, task: str, worker_name: str, jobs: list[Execution], death: Death | None = None
+) -> int:
+    """Puts jobs back to the front of the queue, those that are still held by these executions.
+
+    Args:
+        link: Where.
+        task: The task's name.
+        worker_name: Whose jobs they are.
+        jobs: In the order of their claims.
+        death: How the worker died; without one it puts them back itself.
+
+    Returns:
+        How many went.
+    """
+    of = keys.of_task(task)
+    executions = keys.worker_executions(worker_name)
+    args: list[Any] = [keys.PREFIX, "", "", 0]
+    if death is not None:
+        args[1:] = [death.lease, death.code, death.most]
+    args += [value for job in jobs for value in job]
+    script_keys = [of.queue, of.started, executions, of.leases, of.metrics]
+    return int(_RELEASE.call(link, script_keys, args))
+
+
+def tick(link: Link, task: str, lease_ms: int, workers: list[Alive]) -> list[str]:
     """Keeps what these workers of a task run from being taken for abandoned.
 
     Args:
         link: Where to say so.
         task: The task's name.
         lease_ms: How long the leases go on.
-        workers: Token and name of each.
+        workers: Those that are alive.
 
     Returns:
-        How many leases were renewed: those of what has run for a second or more.
+        Tokens of workers whose leases have ended, not more than a few at a time.
     """
     of = keys.of_task(task)
-    args = [keys.PREFIX, lease_ms, *(text for pair in workers.items() for text in pair)]
-    return int(_RENEW.call(link, [of.started, of.leases], args))
+    args: list[Any] = [keys.PREFIX, lease_ms]
+    for one in workers:
+        args += (one.token, one.name, one.at_it_ms)
+    return [token.decode() for token in _TICK.call(link, [of.started, of.leases], args)]
 
 
 def _read_claim(claimed: list[Any]) -> Claim:

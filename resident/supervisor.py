@@ -16,8 +16,9 @@ from resident.errors import ConfigurationError
 from resident.leases import RENEW_EVERY_S, Leases
 from resident.lifeline import die_with_owner
 from resident.program import EXIT_MISCONFIGURED
+from resident.pulse import Pulse
 from resident.redis_client import connect
-from resident.scripts import new_token
+from resident.scripts import Alive, new_token
 from resident.settings import Settings
 from resident.task import Task, model_of
 from resident.worker import ResidentWorker, name_of
@@ -48,6 +49,13 @@ class Running:
     task: Task
     token: str
     name: str
+    pulse: Pulse
+
+    def at_it_ms(self, now: float) -> int:
+        """How long it has been at its batch, if RQ must be told, else 0."""
+        began = self.pulse.batch_began
+        seconds = now - began if began else 0.0
+        return int(seconds * 1000) if seconds >= RENEW_EVERY_S else 0
 
 
 def load(task: Task) -> None:
@@ -166,19 +174,25 @@ class Supervisor:
     def _renew(self) -> None:
         if time.monotonic() < self._renew_at:
             return
-        self._leases.renew([(one.task.name, one.token, one.name) for one in self._running.values()])
+        now = time.monotonic()
+        self._leases.tick(
+            [
+                (one.task.name, Alive(one.token, one.name, one.at_it_ms(now)))
+                for one in self._running.values()
+            ]
+        )
         self._renew_at = time.monotonic() + RENEW_EVERY_S
 
     def _fork(self, task: Task) -> None:
-        token = new_token()
+        token, pulse = new_token(), Pulse()
         end_with_supervisor = die_with_owner(signal.SIGTERM)
         pid = os.fork()
         if pid:
-            self._running[pid] = Running(task, token, name_of(task, pid, token))
+            self._running[pid] = Running(task, token, name_of(task, pid, token), pulse)
             return
         code = 1
         try:
-            code = self._work(task, token, end_with_supervisor)
+            code = self._work(task, token, pulse, end_with_supervisor)
         except ConfigurationError as error:
             _log.error("worker cannot start", task=task.name, reason=str(error))
             code = EXIT_MISCONFIGURED
@@ -187,7 +201,9 @@ class Supervisor:
         finally:
             os._exit(code)
 
-    def _work(self, task: Task, token: str, end_with_supervisor: Callable[[], None]) -> int:
+    def _work(
+        self, task: Task, token: str, pulse: Pulse, end_with_supervisor: Callable[[], None]
+    ) -> int:
         """The life of a worker process."""
         # A process group of its own: Ctrl-C reaches the supervisor, which passes it on once.
         os.setpgid(0, 0)
@@ -199,7 +215,7 @@ class Supervisor:
         if not task.preload:
             load(task)
         connection = connect(self._settings.redis_url.get_secret_value())
-        worker = ResidentWorker(task, connection, self._settings, token)
+        worker = ResidentWorker(task, connection, self._settings, token, pulse)
         _log.info("worker ready", task=task.name, worker=worker.name)
         worker.work(burst=self._burst)
         return 0

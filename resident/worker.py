@@ -29,6 +29,7 @@ from resident.death_penalty import FineDeathPenalty
 from resident.gathering import Gathering
 from resident.job import job_class_for
 from resident.outage import call_until_back
+from resident.pulse import Pulse
 from resident.redis_client import SOCKET_TIMEOUT_S, Link
 from resident.scripts import (
     Claim,
@@ -68,8 +69,14 @@ class ResidentWorker(SimpleWorker):
     death_penalty_class = FineDeathPenalty
 
     def __init__(
-        self, task: Task, connection: Redis, settings: Settings, token: str | None = None
+        self,
+        task: Task,
+        connection: Redis,
+        settings: Settings,
+        token: str | None = None,
+        pulse: Pulse | None = None,
     ) -> None:
+        """Takes what its supervisor knows it by and watches it by; makes its own without one."""
         token = token or new_token()
         link = Link(connection)
         super().__init__(
@@ -96,13 +103,14 @@ class ResidentWorker(SimpleWorker):
         )
         self._scripts = WorkerScripts(link, task.name, self.name, self._limits, token)
         self._gathering = Gathering(task.max_batch, task.target_ms)
+        self._pulse = pulse or Pulse()
         self._answerer = Answerer(
             task,
             model_of(task),
-            settings.max_question_bytes,
-            settings.result_ttl,
+            settings,
             self._tend,
             self._gathering.note_call,
+            self._pulse,
         )
         self._held = Claim()
         self._counts = Counts()
@@ -132,6 +140,7 @@ class ResidentWorker(SimpleWorker):
                 self._tend()
                 worked = worked or bool(self._held.jobs)
                 claim = self._turn(0 if burst else WAIT_S)
+                self._pulse.batch_began = time.monotonic() if claim.jobs else 0
                 if self._parents:
                     self._repeat(self._let_dependents_go)
                 if burst and claim.is_over:
@@ -227,6 +236,7 @@ class ResidentWorker(SimpleWorker):
             if code is SettleCode.SETTLED_WITH_DEPENDENTS:
                 self._parents.append(one.id)
         self._counts.add(len(codes) - lost - failed, failed, seconds)
+        self._pulse.jobs += len(codes)
         say = _log.warning if failed or lost else _log.debug
         say("batch", task=self._task.name, size=len(codes), failed=failed, lost=lost)
 
@@ -292,6 +302,7 @@ class ResidentWorker(SimpleWorker):
         self._scripts.close()
         try:
             self._release_unknown()
+            self._scripts.end_lease()
             self._announce(0)
             self._counts.write(self.connection, self.key)
             self.teardown()

@@ -39,7 +39,6 @@ final class Keys
             "$prefix:results:$id",
             self::own($prefix) . ":task:$task",
             "$prefix:workers:$task",
-            "$prefix:wip:$task",
         ];
     }
 

@@ -10,7 +10,6 @@
 -- KEYS[6] hash   resident:task:<task>    what the task's ready workers announce; there is one as
 --                                        long as the hash is
 -- KEYS[7] set    rq:workers:<task>       keys of RQ's workers on this queue
--- KEYS[8] zset   rq:wip:<task>           <job>:<execution> -> expiry, s
 -- ARGV[1] id
 -- ARGV[2] budget in ms
 -- ARGV[3] '<RQ prefix>:worker:resident-', how the keys of our own workers begin
@@ -39,12 +38,12 @@ end
 local job, queue = KEYS[1], KEYS[2]
 local id, budget_ms = ARGV[1], tonumber(ARGV[2])
 
-local status, execution = false, false
+local status = false
 if ARGV[4] ~= '1' then
   if redis.call('EXISTS', KEYS[4]) == 1 then
     return {3, 0, 0}
   end
-  status, execution = unpack(redis.call('HMGET', job, 'status', 'execution'))
+  status = redis.call('HGET', job, 'status')
 end
 if status == 'queued' or status == 'started' then
   local left_ms = redis.call('PTTL', job)
@@ -69,9 +68,6 @@ end
 local stamp = stamp_of(now())
 if status then
   redis.call('DEL', job, KEYS[5])
-end
-if execution then -- the earlier run may not be filed yet; from now on it has nothing to say
-  redis.pcall('ZREM', KEYS[8], id .. ':' .. execution)
 end
 redis.call('HSET', job, 'status', 'queued', 'created_at', stamp, 'enqueued_at', stamp,
   unpack(ARGV, 5))

@@ -1,8 +1,8 @@
 -- claim: takes up to max_batch questions off a task's queue and starts them in RQ's books.
--- A script, because a job must at every moment be on the queue or leased, never between.
+-- A script, because a job must at every moment be on the queue or started, never between.
 -- Also skips what nobody waits for any more (the hash expired: the budget ran out), and what
 -- is running or finished already (the same id pushed twice).
--- RQ's execution records come later, and only for a job that runs long: see renew.lua.
+-- RQ's execution records come later, and only for a job that runs long: see tick.lua.
 --
 -- KEYS[1] list   rq:queue:<task>                 waiting ids
 -- KEYS[2] list   rq:queue:<task>:popped          ids that a blocking pop of ours took off the
@@ -10,14 +10,15 @@
 -- KEYS[3] list   rq:queue:<task>:intermediate    RQ's own, for a job that it shall perform
 -- KEYS[4] zset   rq:wip:<task>                   <job>:<execution> -> expiry, s
 -- KEYS[5] hash   rq:worker:<name>                its state: busy, or idle if there is nothing
--- KEYS[6] zset   resident:leases:<task>          job -> end of its lease, ms
+-- KEYS[6] zset   resident:leases:<task>          worker's token -> end of its lease, ms
 -- KEYS[7] hash   resident:metrics:<task>         counts of what was skipped
 -- KEYS[8] string rq:suspended                    there while rq suspend holds
 -- ARGV[1] RQ's key prefix
 -- ARGV[2] the worker's name
--- ARGV[3] 24 hex digits that no other claim has; execution ids begin with them
+-- ARGV[3] 24 hex digits that no other claim has, the worker's token in front; execution ids begin
+--         with them
 -- ARGV[4] at most so many questions
--- ARGV[5] how long a lease lasts, ms
+-- ARGV[5] how long the worker's lease lasts from now, ms; 0 if it was renewed a moment ago
 -- ARGV[6] longer job data is not sent, the question is refused; bytes
 -- ARGV[7] 1 if the worker's state is busy already
 -- ARGV[8] the longest that a batch may take, s; RQ must not think a job abandoned before
@@ -28,7 +29,8 @@
 --   nothing was taken
 --   more: 1 if it stopped after skipping many and should be called again at once
 --   a job is {id, execution id, data or '', size of data, ms left or -1, then the values of
---   enqueued_at, created_at, timeout, result_ttl, failure_ttl, reply_to and the callbacks' names}
+--   enqueued_at, created_at, timeout, result_ttl, failure_ttl, reply_to, the callbacks' names and
+--   deaths: '' or how many workers died with it, in words if that ends it; see release.lua}
 -- Needs clock.lua, write.lua and deadline.lua in front.
 
 local QUESTIONS, SPECIAL, SUSPENDED = 1, 2, 3
@@ -36,18 +38,19 @@ local QUESTIONS, SPECIAL, SUSPENDED = 1, 2, 3
 -- perform_job if they have a value; its data.
 local FIELDS = {'status',
   'enqueued_at', 'created_at', 'timeout', 'result_ttl', 'failure_ttl', 'reply_to',
-  'success_callback_name', 'failure_callback_name',
+  'success_callback_name', 'failure_callback_name', 'deaths',
   'stopped_callback_name', 'webhooks', 'group_id', 'retries_left', 'repeats_left',
   'rate_limit_key', 'dependency_ids', 'dependency_id',
   'data', 'execution'}
-local STATUS, FIRST_PLAIN, TIMEOUT, ON_SUCCESS, ON_FAILURE, LAST_SPECIAL, DATA, EXECUTION =
-  1, 2, 4, 8, 9, 17, 18, 19
+local STATUS, FIRST_PLAIN, TIMEOUT, ON_SUCCESS, ON_FAILURE, DEATHS, LAST_SPECIAL, DATA, EXECUTION =
+  1, 2, 4, 8, 9, 10, 18, 19, 20
 local OURS = {[''] = true, ['resident.replies.deliver'] = true,
   ['resident.replies.deliver_error'] = true}
 local NO_VALUE = {[''] = true, ['0'] = true, ['[]'] = true}
 -- One claim looks at no more ids than this beyond its batch, so that a queue full of expired
 -- questions does not stop Redis for long.
 local MOST_SKIPPED = 1000
+local TOKEN_LENGTH = 12
 local DEFAULT_HEARTBEAT_S = 420 -- RQ's DEFAULT_WORKER_TTL
 local LONGEST_S = 31536000
 local DAY_S = '86400'
@@ -55,14 +58,10 @@ local DAY_S = '86400'
 local s, us = now()
 local now_ms = s * 1000 + math.floor(us / 1000)
 local prefix, name, token, max_batch = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
-local max_data_bytes = tonumber(ARGV[6])
-
-local function put_back_what_was_popped()
-  while redis.call('LMOVE', KEYS[2], KEYS[1], 'RIGHT', 'LEFT') do end
-end
+local max_data_bytes, adds = tonumber(ARGV[6]), ARGV[9] == '1'
 
 local function uses_more_of_rq(values)
-  for i = ON_FAILURE + 1, LAST_SPECIAL do
+  for i = DEATHS + 1, LAST_SPECIAL do
     if values[i] and not NO_VALUE[values[i]] then
       return true
     end
@@ -70,22 +69,14 @@ local function uses_more_of_rq(values)
   return not OURS[values[ON_SUCCESS] or ''] or not OURS[values[ON_FAILURE] or '']
 end
 
--- Which of these ids a worker of ours holds, in their order; a lease that has ended holds nothing.
-local function leased(ids)
-  local ends, held = redis.pcall('ZMSCORE', KEYS[6], unpack(ids)), {}
-  for i = 1, ends.err and 0 or #ids do
-    held[i] = ends[i] and tonumber(ends[i]) > now_ms
+-- Whether the execution that a job names still runs; a lease that has ended holds nothing.
+local function is_running(id, execution)
+  if redis.pcall('TYPE', KEYS[4]).ok == 'zset'
+    and not redis.call('ZSCORE', KEYS[4], id .. ':' .. execution) then
+    return false
   end
-  return held
-end
-
--- Whether others depend on any of these ids: rarely, so that one call looks for all of them.
-local function any_has_dependents(ids)
-  local dependents = {}
-  for i, id in ipairs(ids) do
-    dependents[i] = prefix .. ':job:' .. id .. ':dependents'
-  end
-  return redis.call('EXISTS', unpack(dependents)) > 0
+  local lease_end = redis.pcall('ZSCORE', KEYS[6], string.sub(execution, 1, TOKEN_LENGTH))
+  return type(lease_end) == 'string' and tonumber(lease_end) > now_ms
 end
 
 -- What an id is: 'question', 'special', or why it is skipped; its key and its fields.
@@ -99,14 +90,18 @@ local function inspect(id, may_have_dependents)
     redis.call('DEL', key) -- no hash: whatever it is, it is not a job
     return 'malformed'
   end
-  local status = values[STATUS]
+  local status, execution = values[STATUS], values[EXECUTION]
   if not status and redis.call('EXISTS', key) == 0 then
     return 'expired'
   end
   if status == 'finished' or status == 'canceled' then
     return 'duplicate'
   end
-  if status == 'started' and redis.call('TYPE', prefix .. ':executions:' .. id).ok == 'zset' then
+  if execution and is_running(id, execution) then
+    return 'duplicate'
+  end
+  if status == 'started' and redis.call('TYPE', prefix .. ':executions:' .. id).ok == 'zset'
+    and not execution then
     return 'duplicate' -- a stock worker runs it
   end
   if may_have_dependents and redis.call('EXISTS', key .. ':dependents') == 1 then
@@ -115,54 +110,75 @@ local function inspect(id, may_have_dependents)
   return uses_more_of_rq(values) and 'special' or 'question', key, values
 end
 
--- Ids become the entries of found, a special, or counts of skipped; nothing is written yet.
+-- Ids become the entries of found, a special, or counts of skipped.
 local found, special, seen, skipped, looked, more = {}, nil, {}, {}, 0, 0
-local is_full = false
+local is_full, is_suspended = false, false
 
-local function look_at(id, is_leased, may_have_dependents)
+-- False if the id must wait for a claim of its own.
+local function look_at(id, may_have_dependents)
   local kind, key, values = 'duplicate', nil, nil
-  if not seen[id] and not is_leased then
+  if not seen[id] then
     kind, key, values = inspect(id, may_have_dependents)
   end
+  local is_alone = kind == 'special' or kind == 'question' and (values[DEATHS] or '') ~= ''
+  if is_alone and (#found > 0 or adds) then
+    return false
+  end
   if kind == 'special' then
-    if #found > 0 or ARGV[9] == '1' then
-      is_full = true -- it must be alone; the next claim gets it
-      return false
-    end
     special = id
-    is_full = true
   elseif kind == 'question' then
     found[#found + 1] = {id = id, key = key, values = values,
       execution = token .. string.format('%08x', #found)}
-    is_full = #found == max_batch
   else
     skipped[kind] = (skipped[kind] or 0) + 1
   end
+  is_full = is_alone or #found == max_batch
   seen[id] = true
   looked = looked + 1
   return true
 end
 
--- Looks through a list from its left; returns how many of its ids were used up.
-local function look_through(list)
-  local used = 0
+local function give_back(list, ids, first)
+  for i = #ids, first, -1 do
+    redis.call('LPUSH', list, ids[i])
+  end
+end
+
+-- Whether the workers are suspended, and whether other jobs depend on any of these: neither is
+-- often so, and one call looks for all of it.
+local function look_around(ids)
+  local rare = {KEYS[8]}
+  for i, id in ipairs(ids) do
+    rare[i + 1] = prefix .. ':job:' .. id .. ':dependents'
+  end
+  local is_any = redis.call('EXISTS', unpack(rare)) > 0
+  return is_any and redis.call('EXISTS', KEYS[8]) == 1, is_any
+end
+
+-- Takes from the left of a list until there is enough.
+local function take_from(list)
   while not is_full do
-    local ids = redis.call('LRANGE', list, used, used + max_batch - #found - 1)
-    if #ids == 0 then
-      break
+    local wanted = max_batch - #found
+    local ids = redis.call('LPOP', list, wanted)
+    if not ids then
+      return
     end
-    local is_leased, may_have_dependents = leased(ids), any_has_dependents(ids)
+    local may_have_dependents
+    is_suspended, may_have_dependents = look_around(ids)
     for i, id in ipairs(ids) do
-      if is_full or not look_at(id, is_leased[i], may_have_dependents) then
-        return used
+      if is_suspended or is_full or not look_at(id, may_have_dependents) then
+        give_back(list, ids, i)
+        is_full = true
+        return
       end
-      used = used + 1
+    end
+    if #ids < wanted then
+      return
     end
     if looked > MOST_SKIPPED + max_batch then
       more, is_full = 1, true
     end
   end
-  return used
 end
 
 -- When RQ may think a job of this time-out abandoned, in s as text: Redis formats a number of
@@ -176,45 +192,49 @@ local function expiry_of(timeout)
   return string.format('%d', s + math.floor(seconds) + 60)
 end
 
--- One entry a job in what they share: leases, started registry.
+-- What the batch shares: the worker's lease, and one entry a job in RQ's started registry.
 local function record_batch()
-  local lease_end = string.format('%d', now_ms + tonumber(ARGV[5]))
-  local leases, started, known = {}, {}, {}
+  if ARGV[5] ~= '0' then
+    write('ZADD', KEYS[6], string.format('%d', now_ms + ARGV[5]), string.sub(token, 1, TOKEN_LENGTH))
+    redis.call('EXPIRE', KEYS[6], DAY_S)
+  end
+  local started, known = {}, {}
   for i, one in ipairs(found) do
     local timeout = one.values[TIMEOUT] or ''
     known[timeout] = known[timeout] or expiry_of(timeout)
-    leases[2 * i - 1], leases[2 * i] = lease_end, one.id
     started[2 * i - 1], started[2 * i] = known[timeout], one.id .. ':' .. one.execution
   end
-  write('ZADD', KEYS[6], unpack(leases))
-  redis.call('EXPIRE', KEYS[6], DAY_S)
   write('ZADD', KEYS[4], unpack(started))
 end
 
 -- The job's own state, as RQ writes it, and which execution it is; returns what the worker is told
 -- of it. An execution before this one has lost the job, whatever its worker still means to do.
 local function start(one, stamp)
-  if one.values[EXECUTION] then
-    write('ZREM', KEYS[4], one.id .. ':' .. one.values[EXECUTION])
+  local values = one.values
+  if values[EXECUTION] then
+    write('ZREM', KEYS[4], one.id .. ':' .. values[EXECUTION])
+  end
+  if values[DEATHS] and not tonumber(values[DEATHS]) then -- the end of it; a requeue begins anew
+    redis.call('HDEL', one.key, 'deaths')
   end
   redis.call('HSET', one.key, 'status', 'started', 'started_at', stamp, 'last_heartbeat', stamp,
     'worker_name', name, 'execution', one.execution)
   local left_ms = keep_deadline(one.key)
-  local data = one.values[DATA] or ''
+  local data = values[DATA] or ''
   local told = {one.id, one.execution, #data <= max_data_bytes and data or '', #data, left_ms}
-  for i = FIRST_PLAIN, ON_FAILURE do
-    told[#told + 1] = one.values[i] or ''
+  for i = FIRST_PLAIN, DEATHS do
+    told[#told + 1] = values[i] or ''
   end
   return told
 end
 
-if redis.call('EXISTS', KEYS[8]) == 1 then
-  put_back_what_was_popped()
+take_from(KEYS[2])
+take_from(KEYS[1])
+if is_suspended or looked == 0 and redis.call('EXISTS', KEYS[8]) == 1 then
+  while redis.call('LMOVE', KEYS[2], KEYS[1], 'RIGHT', 'LEFT') do end
   return {SUSPENDED, '0', 0}
 end
-local used_of_popped = look_through(KEYS[2])
-local used_of_queue = look_through(KEYS[1])
-local is_busy = #found > 0 or special ~= nil or ARGV[9] == '1'
+local is_busy = #found > 0 or special ~= nil or adds
 if is_busy ~= (ARGV[7] == '1') then
   write('HSET', KEYS[5], 'state', is_busy and 'busy' or 'idle')
 end
@@ -233,12 +253,6 @@ end
 if special then
   write('RPUSH', KEYS[3], special)
   result[4] = {special}
-end
-if used_of_popped > 0 then
-  redis.call('LTRIM', KEYS[2], used_of_popped, -1)
-end
-if used_of_queue > 0 then
-  redis.call('LTRIM', KEYS[1], used_of_queue, -1)
 end
 for kind, count in pairs(skipped) do
   write('HINCRBY', KEYS[7], kind, count)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from redis.exceptions import ResponseError
 from rq.job import Job
 from rq.registry import StartedJobRegistry
 from rq.serializers import JSONSerializer
@@ -58,7 +58,7 @@ def test_a_claimed_job_is_started_in_rqs_books_and_leased(desk: Desk) -> None:
     (job,) = claim.jobs
     member = f"a:{job.execution}"
     connection, now = desk.connection, float(claim.started)
-    assert connection.zscore(ECHO.leases, "a") == pytest.approx(now * 1000 + 15_000, abs=2)
+    assert connection.zscore(ECHO.leases, desk.token) == pytest.approx(now * 1000 + 15_000, abs=2)
     assert connection.zscore(ECHO.started, member) == int(now) + 67
     hash_ = desk.job("a")
     assert (hash_["status"], hash_["worker_name"]) == ("started", "resident-echo-1")
@@ -242,25 +242,51 @@ def test_two_workers_never_claim_the_same_job(desk: Desk, other: Desk) -> None:
     assert taken == [f"a{number}" for number in range(10)]
 
 
-def test_a_claim_that_redis_has_no_memory_for_leaves_the_job_where_it_is(
-    desk: Desk, full: Full
-) -> None:
+def test_what_was_asked_before_redis_became_full_is_claimed(desk: Desk, full: Full) -> None:
     desk.ask("a")
     desk.ask("b")
     desk.connection.blmove(ECHO.queue, ECHO.popped, 1)
-    before = desk.snapshot()
     full.fill()
-    with pytest.raises(ResponseError, match="maxmemory"):
-        desk.claim(10)
-    full.free()
-    assert desk.snapshot() == before
-    assert [job.id for job in desk.claim(10).jobs] == ["a", "b"]
+    claim = desk.claim(10)
+    assert [job.id for job in claim.jobs] == ["a", "b"]
+    assert desk.settle(claim) == [SettleCode.SETTLED] * 2
+
+
+def test_a_claim_renews_the_lease_from_time_to_time(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for job_id in "abc":
+        desk.ask(job_id)
+    desk.claim(1)
+    desk.end_lease()
+    desk.claim(1)
+    assert desk.connection.zscore(ECHO.leases, desk.token) == 1
+    later = time.monotonic() + 4
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    desk.claim(1)
+    assert desk.connection.zscore(ECHO.leases, desk.token) > 1
+
+
+def test_a_job_that_workers_died_with_is_claimed_alone(desk: Desk) -> None:
+    for job_id in "abc":
+        desk.ask(job_id, **({"deaths": "1"} if job_id == "b" else {}))
+    batches = [[(job.id, job.deaths) for job in desk.claim(8).jobs] for _ in range(3)]
+    assert batches == [[("a", b"")], [("b", b"1")], [("c", b"")]]
+    desk.ask("d", deaths="1")
+    assert desk.scripts.claim_more(8) == ()
+    assert desk.waiting() == ["d"]
+
+
+def test_a_verdict_on_a_job_is_told_once_so_that_it_may_be_requeued(desk: Desk) -> None:
+    desk.ask("a", deaths="crashed")
+    assert [job.deaths for job in desk.claim(8).jobs] == [b"crashed"]
+    assert "deaths" not in desk.job("a")
 
 
 def test_a_job_that_rq_requeues_after_its_worker_died_runs_again(desk: Desk, other: Desk) -> None:
     desk.ask("a")
     claim = desk.claim()
-    desk.connection.zadd(ECHO.leases, {"a": 1})
+    desk.end_lease()
     desk.connection.zadd(ECHO.started, {f"a:{claim.jobs[0].execution}": 1})
     StartedJobRegistry("echo", desk.connection, serializer=JSONSerializer).cleanup()
     job = Job.fetch("a", desk.connection, serializer=JSONSerializer)
@@ -274,14 +300,14 @@ def test_a_worker_that_stalled_past_its_lease_has_lost_what_another_has_claimed(
 ) -> None:
     desk.ask("a")
     stalled = desk.claim()
-    desk.connection.zadd(ECHO.leases, {"a": 1})
+    desk.end_lease()
     desk.connection.rpush(ECHO.queue, "a")
     claim = other.claim()
     assert [job.id for job in claim.jobs] == ["a"]
     assert desk.settle(stalled) == [SettleCode.LOST]
     assert other.settle(claim, reply=b"the one") == [SettleCode.SETTLED]
     assert desk.connection.lrange(keys.reply("a"), 0, -1) == [b"the one"]
-    assert not desk.connection.exists(ECHO.started, ECHO.leases)
+    assert not desk.connection.exists(ECHO.started)
 
 
 def test_what_a_stock_worker_runs_is_not_claimed(desk: Desk) -> None:

@@ -1,128 +1,128 @@
-"""Renewing the leases of workers that a model holds, on a real Redis."""
+"""The supervisor's tick for workers that a model holds, on a real Redis."""
 
 from __future__ import annotations
 
 import pytest
-from redis import Redis
 from rq.executions import Execution
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
 from resident import keys, scripts
-from resident.redis_client import Link
-from tests.support.lua import ECHO, LIMITS, Desk, Full, settlement
-
-TOKEN = "0123456789ab"
-NAME = "resident-echo-1"
+from resident.scripts import Alive
+from tests.support.lua import ECHO, LIMITS, Desk, Full
 
 
-@pytest.fixture
-def named(connection: Redis) -> Desk:
-    """A worker whose token is known."""
-    desk = Desk(connection, Link(connection), NAME, TOKEN)
-    desk.announce()
-    return desk
+def tick(desk: Desk, at_it_ms: int = 0) -> list[str]:
+    alive = Alive(desk.token, desk.name, at_it_ms)
+    return scripts.tick(desk.link, "echo", LIMITS.lease_ms, [alive])
 
 
-def age(desk: Desk, ms: int) -> None:
-    """Makes all leases older."""
-    for job_id, end in desk.connection.zrange(ECHO.leases, 0, -1, withscores=True):
-        desk.connection.zadd(ECHO.leases, {job_id: end - ms})
+def test_a_worker_at_rest_or_at_a_young_batch_keeps_its_lease_and_nothing_else(desk: Desk) -> None:
+    desk.ask("a")
+    desk.claim()
+    before = desk.snapshot()
+    desk.end_lease()
+    assert tick(desk) == []
+    assert desk.snapshot().keys() == before.keys()
+    s, us = desk.connection.time()
+    lease_ms = desk.connection.zscore(ECHO.leases, desk.token) - s * 1000 - us / 1000
+    assert lease_ms == pytest.approx(LIMITS.lease_ms, abs=100)
+    assert 86_000 < desk.connection.ttl(ECHO.leases) <= 86_400
 
 
-def renew(desk: Desk, **workers: str) -> int:
-    return scripts.renew(desk.link, "echo", LIMITS.lease_ms, workers or {TOKEN: NAME})
-
-
-def test_a_batch_that_is_young_costs_nothing(named: Desk) -> None:
-    named.ask("a")
-    named.claim()
-    before = named.snapshot()
-    assert renew(named) == 0
-    assert named.snapshot() == before
-
-
-def test_what_runs_for_a_second_keeps_its_lease_and_gets_rqs_records(named: Desk) -> None:
+def test_what_runs_for_a_second_gets_rqs_records(desk: Desk) -> None:
     for job_id in "ab":
-        named.ask(job_id)
-    claim = named.claim()
-    ends = named.connection.zscore(ECHO.leases, "a")
-    age(named, 5_000)
-    assert renew(named) == 2
-    assert named.connection.zscore(ECHO.leases, "a") >= ends
-    [execution] = Job.fetch("a", named.connection, JSONSerializer).get_executions()
-    assert (execution.id, execution.worker_name) == (claim.jobs[0].execution, NAME)
-    assert execution.created_at.timestamp() == pytest.approx(float(claim.started) - 5, abs=0.01)
-    assert named.connection.scard(keys.worker_executions(NAME)) == 2
+        desk.ask(job_id)
+    claim = desk.claim()
+    tick(desk, 5_000)
+    [execution] = Job.fetch("a", desk.connection, JSONSerializer).get_executions()
+    assert (execution.id, execution.worker_name) == (claim.jobs[0].execution, desk.name)
+    assert execution.created_at.timestamp() == pytest.approx(float(claim.started) - 5, abs=0.5)
+    assert desk.connection.scard(keys.worker_executions(desk.name)) == 2
 
 
-def test_a_second_renewal_is_a_heartbeat(named: Desk) -> None:
-    named.ask("a")
-    (job,) = named.claim().jobs
-    age(named, 5_000)
-    renew(named)
-    first = Execution.fetch(job.execution, "a", named.connection)
-    age(named, 2_000)
-    renew(named)
-    second = Execution.fetch(job.execution, "a", named.connection)
+def test_a_second_tick_is_a_heartbeat(desk: Desk) -> None:
+    desk.ask("a")
+    (job,) = desk.claim().jobs
+    tick(desk, 5_000)
+    first = Execution.fetch(job.execution, "a", desk.connection)
+    tick(desk, 6_000)
+    second = Execution.fetch(job.execution, "a", desk.connection)
     assert first.created_at == second.created_at
     assert second.last_heartbeat > first.last_heartbeat
 
 
-def test_the_records_go_with_the_settle(named: Desk) -> None:
-    named.ask("a")
-    claim = named.claim()
-    age(named, 5_000)
-    renew(named)
+def test_rq_hears_of_a_worker_that_a_model_holds(desk: Desk) -> None:
+    worker = f"{keys.WORKER}{desk.name}"
+    desk.connection.hset(worker, mapping={"birth": "then", "last_heartbeat": "then"})
+    tick(desk, 5_000)
+    assert desk.connection.hget(worker, "last_heartbeat") != b"then"
+
+
+def test_a_worker_that_rq_does_not_know_is_not_made_up(desk: Desk) -> None:
+    tick(desk, 5_000)
+    assert not desk.connection.exists(f"{keys.WORKER}{desk.name}")
+
+
+def test_the_records_go_with_the_settle(desk: Desk) -> None:
+    desk.ask("a")
+    claim = desk.claim()
+    tick(desk, 5_000)
     started = f"{float(claim.started) - 5:.6f}".encode()
-    named.turn([settlement("a", claim.jobs[0].execution)], started, 0)
-    assert not named.connection.keys(f"{keys.PREFIX}:execution*")
-    assert not named.connection.exists(keys.worker_executions(NAME))
+    desk.settle(scripts.Claim(started, claim.jobs))
+    assert not desk.connection.keys(f"{keys.PREFIX}:execution*")
+    assert not desk.connection.exists(keys.worker_executions(desk.name))
 
 
-def test_other_workers_are_left_alone(named: Desk, other: Desk) -> None:
-    named.ask("a")
+def test_the_records_go_with_the_release(desk: Desk) -> None:
+    desk.ask("a")
+    desk.claim()
+    tick(desk, 5_000)
+    desk.scripts.release(desk.scripts.executions())
+    assert not desk.connection.keys(f"{keys.PREFIX}:execution*")
+    assert not desk.connection.exists(keys.worker_executions(desk.name))
+
+
+def test_other_workers_are_left_alone(desk: Desk, other: Desk) -> None:
+    desk.ask("a")
     other.claim()
-    age(named, 5_000)
-    assert renew(named) == 0
+    before = desk.connection.zscore(ECHO.leases, other.token)
+    tick(desk, 5_000)
+    assert desk.connection.zscore(ECHO.leases, other.token) == before
+    assert not desk.connection.keys(f"{keys.PREFIX}:execution*")
 
 
-def test_a_lease_that_was_lost_is_not_renewed(named: Desk) -> None:
-    named.ask("a")
-    (job,) = named.claim().jobs
-    age(named, 5_000)
-    named.scripts.release([("a", job.execution)])
-    assert renew(named) == 0
-    assert not named.connection.exists(ECHO.leases)
+def test_those_whose_leases_have_ended_are_named(desk: Desk, other: Desk) -> None:
+    other.end_lease()
+    assert tick(desk) == [other.token]
+    assert tick(desk) == [other.token]
 
 
 @pytest.mark.parametrize("key", [ECHO.started, ECHO.leases])
-def test_junk_in_their_place_is_passed_over(key: str, named: Desk) -> None:
-    named.ask("a")
-    named.claim()
-    named.connection.set(key, "junk")
-    assert renew(named) == 0
+def test_junk_in_their_place_is_passed_over(key: str, desk: Desk) -> None:
+    desk.ask("a")
+    desk.claim()
+    desk.connection.set(key, "junk")
+    assert tick(desk, 5_000) == []
 
 
 @pytest.mark.parametrize("kind", ["execution", "executions of the job", "executions of the worker"])
-def test_junk_in_the_place_of_a_record_makes_room(kind: str, named: Desk) -> None:
-    named.ask("a")
-    claim = named.claim()
-    (job,) = claim.jobs
+def test_junk_in_the_place_of_a_record_makes_room(kind: str, desk: Desk) -> None:
+    desk.ask("a")
+    (job,) = desk.claim().jobs
     key = {
         "execution": f"{keys.PREFIX}:execution:a:{job.execution}",
         "executions of the job": f"{keys.PREFIX}:executions:a",
-        "executions of the worker": keys.worker_executions(NAME),
+        "executions of the worker": keys.worker_executions(desk.name),
     }[kind]
-    named.connection.set(key, "junk")
-    age(named, 5_000)
-    assert renew(named) == 1
-    assert named.connection.type(key) != b"string"
+    desk.connection.set(key, "junk")
+    tick(desk, 5_000)
+    assert desk.connection.type(key) != b"string"
 
 
-def test_leases_are_renewed_even_when_redis_is_full(named: Desk, full: Full) -> None:
-    named.ask("a")
-    named.claim()
-    age(named, 5_000)
+def test_leases_are_renewed_even_when_redis_is_full(desk: Desk, full: Full) -> None:
+    desk.ask("a")
+    desk.claim()
+    desk.end_lease()
     full.fill()
-    assert renew(named) == 1
+    assert tick(desk, 5_000) == []

@@ -16,13 +16,14 @@ from rq.job import Job
 from rq.serializers import JSONSerializer
 
 from resident import keys, scripts
+from resident.errors import ErrorCode
 from resident.scripts import (
     AskCode,
     Asked,
     Asking,
     source_of,
 )
-from tests.support.lua import BUDGET_MS, ECHO, FIELDS, TEN_YEARS_MS, Desk, Full, settlement
+from tests.support.lua import BUDGET_MS, ECHO, FIELDS, TEN_YEARS_MS, Desk, Full
 from tests.support.processes import Processes
 from tests.support.waiting import wait_until
 
@@ -176,21 +177,6 @@ def test_a_job_whose_deadline_has_passed_is_dropped_instead(desk: Desk) -> None:
     assert desk.counts() == {"expired": 1}
 
 
-@pytest.mark.parametrize(("ttl_s", "score"), [(500, None), (-1, float("inf"))])
-def test_a_job_that_was_answered_and_not_filed_goes_to_its_registry(
-    ttl_s: int, score: float | None, desk: Desk
-) -> None:
-    desk.ask("a")
-    (job,) = desk.claim().jobs
-    answered = settlement("a", job.execution, ttl_s=ttl_s)
-    desk.link.call(*desk.scripts.answer_command([answered]))
-    assert desk.scripts.release([("a", job.execution)]) == 0
-    assert desk.waiting() == []
-    found = desk.connection.zscore(ECHO.finished, "a")
-    assert found == score if score else 490 < found - desk.connection.time()[0] <= 500
-    assert not desk.connection.exists(ECHO.started)
-
-
 def test_a_job_that_was_cancelled_while_it_ran_does_not_come_back(desk: Desk) -> None:
     desk.ask("a")
     (job,) = desk.claim().jobs
@@ -254,6 +240,62 @@ def test_jobs_go_back_even_when_redis_is_full(desk: Desk, full: Any) -> None:
     full.fill()
     assert desk.scripts.release([("a", job.execution)]) == 1
     assert desk.waiting() == ["a"]
+
+
+# release, of a worker that died
+
+
+def die(desk: Desk, jobs: list[scripts.Execution], most: int = 3, lease: str = "") -> int:
+    death = scripts.Death(ErrorCode.CRASHED, most, lease)
+    return scripts.release(desk.link, "echo", desk.name, jobs, death)
+
+
+def test_the_jobs_of_a_dead_worker_go_back_in_their_order_and_say_so(desk: Desk) -> None:
+    for job_id in "abcd":
+        desk.ask(job_id)
+    desk.claim(3)
+    assert die(desk, desk.scripts.executions()) == 3
+    assert desk.waiting() == ["a", "b", "c", "d"]
+    assert [desk.job(job_id).get("deaths") for job_id in "abcd"] == ["1", "1", "1", None]
+    assert not desk.connection.exists(ECHO.started)
+
+
+def test_with_too_many_deaths_the_field_says_what_a_job_did(desk: Desk) -> None:
+    desk.ask("a")
+    found = []
+    for _ in range(3):
+        desk.claim()
+        die(desk, desk.scripts.executions())
+        found.append(desk.job("a")["deaths"])
+    assert found == ["1", "2", "crashed"]
+
+
+@pytest.mark.parametrize("deaths", ["", "junk", "-1", "nan", "1e9"])
+def test_what_is_no_number_of_deaths_counts_as_none(deaths: str, desk: Desk) -> None:
+    desk.ask("a", deaths=deaths)
+    desk.claim()
+    assert die(desk, desk.scripts.executions()) == 1
+    assert desk.waiting() == ["a"]
+    assert desk.job("a")["deaths"] == "1"
+
+
+def test_while_a_lease_lasts_nobody_else_takes_its_jobs(desk: Desk, other: Desk) -> None:
+    desk.ask("a")
+    desk.claim()
+    jobs = desk.scripts.executions()
+    assert die(other, jobs, lease=desk.token) == 0
+    desk.end_lease()
+    assert die(other, jobs, lease=desk.token) == 1
+    assert desk.connection.zscore(ECHO.leases, desk.token) is None
+    assert desk.waiting() == ["a"]
+
+
+def test_two_that_find_the_same_dead_worker_put_its_jobs_back_once(desk: Desk) -> None:
+    desk.ask("a")
+    desk.claim()
+    jobs = desk.scripts.executions()
+    assert [die(desk, jobs), die(desk, jobs)] == [1, 0]
+    assert desk.job("a")["deaths"] == "1"
 
 
 # announce

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from redis.exceptions import ResponseError
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
@@ -32,7 +31,6 @@ def test_a_reply_and_rqs_books_are_one_step(desk: Desk) -> None:
     job = Job.fetch("a", connection, serializer=JSONSerializer)
     assert job.return_value() == "?"
     gone = [
-        ECHO.leases,
         ECHO.started,
         f"{keys.PREFIX}:executions:a",
         f"{keys.PREFIX}:execution:a:{claim.jobs[0].execution}",
@@ -63,38 +61,6 @@ def test_a_job_that_was_deleted_while_it_ran_is_answered_and_leaves_nothing(desk
     assert not desk.connection.exists(f"{keys.JOB}a", keys.results("a"), ECHO.finished)
 
 
-def test_a_reply_that_is_out_is_filed_and_not_sent_again(desk: Desk) -> None:
-    """The reply goes ahead; then the answer to it may be cut off, and all is sent again."""
-    desk.ask("a")
-    claim = desk.claim()
-    assert desk.link.call(*desk.scripts.answer_command([settled(claim)])) == [SettleCode.SETTLED]
-    assert desk.job("a")["status"] == "finished"
-    assert not desk.connection.exists(keys.results("a"), ECHO.finished, ECHO.leases)
-    assert desk.scripts.executions() == [("a", claim.jobs[0].execution)]
-    assert desk.settle(claim) == [SettleCode.SETTLED]
-    assert desk.connection.lrange(keys.reply("a"), 0, -1) == [b"reply"]
-    assert desk.connection.zrange(ECHO.finished, 0, -1) == [b"a"]
-    assert desk.scripts.executions() == []
-
-
-def test_what_was_not_answered_is_not_filed(desk: Desk) -> None:
-    desk.ask("a")
-    claim = desk.claim()
-    before = desk.snapshot()
-    filing = desk.scripts.file_command([settled(claim)], claim.started)
-    assert desk.link.call(*filing) == [SettleCode.LOST]
-    assert desk.snapshot() == before
-
-
-def test_a_reply_is_not_sent_again_for_a_job_that_is_not_kept(desk: Desk) -> None:
-    desk.ask("a")
-    claim = desk.claim()
-    desk.link.call(*desk.scripts.answer_command([settled(claim, ttl_s=0)]))
-    desk.settle(claim, ttl_s=0)
-    assert desk.connection.llen(keys.reply("a")) == 1
-    assert not desk.connection.exists(f"{keys.JOB}a", keys.results("a"), ECHO.started)
-
-
 def test_a_batch_is_settled_although_its_leases_were_lost(desk: Desk) -> None:
     for job_id in "ab":
         desk.ask(job_id)
@@ -119,9 +85,18 @@ def test_a_settle_that_is_sent_twice_is_harmless(desk: Desk) -> None:
     claim = desk.claim()
     desk.settle(claim)
     before = desk.snapshot()
-    assert desk.settle(claim, reply=b"another", outcome=Outcome.FAILED) == [SettleCode.LOST]
+    assert desk.settle(claim, reply=b"another", outcome=Outcome.FAILED) == [SettleCode.SETTLED]
     assert desk.snapshot() == before
-    assert desk.counts() == {"lost": 1}
+    assert desk.counts() == {}
+
+
+def test_a_settle_that_keeps_nothing_and_is_sent_twice_is_harmless(desk: Desk) -> None:
+    desk.ask("a")
+    claim = desk.claim()
+    desk.settle(claim, ttl_s=0)
+    before = desk.snapshot()
+    assert desk.settle(claim, ttl_s=0) == [SettleCode.LOST]
+    assert desk.snapshot() == before
 
 
 def test_a_worker_that_lost_its_lease_writes_nothing(desk: Desk, other: Desk) -> None:
@@ -142,10 +117,10 @@ def test_of_a_batch_those_that_are_held_are_settled(desk: Desk) -> None:
     for job_id in "abc":
         desk.ask(job_id)
     claim = desk.claim()
-    desk.connection.zrem(ECHO.started, f"b:{claim.jobs[1].execution}")
+    desk.scripts.release([("b", claim.jobs[1].execution)])
     assert desk.settle(claim) == [SettleCode.SETTLED, SettleCode.LOST, SettleCode.SETTLED]
     assert desk.connection.exists(*map(keys.reply, "abc")) == 2
-    assert desk.job("b")["status"] == "started"
+    assert desk.job("b")["status"] == "queued"
 
 
 def test_a_job_with_ttl_0_leaves_nothing_but_its_reply(desk: Desk) -> None:
@@ -153,7 +128,7 @@ def test_a_job_with_ttl_0_leaves_nothing_but_its_reply(desk: Desk) -> None:
     desk.ask("a")
     desk.settle(desk.claim(), ttl_s=0)
     left = set(desk.snapshot()) - set(before)
-    assert left == {keys.reply("a"), f"{keys.WORKER}resident-echo-1"}
+    assert left == {keys.reply("a"), f"{keys.WORKER}resident-echo-1", ECHO.leases}
 
 
 @pytest.mark.parametrize(("outcome", "score"), [(Outcome.FINISHED, float("inf")), (2, -1)])
@@ -207,53 +182,45 @@ def test_answers_go_out_even_when_redis_is_full(desk: Desk, full: Full) -> None:
     assert Job.fetch("a", desk.connection, serializer=JSONSerializer).return_value() == "?"
 
 
-def answered_and_asked_again(desk: Desk) -> Claim:
-    """The reply to `a` was taken, and the same id is asked again before the first run is filed."""
+def deleted_and_asked_again(desk: Desk) -> Claim:
+    """A job that runs is deleted by hand, and its id asked again."""
     desk.ask("a")
     claim = desk.claim()
-    desk.link.call(*desk.scripts.answer_command([settled(claim)]))
-    desk.connection.delete(keys.reply("a"))
+    desk.connection.delete(f"{keys.JOB}a")
     assert desk.ask("a").code is AskCode.QUEUED
     return claim
 
 
-def test_an_id_that_is_asked_again_before_it_is_filed_begins_anew(desk: Desk, other: Desk) -> None:
-    first = answered_and_asked_again(desk)
-    assert desk.settle(first, reply=b"the old one") == [SettleCode.LOST]
-    assert not desk.connection.exists(keys.results("a"), ECHO.finished, keys.reply("a"))
+def test_an_id_that_is_asked_again_after_it_was_deleted_is_answered_once(
+    desk: Desk, other: Desk
+) -> None:
+    first = deleted_and_asked_again(desk)
     second = other.claim()
     assert desk.settle(first, reply=b"the old one") == [SettleCode.LOST]
     assert other.settle(second, reply=b"the new one") == [SettleCode.SETTLED]
     assert desk.connection.lrange(keys.reply("a"), 0, -1) == [b"the new one"]
-    assert not desk.connection.exists(ECHO.started, ECHO.leases)
+    assert not desk.connection.exists(ECHO.started)
 
 
 def test_a_worker_that_leaves_does_not_touch_what_was_asked_again(desk: Desk) -> None:
-    first = answered_and_asked_again(desk)
+    first = deleted_and_asked_again(desk)
     assert desk.scripts.release([("a", first.jobs[0].execution)]) == 0
     assert desk.waiting() == ["a"]
     assert 0 < desk.connection.pttl(f"{keys.JOB}a") <= BUDGET_MS
 
 
-def test_answers_that_redis_refused_are_not_taken_for_settled(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_job_that_rq_has_failed_meanwhile_is_not_answered_again(desk: Desk) -> None:
     desk.ask("a")
     claim = desk.claim()
-    with monkeypatch.context() as patch:
-        patch.setattr(desk.scripts, "answer_command", lambda _settlements: ("EVALSHA", "0" * 40, 0))
-        codes: list[SettleCode] = []
-        with pytest.raises(ResponseError):
-            desk.scripts.turn([settled(claim)], claim.started, 0, 0, codes.extend)
-        assert codes == []
-    assert desk.settle(claim) == [SettleCode.SETTLED]
-    assert desk.connection.llen(keys.reply("a")) == 1
+    desk.connection.hset(f"{keys.JOB}a", "status", "failed")
+    desk.settle(claim)
+    assert not desk.connection.exists(keys.reply("a"), keys.results("a"), ECHO.finished)
 
 
 def test_a_batch_that_was_lost_says_so_even_when_redis_is_full(desk: Desk, full: Full) -> None:
     desk.ask("a")
     claim = desk.claim()
-    desk.connection.delete(ECHO.started, ECHO.leases)
+    desk.scripts.release([("a", claim.jobs[0].execution)])
     full.fill()
     assert desk.settle(claim) == [SettleCode.LOST]
 

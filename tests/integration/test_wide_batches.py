@@ -28,7 +28,7 @@ def test_a_thousand_share_a_batch_with_an_answer_of_five_megabytes(
     assert [len(reply.answer) for reply in replies] == sizes
     assert {reply.batch for reply in replies} == {1000}
     wait_until(lambda: connection.zcard(of.finished) == 1000)
-    assert not connection.exists(of.started, of.leases)
+    assert not connection.exists(of.started)
 
 
 def test_replies_for_callers_that_have_left_expire(

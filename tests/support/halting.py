@@ -27,10 +27,8 @@ def step_of(command: tuple[Any, ...]) -> str:
         return "pop"
     if command[:2] == ("EVALSHA", scripts._RELEASE.sha):
         return "release"
-    if command[:2] == ("EVALSHA", scripts._ANSWER.sha):
-        return "answer"
-    if command[:2] == ("EVALSHA", scripts._FILE.sha):
-        return "file"
+    if command[:2] == ("EVALSHA", scripts._SETTLE.sha):
+        return "settle"
     if command[:2] == ("EVALSHA", scripts._CLAIM.sha):
         return "claim"
     return "other"

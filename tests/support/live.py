@@ -123,11 +123,7 @@ class Live:
     def left_behind(self) -> list[str]:
         """Keys that no finished question should leave."""
         connection, of = self.connection, self.of
-        left = [
-            key
-            for key in (of.queue, of.popped, of.intermediate, of.leases, of.started)
-            if self._has(key)
-        ]
+        left = [key for key in (of.queue, of.popped, of.intermediate, of.started) if self._has(key)]
         left += [key for key in self._keys(f"{keys.PREFIX}:execution*:*")]
         left += [key for key in self._keys(f"{keys.WORKER}*:executions")]
         left += [key for key in self._keys("resident:*") if connection.ttl(key) == -1]

@@ -37,10 +37,12 @@ LIMITS = Limits(lease_ms=15_000, reply_ttl_ms=60_000, max_data_bytes=1000, longe
 class Desk:
     """One worker's scripts, and a caller's."""
 
-    def __init__(self, connection: Redis, link: Link, name: str, token: str | None = None) -> None:
+    def __init__(self, connection: Redis, link: Link, name: str) -> None:
         self.connection = connection
         self.link = link
-        self.scripts = WorkerScripts(link, "echo", name, LIMITS, token)
+        self.name = name
+        self.token = scripts.new_token()
+        self.scripts = WorkerScripts(link, "echo", name, LIMITS, self.token)
 
     def announce(self, ttl_ms: int = 60_000, **description: Any) -> int:
         return self.scripts.announce(ttl_ms, {"max_backlog": 10, **description})
@@ -65,6 +67,10 @@ class Desk:
         codes: list[SettleCode] = []
         claim = self.scripts.turn(settlements, started, max_batch, wait_s, codes.extend)
         return codes, claim
+
+    def end_lease(self) -> None:
+        """As if nobody had heard of the worker for long."""
+        self.connection.zadd(ECHO.leases, {self.token: 1})
 
     def waiting(self) -> list[str]:
         return [one.decode() for one in self.connection.lrange(ECHO.queue, 0, -1)]

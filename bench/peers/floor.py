@@ -1,0 +1,128 @@
+"""The least that leaves RQ's books behind: no checks, no refusals, no deadlines, no library.
+
+What it writes is what RQ and its monitors read of a job: its hash in three states with their
+times, the started and the finished registry, the result stream; and the reply. All of it goes out
+in one call of a script a batch, packed by hiredis: what a ratio to the bare loop can be at best.
+"""
+
+from __future__ import annotations
+
+import base64
+import time
+from typing import Any
+
+import hiredis
+
+from bench import stopwatch
+from bench.load import Ids, Link, RedisLink
+from bench.peer import QUESTION
+from bench.peers.bare import URL, RawRedis
+
+_ids = Ids()
+_PLACEHOLDER = b"f" * 32
+_MOST = 128
+_STAMP = "%Y-%m-%dT%H:%M:%S.000000Z"
+
+_ASK = """
+redis.call('HSET', 'rq:job:' .. ARGV[1], 'status', 'queued', 'created_at', ARGV[2],
+  'enqueued_at', ARGV[2], 'origin', 'floor', 'data', ARGV[3], 'description', 'floor')
+redis.call('PEXPIRE', 'rq:job:' .. ARGV[1], 60000)
+redis.call('RPUSH', 'rq:queue:floor', ARGV[1])
+"""
+# KEYS: none. ARGV: most to claim, expiry in s, stamp, then id, reply and result of each that ends.
+_TURN = """
+local ids, finished = {}, {}
+for i = 4, #ARGV, 3 do
+  local id = ARGV[i]
+  local job, reply, results = 'rq:job:' .. id, 'floor:reply:' .. id, 'rq:results:' .. id
+  redis.call('RPUSH', reply, ARGV[i + 1])
+  redis.call('PEXPIRE', reply, 60000)
+  redis.call('HSET', job, 'status', 'finished', 'ended_at', ARGV[3])
+  redis.call('EXPIRE', job, 500)
+  redis.call('XADD', results, '*', 'type', '1', 'return_value', ARGV[i + 2])
+  redis.call('EXPIRE', results, 500)
+  ids[#ids + 1] = id
+  finished[#finished + 1] = ARGV[2]
+  finished[#finished + 1] = id
+end
+if #ids > 0 then
+  redis.call('ZREM', 'rq:wip:floor', unpack(ids))
+  redis.call('ZADD', 'rq:finished:floor', unpack(finished))
+end
+local waiting = tonumber(ARGV[1]) > 0 and redis.call('LPOP', 'rq:queue:floor', ARGV[1])
+if not waiting then
+  return {}
+end
+local found, started = {}, {}
+for number, id in ipairs(waiting) do
+  local job = 'rq:job:' .. id
+  found[number] = {id, redis.call('HGET', job, 'data')}
+  redis.call('HSET', job, 'status', 'started', 'started_at', ARGV[3])
+  redis.call('PERSIST', job)
+  started[#started + 1] = ARGV[2]
+  started[#started + 1] = id
+end
+redis.call('ZADD', 'rq:wip:floor', unpack(started))
+return found
+"""
+
+
+def serve() -> None:
+    """Answers what is on the queue until it is ended."""
+    redis = RawRedis(URL)
+    [turn] = redis.call(("SCRIPT", "LOAD", _TURN))
+    held: list[Any] = []
+    while True:
+        if held:
+            stopwatch.answered(len(held))
+        ended: list[Any] = []
+        for job_id, data in held:
+            ended += (job_id, b'{"v":1,"id":"%s","answer":%s}' % (job_id, data))
+            ended.append(base64.b64encode(data))
+        stamp, expiry = time.strftime(_STAMP, time.gmtime()), int(time.time()) + 500
+        [held] = redis.call(("EVALSHA", turn, 0, _MOST, expiry, stamp, *ended))
+        if not held:
+            wait = ("BLMOVE", "rq:queue:floor", "rq:queue:floor", "LEFT", "LEFT", 0)
+            _, held = redis.call(wait, ("EVALSHA", turn, 0, _MOST, expiry, stamp))
+
+
+def _commands(job_id: bytes, script: bytes) -> tuple[tuple[Any, ...], ...]:
+    stamp = time.strftime(_STAMP, time.gmtime())
+    ask = ("EVALSHA", script, 0, job_id, stamp, b'"%s"' % QUESTION.encode())
+    return ask, ("BLPOP", b"floor:reply:" + job_id, "5")
+
+
+_caller: list[Any] = []
+
+
+def ask(question: str) -> str:
+    """One question."""
+    if not _caller:
+        _caller.append(RawRedis(URL))
+        _caller.append(_caller[0].call(("SCRIPT", "LOAD", _ASK))[0])
+    redis, script = _caller
+    redis.call(*_commands(_ids.next(), script))
+    return question
+
+
+def links(callers: int) -> list[Link]:
+    """For the load generator."""
+    [script] = RawRedis(URL).call(("SCRIPT", "LOAD", _ASK))
+
+    def is_right(answer: Any, job_id: bytes) -> int:
+        if not answer or job_id not in answer[1]:
+            raise ValueError(repr(answer))
+        return 0
+
+    packed = b"".join(hiredis.pack_command(each) for each in _commands(_PLACEHOLDER, script))
+    return [RedisLink(URL, [(packed, _PLACEHOLDER)], 2, is_right, _ids) for _ in range(callers)]
+
+
+def fill(count: int) -> int:
+    """Puts questions on the queue."""
+    redis = RawRedis(URL)
+    [script] = redis.call(("SCRIPT", "LOAD", _ASK))
+    for start in range(0, count, 100):
+        many = range(min(100, count - start))
+        redis.call(*[_commands(_ids.next(), script)[0] for _ in many])
+    return count

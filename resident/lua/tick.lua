@@ -1,0 +1,61 @@
+-- tick: tells Redis that workers are alive which cannot say so themselves while a model holds
+-- them. Their leases go on, and RQ gets the execution records and the heartbeats of those that have
+-- been at one batch for a second or more; a question that is answered before that has none.
+--
+-- KEYS[1] zset rq:wip:<task>            <job>:<execution> -> expiry, s
+-- KEYS[2] zset resident:leases:<task>   worker's token -> end of its lease, ms
+-- ARGV[1] RQ's key prefix
+-- ARGV[2] how long a lease lasts, ms
+-- ARGV[3...] of each worker: its token, which its execution ids begin with; its name; for how many
+--   ms it has been at its batch, 0 if it may speak for itself
+--
+-- Returns the tokens whose leases have ended, a few at a time; they stay until they are removed.
+-- Needs clock.lua and write.lua in front.
+
+local TOKEN_LENGTH = 12
+local MOST_ENDED = 16
+local FIRST, VALUES = 3, 3
+
+local prefix, lease_ms = ARGV[1], tonumber(ARGV[2])
+local s, us = now()
+local now_ms = s * 1000 + math.floor(us / 1000)
+local stamp = stamp_of(s, us)
+
+local function record(id, execution, name, began_ms, expiry)
+  local member = id .. ':' .. execution
+  local key, executions = prefix .. ':execution:' .. member, prefix .. ':executions:' .. id
+  local index = prefix .. ':worker:' .. name .. ':executions'
+  local ttl = math.max(expiry - s, 60)
+  write('HSET', key, 'id', execution, 'job_id', id, 'last_heartbeat',
+    string.format('%d.%06d', s, us), 'worker_name', name)
+  redis.call('HSETNX', key, 'created_at', string.format('%.3f', began_ms / 1000))
+  redis.call('EXPIRE', key, ttl)
+  write('ZADD', executions, expiry + 60, execution)
+  redis.call('EXPIRE', executions, ttl + 60)
+  write('SADD', index, member)
+  redis.call('EXPIRE', index, ttl + 60)
+end
+
+write('ZREM', KEYS[2], '') -- needs no memory, and Redis refuses no write behind it
+local lease_end, busy, is_any_busy = string.format('%d', now_ms + lease_ms), {}, false
+for i = FIRST, #ARGV, VALUES do
+  local token, name, at_it_ms = unpack(ARGV, i, i + VALUES - 1)
+  write('ZADD', KEYS[2], lease_end, token)
+  if at_it_ms ~= '0' then
+    busy[token], is_any_busy = {name = name, began_ms = now_ms - at_it_ms}, true
+    local worker = prefix .. ':worker:' .. name
+    if redis.pcall('HEXISTS', worker, 'birth') == 1 then
+      redis.call('HSET', worker, 'last_heartbeat', stamp)
+    end
+  end
+end
+redis.call('EXPIRE', KEYS[2], 86400)
+local started = is_any_busy and redis.pcall('ZRANGE', KEYS[1], 0, -1, 'WITHSCORES') or {}
+for i = 1, started.err and 0 or #started, 2 do
+  local id, execution = string.match(started[i], '^(.*):([^:]*)$')
+  local worker = execution and busy[string.sub(execution, 1, TOKEN_LENGTH)]
+  if worker then
+    record(id, execution, worker.name, worker.began_ms, tonumber(started[i + 1]))
+  end
+end
+return redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now_ms, 'LIMIT', 0, MOST_ENDED)
