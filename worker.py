@@ -1,10 +1,14 @@
-"""Serves models: `python worker.py faq`, `python worker.py faq=2 echo=1`."""
+"""Serves models: `python worker.py faq`, `python worker.py faq=2 echo=1`.
+
+SIGTERM: finish what is claimed and end; again: put it back and end now. SIGHUP: load task files,
+models and knowledge anew, and go over to them without a break.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import re
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from resident.program import reporting_faults, starting
@@ -13,67 +17,58 @@ with starting("worker.py"):
     import click
     from pydantic import SecretStr
 
-    from resident import log
+    from resident import log, status
     from resident.embedded_redis import EmbeddedRedis
-    from resident.errors import ConfigurationError
+    from resident.generations import Generations
+    from resident.pools import MOST_WORKERS, Pool, load_pools, read_pools
+    from resident.pulse import Pulse
     from resident.redis_client import check_server, connect
     from resident.settings import Settings, read_settings
-    from resident.supervisor import Pool, Supervisor, load
-    from resident.task import load_task, task_names
-
-_POOL = re.compile(r"([^=]+)(?:=(\d{1,3}))?")
-MOST_WORKERS = 256
+    from resident.supervisor import Supervisor, load
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("tasks", nargs=-1, metavar="TASK[=WORKERS]...")
 @click.option("--workers", type=click.IntRange(1, MOST_WORKERS), help="processes of each task")
-@click.option("--burst", is_flag=True, help="answer what waits, then stop")
-@click.option("--check", is_flag=True, help="load the models, look at Redis, say so, stop")
+@click.option("--burst", "do", flag_value="burst", help="answer what waits, then stop")
+@click.option("--check", "do", flag_value="check", help="load the models, look at Redis, say so")
+@click.option("--check-ready", "do", flag_value="ready", help="exit code 0 if workers here serve")
+@click.option("--status", "do", flag_value="status", help="all workers: memory, jobs, deaths")
+@click.option("--json", "as_json", is_flag=True, help="with --status: as JSON")
 @click.option("--embedded-redis", is_flag=True, help="start a private Redis that ends with this")
 @reporting_faults("worker.py")
 def main(
-    tasks: tuple[str, ...], workers: int | None, burst: bool, check: bool, embedded_redis: bool
+    tasks: tuple[str, ...], workers: int | None, do: str | None, as_json: bool, embedded_redis: bool
 ) -> None:
     """Keeps the models of these TASKS in memory and answers their questions."""
-    sys.exit(run(tasks, workers, burst=burst, check=check, embedded=embedded_redis))
-
-
-def run(
-    tasks: tuple[str, ...], workers: int | None, *, burst: bool, check: bool, embedded: bool
-) -> int:
-    """Does what the command line says; returns the exit code."""
     settings = read_settings()
     log.configure(settings)
-    pools = read_pools(tasks, workers or settings.workers)
+    pools = {} if do == "status" else read_pools(tasks, workers or settings.workers)
     with contextlib.ExitStack() as stack:
-        if embedded:
+        if embedded_redis:
             server = stack.enter_context(EmbeddedRedis(Path(".run") / "redis"))
             click.echo(f"export RESIDENT_REDIS_URL='{server.url}'")
             settings = settings.model_copy(update={"redis_url": SecretStr(server.url)})
         look_at_redis(settings)
-        if check:
-            return check_models(pools)
-        return Supervisor(pools, settings, burst=burst).run()
+        if do == "ready":
+            sys.exit(check_ready(settings, pools))
+        if do == "status":
+            sys.exit(show_status(settings, as_json=as_json))
+        if do == "check":
+            sys.exit(check_models(load_pools(pools)))
+        if do == "burst":
+            sys.exit(Supervisor(load_pools(pools), settings, burst=True).run())
+        sys.exit(serve(settings, pools))
 
 
-def read_pools(tasks: tuple[str, ...], workers: int) -> list[Pool]:
-    """`faq=2` as two processes of the task faq; `faq` as the usual number of them."""
-    if not tasks:
-        msg = f"Which tasks? There are: {', '.join(task_names())}. For example: worker.py faq"
-        raise ConfigurationError(msg)
-    pools: dict[str, Pool] = {}
-    for text in tasks:
-        match = _POOL.fullmatch(text)
-        count = int(match[2]) if match and match[2] else workers
-        if match is None or not 1 <= count <= MOST_WORKERS:
-            msg = f"{text!r} is not TASK or TASK=WORKERS with 1 to {MOST_WORKERS} workers"
-            raise ConfigurationError(msg)
-        if match[1] in pools:
-            msg = f"The task {match[1]!r} is named twice"
-            raise ConfigurationError(msg)
-        pools[match[1]] = Pool(load_task(match[1]), count)
-    return list(pools.values())
+def serve(settings: Settings, pools: dict[str, int]) -> int:
+    """Until told to stop; returns the exit code."""
+
+    def generation(number: int, pulse: Pulse) -> int:
+        with reporting_faults("worker.py"):
+            return Supervisor(load_pools(pools), settings, generation=number, pulse=pulse).run()
+
+    return Generations(generation, settings.load_timeout_s, settings.ready_file).run()
 
 
 def look_at_redis(settings: Settings) -> None:
@@ -88,6 +83,23 @@ def check_models(pools: list[Pool]) -> int:
     for pool in pools:
         load(pool.task)
         click.echo(f"{pool.task.name}: loaded and warmed up")
+    return 0
+
+
+def check_ready(settings: Settings, tasks: Iterable[str]) -> int:
+    """Says which of these tasks have no ready worker on this host."""
+    with connect(settings.redis_url.get_secret_value()) as connection:
+        missing = [name for name in tasks if not status.is_ready_here(connection, name)]
+    for name in missing:
+        click.echo(f"{name}: no worker on this host is ready", err=True)
+    return 1 if missing else 0
+
+
+def show_status(settings: Settings, *, as_json: bool) -> int:
+    """What the supervisors tell of themselves."""
+    with connect(settings.redis_url.get_secret_value()) as connection:
+        found = status.read(connection)
+    click.echo(status.as_json(found) if as_json else status.as_table(found))
     return 0
 
 

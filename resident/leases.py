@@ -1,52 +1,142 @@
-"""Says for workers what they cannot say while a model holds them: that their jobs are alive."""
+"""What a supervisor does in Redis for its workers: keeps their leases, and buries the dead.
+
+Redis may be away. That is said once, and whatever could not be done is done when it is back.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 
+import msgspec
 import redis
 import structlog
 from redis.exceptions import RedisError
+from rq.worker import SimpleWorker
 
-from resident import scripts
+from resident import keys, scripts
+from resident.errors import ErrorCode
 from resident.redis_client import Link
-from resident.scripts import Alive
+from resident.scripts import Alive, Death
 
-#: Between two renewals; RQ's execution records are for what runs longer.
-RENEW_EVERY_S = 1.0
+#: Between two looks at what workers are at; RQ's execution records are for what runs longer.
+TICK_S = 1.0
+#: So many workers may die with a question; after that it is to blame.
+MOST_DEATHS = 3
 #: Whoever renews has more to do than to wait for Redis.
-_PATIENCE_S = 1.0
+PATIENCE_S = 1.0
 
 _log = structlog.get_logger()
 
 
+class Dead(msgspec.Struct, frozen=True):
+    """A worker that ended.
+
+    Attributes:
+        cause: What its questions are told if they are to blame; None if they cannot be, because
+            it was told to end.
+    """
+
+    task: str
+    token: str
+    name: str
+    cause: ErrorCode | None
+
+
 class Leases:
-    """Renews the leases of a group of workers, over a link of its own."""
+    """The leases of a group of workers, over a link of its own."""
 
     def __init__(self, client: redis.Redis, lease_s: float) -> None:
-        self._link = Link(client, _PATIENCE_S)
+        self._client = client
+        self._link = Link(client, PATIENCE_S)
         self._lease_ms = int(lease_s * 1000)
         self._is_away = False
+        #: Whose jobs are not put back yet, and whom RQ and the callers still count on.
+        self._unburied: list[Dead] = []
+        self._unregistered: list[Dead] = []
 
-    def tick(self, workers: list[tuple[str, Alive]]) -> None:
-        """Renews what these workers hold; each with its task.
+    def bury(self, dead: Dead) -> None:
+        """Puts back what a worker held when it ended."""
+        self._unburied.append(dead)
+        self._try(self._put_back)
 
-        Redis being away is said once and is no error: the leases may outlast it.
-        """
-        by_task: defaultdict[str, list[Alive]] = defaultdict(list)
+    def tick(self, workers: Sequence[tuple[str, Alive]], tasks: Sequence[str]) -> None:
+        """Renews what these workers hold, each with its task, and looks for those that vanished."""
+        by_task: defaultdict[str, list[Alive]] = defaultdict(list, {task: [] for task in tasks})
         for task, worker in workers:
             by_task[task].append(worker)
-        try:
-            for task, alive in by_task.items():
-                scripts.tick(self._link, task, self._lease_ms, alive)
-        except RedisError as error:
-            self._link.close()
-            if not self._is_away:
-                _log.warning("leases not renewed", error=str(error))
-            self._is_away = True
-        else:
-            self._is_away = False
+        self._try(lambda: self._renew(by_task))
 
     def close(self) -> None:
         """Closes the link; a forked worker does so with the one that it inherited."""
         self._link.close()
+
+    def _renew(self, by_task: dict[str, list[Alive]]) -> None:
+        for task, alive in by_task.items():
+            for token in scripts.tick(self._link, task, self._lease_ms, alive):
+                self._take_over(task, token)
+        self._put_back()
+        self._take_leave()
+
+    def _put_back(self) -> None:
+        while self._unburied:
+            dead = self._unburied[0]
+            jobs = scripts.executions_of(self._link, dead.task).get(dead.token, [])
+            released = scripts.release(
+                self._link, dead.task, dead.name, jobs, _death(dead, len(jobs))
+            )
+            if jobs:
+                _log.warning("put back", worker=dead.name, jobs=released)
+            self._unregistered.append(self._unburied.pop(0))
+
+    def _take_over(self, task: str, token: str) -> None:
+        """Puts back what a worker held of which nobody has heard for the time of a lease."""
+        jobs = scripts.executions_of(self._link, task).get(token, [])
+        death = Death(ErrorCode.CRASHED, MOST_DEATHS, lease=token)
+        released = scripts.release(self._link, task, self._name_of(jobs), jobs, death)
+        if released:
+            _log.warning("put back what a vanished worker held", task=task, jobs=released)
+
+    def _name_of(self, jobs: list[scripts.Execution]) -> str:
+        if not jobs:
+            return ""
+        name = self._link.call("HGET", f"{keys.JOB}{jobs[0][0]}", "worker_name")
+        return (name or b"").decode(errors="replace")
+
+    def _take_leave(self) -> None:
+        """For the dead, of RQ and of the callers; a moment later, when others have come."""
+        while self._unregistered:
+            dead = self._unregistered[0]
+            link_scripts = scripts.WorkerScripts(self._link, dead.task, dead.name, _NO_LIMITS)
+            link_scripts.announce(0, {})
+            with suppress(ValueError, TypeError, AttributeError):  # a hash that RQ cannot read
+                worker = SimpleWorker.find_by_key(
+                    f"{keys.WORKER}{dead.name}", connection=self._client
+                )
+                if worker is not None:
+                    worker.register_death()  # type: ignore[no-untyped-call]
+            self._unregistered.pop(0)
+
+    def _try(self, duty: Callable[[], object]) -> None:
+        try:
+            duty()
+        except RedisError as error:
+            self._link.close()
+            if not self._is_away:
+                _log.warning("redis away from the supervisor", error=str(error))
+            self._is_away = True
+        else:
+            if self._is_away:
+                _log.info("redis back at the supervisor")
+            self._is_away = False
+
+
+_NO_LIMITS = scripts.Limits(0, 0, 0, 0)
+
+
+def _death(dead: Dead, jobs: int) -> Death | None:
+    if dead.cause is None:
+        return None
+    has_hung_alone = dead.cause is ErrorCode.TIMED_OUT and jobs == 1
+    return Death(dead.cause, 1 if has_hung_alone else MOST_DEATHS)

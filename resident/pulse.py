@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import mmap
 
-_BATCH_BEGAN, _OVERDUE_AT, _JOBS, _IS_READY = range(4)
-_BYTES = 4 * 8
+_BATCH_BEGAN, _OVERDUE_AT, _SEEN_AT, _JOBS, _IS_READY = range(5)
+_BYTES = 5 * 8
 
 
 class Pulse:
@@ -18,8 +18,9 @@ class Pulse:
     Attributes:
         batch_began: When the batch that it holds was claimed.
         overdue_at: When the call of the model that it is in has taken far too long.
+        seen_at: When it last showed that it does not hang; from when it serves.
         jobs: How many jobs it has ended since it began.
-        is_ready: 1 once it serves.
+        is_ready: Of a supervisor: 1 once all its workers serve.
     """
 
     def __init__(self) -> None:
@@ -36,5 +37,6 @@ class Pulse:
 
     batch_began = _number(_BATCH_BEGAN)
     overdue_at = _number(_OVERDUE_AT)
+    seen_at = _number(_SEEN_AT)
     jobs = _number(_JOBS)
     is_ready = _number(_IS_READY)

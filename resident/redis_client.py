@@ -97,6 +97,8 @@ class Link:
         patience = {"socket_timeout": timeout_s, "socket_connect_timeout": timeout_s}
         options = {**pool.connection_kwargs, **patience}
         self._connection: Any = pool.connection_class(**options)
+        #: Whether it is waiting for the answer to a command that blocks in Redis.
+        self.is_blocking = False
 
     def call(self, *command: Any) -> Any:
         """Sends a command that does not block and returns its answer."""
@@ -110,7 +112,11 @@ class Link:
 
     def read(self, timeout_s: float) -> Any:
         """Reads the answer to the next command that was sent; raises it if it is an error."""
-        return self._connection.read_response(disable_decoding=True, timeout=timeout_s)
+        self.is_blocking = timeout_s > self.timeout_s
+        try:
+            return self._connection.read_response(disable_decoding=True, timeout=timeout_s)
+        finally:
+            self.is_blocking = False
 
     def close(self) -> None:
         """Closes the connection; the next call opens it again."""

@@ -51,6 +51,16 @@ class Settings(BaseSettings):
     drain_timeout_s: float = Field(
         30.0, ge=0.1, le=3_600, description="seconds a stopping worker may finish what it claimed"
     )
+    load_timeout_s: float = Field(
+        600.0, ge=1, le=86_400, description="seconds that loading and warming up may take"
+    )
+    recycle_rss_mb: int = Field(
+        0, ge=0, le=1_048_576, description="a worker with more memory than this is replaced; 0 none"
+    )
+    recycle_jobs: int = Field(
+        0, ge=0, le=1_000_000_000, description="a worker that ended so many is replaced; 0 none"
+    )
+    ready_file: str = Field("", description="a file that is there while worker.py is ready")
     max_question_bytes: int = Field(
         262_144, ge=64, le=16_777_216, description="the longest question, in bytes of JSON"
     )

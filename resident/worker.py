@@ -44,19 +44,25 @@ from resident.scripts import (
 from resident.settings import Settings
 from resident.task import Task, model_of, single_question_function
 
-#: One blocking pop; a worker that shall stop notices after at most so long.
-WAIT_S = 1.0
+#: One blocking pop.
+WAIT_S = 5.0
 #: Between two heartbeats and announcements.
 HEARTBEAT_S = 5.0
 #: An announcement outlives this much silence, beside the task's timeout.
 ANNOUNCEMENT_MARGIN_S = 30.0
 
+#: What RQ's own path may take beside the function, before the worker is thought to hang.
+SPECIAL_MARGIN_S = 30.0
 #: Between two looks at the queue while a batch waits for more.
 LOOK_MS = 0.5
 
 T = TypeVar("T")
 
 _log = structlog.get_logger()
+
+
+class Woken(BaseException):
+    """A signal to stop came while the worker waited; a job of that very moment is put back."""
 
 
 class ResidentWorker(SimpleWorker):
@@ -78,7 +84,7 @@ class ResidentWorker(SimpleWorker):
     ) -> None:
         """Takes what its supervisor knows it by and watches it by; makes its own without one."""
         token = token or new_token()
-        link = Link(connection)
+        self._link = link = Link(connection)
         super().__init__(
             [task.name],
             name=name_of(task, os.getpid(), token),
@@ -134,20 +140,10 @@ class ResidentWorker(SimpleWorker):
         self._install_signal_handlers()
         self.bootstrap(logging_level=None)
         self.set_state(WorkerStatus.IDLE)
-        worked = False
         try:
-            while not self._stop_requested or self._held.jobs:
-                self._tend()
-                worked = worked or bool(self._held.jobs)
-                claim = self._turn(0 if burst else WAIT_S)
-                self._pulse.batch_began = time.monotonic() if claim.jobs else 0
-                if self._parents:
-                    self._repeat(self._let_dependents_go)
-                if burst and claim.is_over:
-                    break
-                self._held = claim
-                if not claim.jobs:
-                    self._see_to(claim, burst)
+            return self._serve(burst)
+        except Woken:
+            pass
         except StopNow:
             _log.warning("stopped at once", worker=self.name)
         except RedisError as error:
@@ -156,6 +152,23 @@ class ResidentWorker(SimpleWorker):
             _log.warning("redis is away and the worker shall stop", error=str(error))
         finally:
             self._leave()
+        return bool(self._pulse.jobs)
+
+    def _serve(self, burst: bool) -> bool:
+        worked = False
+        while not self._stop_requested or self._held.jobs:
+            self._pulse.seen_at = time.monotonic()
+            self._tend()
+            worked = worked or bool(self._held.jobs)
+            claim = self._turn(0 if burst else WAIT_S)
+            self._pulse.batch_began = time.monotonic() if claim.jobs else 0
+            if self._parents:
+                self._repeat(self._let_dependents_go)
+            if burst and claim.is_over:
+                break
+            self._held = claim
+            if not claim.jobs:
+                self._see_to(claim, burst)
         return worked
 
     def request_stop(self, signum: int, frame: FrameType | None) -> None:
@@ -165,6 +178,8 @@ class ResidentWorker(SimpleWorker):
         self._stop_requested = True
         self._drained_by = time.monotonic() + self._settings.drain_timeout_s
         _log.info("draining", worker=self.name, signal=signal.Signals(signum).name)
+        if self._link.is_blocking:
+            raise Woken
 
     def handle_payload(self, message: Any) -> None:
         """Obeys a command of RQ's; what is none must not end the thread that listens."""
@@ -244,9 +259,12 @@ class ResidentWorker(SimpleWorker):
         """What there is to do when there is no question."""
         self._repeat(lambda: self._counts.write(self.connection, self.key))
         if claim.suspended:
+            self._pulse.overdue_at = math.inf
             self._repeat(lambda: self.check_for_suspension(burst))
         elif claim.special:
+            self._pulse.overdue_at = time.monotonic() + self._task.timeout_s + SPECIAL_MARGIN_S
             self._repeat(lambda: special.perform(self, claim.special, self._limits.reply_ttl_ms))
+        self._pulse.overdue_at = 0
 
     def _let_dependents_go(self) -> None:
         while self._parents:
@@ -323,6 +341,7 @@ class ResidentWorker(SimpleWorker):
 
     def _repeat(self, call: Callable[[], T], after_error: Callable[[], object] = bool) -> T:
         def close_and_mend() -> None:
+            self._pulse.seen_at = time.monotonic()
             self._scripts.close()
             after_error()
 

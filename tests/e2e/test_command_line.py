@@ -19,7 +19,7 @@ from redis import Redis
 from enqueue_api.client import Client
 from resident import keys
 from tests.support.live import Live
-from tests.support.processes import ROOT, Processes
+from tests.support.processes import ROOT, Processes, workers_of
 from tests.support.project import copy_project
 from tests.support.waiting import wait_until
 
@@ -292,11 +292,7 @@ def test_so_many_processes_serve_as_were_asked_for(
     supervisor = processes.start(sys.executable, "worker.py", *arguments, folder=project)
     ready = {task: keys.of_task(task).ready for task in expected}
     wait_until(lambda: {one: connection.zcard(key) for one, key in ready.items()} == expected)
-    assert len(children_of(supervisor)) == sum(expected.values())
-
-
-def children_of(process: subprocess.Popen[str]) -> list[str]:
-    return Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text("ascii").split()
+    assert len(workers_of(supervisor)) == sum(expected.values())
 
 
 def left_of_workers(connection: Redis) -> list[bytes]:

@@ -16,7 +16,8 @@ from resident.worker import ResidentWorker
 
 def answer_what_waits(connection: Redis, task: str) -> None:
     """Lets one of our workers answer the task's questions until its queue is empty."""
-    work_off(ResidentWorker(load_task(task), connection, Settings()))
+    generous = Settings(max_question_bytes=16_777_216)  # RQ knows no limit
+    work_off(ResidentWorker(load_task(task), connection, generous))
 
 
 def work_off(worker: SimpleWorker) -> None:

@@ -13,7 +13,7 @@ import redis
 
 from resident import keys
 from resident.protocol import FAILURE_CALLBACK, SUCCESS_CALLBACK, function_name
-from tests.support.processes import Processes
+from tests.support.processes import ROOT, Processes
 from tests.support.waiting import wait_until
 
 BUDGET_MS = 20_000
@@ -30,12 +30,13 @@ def start_worker(
     connection: redis.Redis,
     output: Path,
     *arguments: str,
+    folder: Path = ROOT,
     **environment: str,
 ) -> subprocess.Popen[str]:
     """Starts a worker that writes what it has to say into a file, as much as it likes."""
     shell = 'output=$1; shift; exec "$0" worker.py "$@" >"$output" 2>&1'
     command = ("sh", "-c", shell, sys.executable, str(output), *arguments)
-    process = processes.start(*command, **environment)
+    process = processes.start(*command, folder=folder, **environment)
     of = keys.of_task(arguments[0].partition("=")[0])
     wait_until(lambda: process.poll() is not None or connection.exists(of.ready))
     assert process.poll() is None, output.read_text()

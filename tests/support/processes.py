@@ -77,3 +77,33 @@ class Processes:
 
     def _is_ready(self, task: str) -> bool:
         return bool(self._redis.zcard(keys.of_task(task).ready))
+
+
+def children_of(pid: int) -> list[int]:
+    """The processes that this one started and has not buried."""
+    try:
+        text = Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii")
+    except FileNotFoundError:
+        return []
+    return [int(child) for child in text.split()]
+
+
+def descendants(process: subprocess.Popen[str]) -> list[int]:
+    """All processes below this one."""
+    found = [process.pid]
+    for pid in found:
+        found += children_of(pid)
+    return found[1:]
+
+
+def workers_of(process: subprocess.Popen[str]) -> list[int]:
+    """The worker processes of a worker.py: below it is a supervisor a generation."""
+    return [pid for supervisor in children_of(process.pid) for pid in children_of(supervisor)]
+
+
+def is_there(pid: int) -> bool:
+    """Whether the process lives; a zombie does not."""
+    try:
+        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text("ascii")
+    except FileNotFoundError:
+        return False

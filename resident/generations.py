@@ -1,0 +1,162 @@
+"""The process that stays: it starts a supervisor, and on SIGHUP another before it ends the first.
+
+Each supervisor with its workers is a generation. It is forked from a process that has loaded no
+task, so that it reads the task files, the model and the knowledge anew.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import structlog
+
+from resident.lifeline import die_with_owner
+from resident.program import EXIT_MISCONFIGURED
+from resident.pulse import Pulse
+
+_SIGNALS = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
+#: While a generation loads, between two looks whether it is ready.
+_LOOK_S = 0.05
+_REST_S = 60.0
+
+#: Serves until told to stop, and returns the exit code; says in the pulse when it is ready.
+Serve = Callable[[int, Pulse], int]
+
+_log = structlog.get_logger()
+
+
+class Generation:
+    """A supervisor process, from its start."""
+
+    def __init__(self, number: int, pid: int, pulse: Pulse, load_by: float) -> None:
+        self.number = number
+        self.pid = pid
+        self.load_by = load_by
+        self._pulse = pulse
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether all its workers serve."""
+        return bool(self._pulse.is_ready)
+
+    def kill(self, signum: int) -> None:
+        """Sends a signal."""
+        os.kill(self.pid, signum)
+
+
+class Generations:
+    """Runs one generation, and for moments two."""
+
+    def __init__(self, serve: Serve, load_timeout_s: float, ready_file: str = "") -> None:
+        """Takes the path of a file that is there while a generation serves; or none."""
+        self._serve = serve
+        self._load_timeout_s = load_timeout_s
+        self._ready_file = Path(ready_file) if ready_file else None
+        self._count = 0
+        self._current: Generation | None = None
+        self._next: Generation | None = None
+        #: Those that another one has taken over from.
+        self._leaving: list[Generation] = []
+        self._is_stopping = False
+
+    def run(self) -> int:
+        """Returns the exit code of the last generation."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        self._next = self._start()
+        code = 0
+        while self._alive():
+            received = signal.sigtimedwait(_SIGNALS, _LOOK_S if self._next else _REST_S)
+            if received is not None and received.si_signo == signal.SIGHUP:
+                self._reload()
+            elif received is not None and received.si_signo != signal.SIGCHLD:
+                self._is_stopping = True
+                for one in self._alive():
+                    one.kill(received.si_signo)
+            code = self._reap(code)
+            self._promote()
+        if self._ready_file:
+            self._ready_file.unlink(missing_ok=True)
+        return code
+
+    def _alive(self) -> list[Generation]:
+        return [one for one in (self._current, self._next, *self._leaving) if one is not None]
+
+    def _reload(self) -> None:
+        if self._next is None and not self._is_stopping:
+            _log.info("reloading", generation=self._count + 1)
+            self._next = self._start()
+
+    def _promote(self) -> None:
+        """Lets the next generation take over as soon as it serves, or gives it up."""
+        following = self._next
+        if following is None:
+            return
+        if following.is_ready:
+            old, self._current, self._next = self._current, following, None
+            _log.info("ready", generation=following.number)
+            if self._ready_file:
+                self._ready_file.write_text(f"{os.getpid()}\n")
+            if old is not None:
+                self._leaving.append(old)
+                old.kill(signal.SIGTERM)
+        elif time.monotonic() > following.load_by:
+            _log.error("still loading, given up", after_s=self._load_timeout_s)
+            following.load_by = float("inf")
+            following.kill(signal.SIGKILL)
+
+    def _reap(self, code: int) -> int:
+        """Takes note of generations that ended; returns the exit code as it is now."""
+        while self._alive():
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                break
+            if pid == 0:
+                break
+            exit_code = os.waitstatus_to_exitcode(status)
+            if self._current is not None and pid == self._current.pid:
+                self._current = None
+                code = self._end(exit_code)
+            elif self._next is not None and pid == self._next.pid:
+                self._next = None
+                if self._current is None:
+                    code = self._end(exit_code, was_loading=True)
+                elif not self._is_stopping:
+                    _log.error("reload failed; the generation before it goes on", code=exit_code)
+            self._leaving = [one for one in self._leaving if one.pid != pid]
+        return code
+
+    def _end(self, exit_code: int, *, was_loading: bool = False) -> int:
+        """What the exit code of a generation means for the whole; a shell's form of a signal."""
+        if exit_code >= 0:
+            return exit_code
+        if was_loading and not self._is_stopping:
+            return EXIT_MISCONFIGURED  # it was still loading, and was given up
+        if not self._is_stopping:
+            _log.error("supervisor died", cause=signal.Signals(-exit_code).name)
+        return 128 - exit_code
+
+    def _start(self) -> Generation:
+        self._count += 1
+        pulse = Pulse()
+        end_with_me = die_with_owner(signal.SIGTERM)
+        pid = os.fork()
+        if pid:
+            return Generation(self._count, pid, pulse, time.monotonic() + self._load_timeout_s)
+        code = 1
+        try:
+            os.setpgid(0, 0)  # Ctrl-C reaches the process that stays, which passes it on once
+            end_with_me()
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
+            code = self._serve(self._count, pulse)
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else 1
+        except BaseException:  # noqa: BLE001  (its only way to tell)
+            _log.exception("supervisor failed")
+        finally:
+            os._exit(code)

@@ -1,0 +1,165 @@
+"""Whatever dies or hangs, each question gets one answer or one honest error."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from redis import Redis
+from rq.job import Job
+from rq.serializers import JSONSerializer
+
+from resident import keys
+from tests.support.live import Live, start_worker
+from tests.support.odd import FOLDER
+from tests.support.processes import Processes, descendants, is_there, workers_of
+from tests.support.project import copy_project
+from tests.support.waiting import wait_until
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = copy_project(tmp_path_factory.mktemp("deadly"))
+    text = (Path(FOLDER) / "deadly.py").read_text("utf-8")
+    (folder / "tasks" / "deadly.py").write_text(text, "utf-8")
+    return folder
+
+
+@pytest.fixture
+def live(connection: Redis) -> Live:
+    return Live(connection, "deadly")
+
+
+@pytest.fixture
+def supervisor(
+    project: Path, processes: Processes, connection: Redis, tmp_path: Path
+) -> subprocess.Popen[str]:
+    output = tmp_path / "output"
+    return start_worker(processes, connection, output, "deadly", folder=project)
+
+
+ENDS = {
+    "segfault": "crashed",
+    "kill": "crashed",
+    "exit": "crashed",
+    "hang": "timed_out",
+    "deadlock": "timed_out",
+    "spin": "timed_out",
+    "stop": "timed_out",
+    "sleep": "timed_out",
+    "raise": "model_error",
+    "sys.exit": "model_error",
+}
+
+
+@pytest.mark.parametrize("deed", ENDS)
+def test_a_question_that_ends_its_worker_gets_its_error_and_its_mates_an_answer(
+    deed: str, supervisor: subprocess.Popen[str], live: Live
+) -> None:
+    first, culprit, last = live.put(*map(live.fields, ("first", deed, "last")))
+    assert live.answer(first) == "first"
+    assert live.answer(last) == "last"
+    assert live.error_code(culprit) == ENDS[deed]
+    live.check_that_it_serves()
+    job = Job.fetch(culprit, live.connection, serializer=JSONSerializer)
+    assert job.is_failed
+    assert job.latest_result().exc_string
+    assert live.connection.zscore(live.of.failed, culprit) is not None
+
+
+@pytest.mark.parametrize("deed", ["fork", "thread", "close", "chdir", "print", "signals"])
+def test_a_task_that_plays_with_its_process_disturbs_nobody(
+    deed: str, supervisor: subprocess.Popen[str], live: Live
+) -> None:
+    played, mate = live.put(*map(live.fields, (deed, "mate")))
+    assert live.reply(played)["id"] == played
+    assert live.answer(mate) == "mate"
+    for _ in range(3):
+        live.check_that_it_serves()
+
+
+def test_jobs_of_a_killed_worker_are_answered_in_their_order_by_the_next(
+    project: Path, processes: Processes, live: Live, tmp_path: Path
+) -> None:
+    supervisor = start_worker(
+        processes, live.connection, tmp_path / "output", "deadly", folder=project
+    )
+    (worker,) = workers_of(supervisor)
+    os.kill(worker, signal.SIGSTOP)
+    ids = live.put(*map(live.fields, "abc"))
+    os.kill(worker, signal.SIGKILL)
+    assert [live.answer(job_id) for job_id in ids] == ["a", "b", "c"]
+    live.check_that_it_serves()
+    wait_until(lambda: workers_of(supervisor) not in ([], [worker]))
+
+
+def test_what_a_vanished_host_held_is_answered_by_another(
+    project: Path, processes: Processes, live: Live, tmp_path: Path
+) -> None:
+    short = {"RESIDENT_LEASE_S": "1"}
+    supervisor = start_worker(
+        processes, live.connection, tmp_path / "first", "deadly", folder=project, **short
+    )
+    frozen = [supervisor.pid, *descendants(supervisor)]
+    (job_id,) = live.put(live.fields("stop"))
+    wait_until(lambda: live.connection.hget(f"{keys.JOB}{job_id}", "status") == b"started")
+    for pid in frozen:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        live.connection.hset(f"{keys.JOB}{job_id}", "data", live.fields("late")["data"])
+        start_worker(
+            processes, live.connection, tmp_path / "second", "deadly", folder=project, **short
+        )
+        assert live.answer(job_id) == "late"
+    finally:
+        for pid in reversed(frozen):
+            os.kill(pid, signal.SIGKILL)
+    live.check_that_it_serves()
+
+
+def test_a_killed_supervisor_leaves_no_process_and_no_job_behind(
+    project: Path, processes: Processes, live: Live, tmp_path: Path
+) -> None:
+    supervisor = start_worker(
+        processes, live.connection, tmp_path / "first", "deadly=2", folder=project
+    )
+    below = descendants(supervisor)
+    assert len(below) == 3
+    supervisor.kill()
+    supervisor.wait()
+    wait_until(lambda: not any(map(is_there, below)))
+    assert not live.left_behind()
+
+
+def test_workers_that_cannot_live_are_given_up(
+    project: Path, processes: Processes, connection: Redis
+) -> None:
+    (project / "tasks" / "stillborn.py").write_text(
+        "import os\nfrom resident import task\n"
+        "@task(load=lambda: os._exit(9), preload=False)\n"
+        "def answer(model, questions): return questions\n",
+        "utf-8",
+    )
+    process = processes.start(
+        sys.executable, "-c", IMPATIENT, "stillborn", folder=project, RESIDENT_LOG_FORMAT="json"
+    )
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert "workers keep dying before they answer anything" in errors
+    assert errors.count("worker died") == 12
+
+
+#: worker.py with pauses that a test can wait for.
+IMPATIENT = """
+import sys
+from resident import respawn
+respawn.LONGEST_PAUSE_S = 0.05
+sys.argv[0] = "worker.py"
+sys.path.insert(0, ".")
+import worker
+worker.main()
+"""

@@ -1,0 +1,60 @@
+"""Does to its worker what the question says: a word, or anything else to be answered as it is."""
+
+import ctypes
+import os
+import signal
+import sys
+import threading
+import time
+
+from resident import task
+
+
+def load() -> None:
+    pass
+
+
+def _fork_and_go_on() -> None:
+    if os.fork() == 0:
+        return
+
+
+def _spin() -> None:
+    numbers = __import__("numpy").ones(2**22)
+    while True:
+        numbers.sort()
+
+
+def _deadlock() -> None:
+    lock = threading.Lock()
+    lock.acquire()
+    ctypes.PyDLL(None).pause()  # holds the GIL, so that nobody can release anything
+
+
+DEEDS = {
+    "segfault": lambda: ctypes.string_at(0),
+    "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
+    "stop": lambda: os.kill(os.getpid(), signal.SIGSTOP),
+    "exit": lambda: os._exit(3),
+    "sys.exit": lambda: sys.exit(3),
+    "raise": lambda: 1 / 0,
+    "hang": lambda: ctypes.PyDLL(None).sleep(60),
+    "deadlock": _deadlock,
+    "sleep": lambda: time.sleep(60),
+    "spin": _spin,
+    "fork": _fork_and_go_on,
+    "thread": lambda: threading.Thread(target=time.sleep, args=(60,), daemon=True).start(),
+    "close": lambda: os.closerange(0, 100),
+    "chdir": lambda: os.chdir("/"),
+    "print": lambda: sys.stdout.write("x" * 4_000_000),
+    "signals": lambda: [
+        signal.signal(one, signal.SIG_IGN) for one in (signal.SIGALRM, signal.SIGTERM)
+    ],
+}
+
+
+@task(load=load, max_batch=8, timeout_s=0.4)
+def answer(_model: None, questions: list[str]) -> list[str]:
+    for question in questions:
+        DEEDS.get(question, lambda: None)()
+    return questions
