@@ -210,7 +210,8 @@ def compare(server: EmbeddedRedis, task_name: str, desk: Redis) -> Comparison:
             copy.flushdb()
             desks.copy_everything(desk, copy)
         desks.release_callers(desk)
-        resident = ResidentWorker(load_task(task_name), ours, Settings())
+        generous = Settings(max_question_bytes=16_777_216)  # RQ knows no limit
+        resident = ResidentWorker(load_task(task_name), ours, generous)
         # Both have the same name, so that it is the same in the books.
         stock = SimpleWorker(
             [task_name], name=resident.name, connection=theirs, serializer=JSONSerializer

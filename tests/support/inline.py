@@ -16,8 +16,7 @@ from resident.worker import ResidentWorker
 
 def answer_what_waits(connection: Redis, task: str) -> None:
     """Lets one of our workers answer the task's questions until its queue is empty."""
-    generous = Settings(max_question_bytes=16_777_216)  # RQ knows no limit
-    work_off(ResidentWorker(load_task(task), connection, generous))
+    work_off(ResidentWorker(load_task(task), connection, Settings()))
 
 
 def work_off(worker: SimpleWorker) -> None:
