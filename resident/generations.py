@@ -61,23 +61,27 @@ class Generations:
         self._next: Generation | None = None
         #: Those that another one has taken over from.
         self._leaving: list[Generation] = []
+        self._is_reload_wanted = False
         self._is_stopping = False
 
     def run(self) -> int:
         """Returns the exit code of the last generation."""
+        # Under nohup it is ignored, and what is ignored cannot be waited for.
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         self._next = self._start()
         code = 0
         while self._alive():
             received = signal.sigtimedwait(_SIGNALS, _LOOK_S if self._next else _REST_S)
             if received is not None and received.si_signo == signal.SIGHUP:
-                self._reload()
+                self._is_reload_wanted = True
             elif received is not None and received.si_signo != signal.SIGCHLD:
                 self._is_stopping = True
                 for one in self._alive():
                     one.kill(received.si_signo)
             code = self._reap(code)
             self._promote()
+            self._reload()
         if self._ready_file:
             self._ready_file.unlink(missing_ok=True)
         return code
@@ -86,7 +90,14 @@ class Generations:
         return [one for one in (self._current, self._next, *self._leaving) if one is not None]
 
     def _reload(self) -> None:
-        if self._next is None and not self._is_stopping:
+        """Starts the next generation if one is wanted; one that is loading comes first."""
+        if (
+            self._is_reload_wanted
+            and self._next is None
+            and self._current
+            and not self._is_stopping
+        ):
+            self._is_reload_wanted = False
             _log.info("reloading", generation=self._count + 1)
             self._next = self._start()
 

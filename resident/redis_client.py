@@ -80,6 +80,10 @@ def check_server(client: redis.Redis, url: str) -> None:
         raise ConfigurationError(msg)
 
 
+class Woken(BaseException):
+    """Nobody waits any longer for what a blocking command may bring; the link is to be closed."""
+
+
 class Link:
     """One connection that sends packed commands, for one thread.
 
@@ -97,8 +101,7 @@ class Link:
         patience = {"socket_timeout": timeout_s, "socket_connect_timeout": timeout_s}
         options = {**pool.connection_kwargs, **patience}
         self._connection: Any = pool.connection_class(**options)
-        #: Whether it is waiting for the answer to a command that blocks in Redis.
-        self.is_blocking = False
+        self._is_waiting = self._is_woken = False
 
     def call(self, *command: Any) -> Any:
         """Sends a command that does not block and returns its answer."""
@@ -112,11 +115,23 @@ class Link:
 
     def read(self, timeout_s: float) -> Any:
         """Reads the answer to the next command that was sent; raises it if it is an error."""
-        self.is_blocking = timeout_s > self.timeout_s
+        self._is_waiting = timeout_s > self.timeout_s  # for a command that blocks in Redis
         try:
+            if self._is_waiting and self._is_woken:
+                raise Woken
             return self._connection.read_response(disable_decoding=True, timeout=timeout_s)
         finally:
-            self.is_blocking = False
+            self._is_waiting = False
+
+    def wake(self) -> None:
+        """For a signal handler: ends waiting for commands that block, now and from now on.
+
+        Raises:
+            Woken: Here, if that is what is being done; else in `read`.
+        """
+        self._is_woken = True
+        if self._is_waiting:
+            raise Woken
 
     def close(self) -> None:
         """Closes the connection; the next call opens it again."""

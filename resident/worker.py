@@ -30,7 +30,7 @@ from resident.gathering import Gathering
 from resident.job import job_class_for
 from resident.outage import call_until_back
 from resident.pulse import Pulse
-from resident.redis_client import SOCKET_TIMEOUT_S, Link
+from resident.redis_client import SOCKET_TIMEOUT_S, Link, Woken
 from resident.scripts import (
     Claim,
     Claimed,
@@ -59,10 +59,6 @@ LOOK_MS = 0.5
 T = TypeVar("T")
 
 _log = structlog.get_logger()
-
-
-class Woken(BaseException):
-    """A signal to stop came while the worker waited; a job of that very moment is put back."""
 
 
 class ResidentWorker(SimpleWorker):
@@ -143,7 +139,7 @@ class ResidentWorker(SimpleWorker):
         try:
             return self._serve(burst)
         except Woken:
-            pass
+            pass  # should a job have come in that moment, it is put back
         except StopNow:
             _log.warning("stopped at once", worker=self.name)
         except RedisError as error:
@@ -178,8 +174,7 @@ class ResidentWorker(SimpleWorker):
         self._stop_requested = True
         self._drained_by = time.monotonic() + self._settings.drain_timeout_s
         _log.info("draining", worker=self.name, signal=signal.Signals(signum).name)
-        if self._link.is_blocking:
-            raise Woken
+        self._link.wake()
 
     def handle_payload(self, message: Any) -> None:
         """Obeys a command of RQ's; what is none must not end the thread that listens."""
@@ -276,7 +271,13 @@ class ResidentWorker(SimpleWorker):
         if time.monotonic() < self._next_heartbeat:
             return
         self._next_heartbeat = time.monotonic() + HEARTBEAT_S
-        for duty in (self._announce_ready, self._beat, self._clean_up):
+        duties = (
+            self._install_signal_handlers,  # the task's code may have taken them away
+            self._announce_ready,
+            self._beat,
+            self._clean_up,
+        )
+        for duty in duties:
             try:
                 duty()
             except Exception as error:  # noqa: BLE001  (none of these must end the service)

@@ -1,0 +1,277 @@
+"""The life of a worker.py: ready, reloaded, recycled, looked at."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from redis import Redis
+
+from enqueue_api.client import Client
+from resident import keys
+from tests.support.live import start_worker
+from tests.support.processes import ROOT, Processes, children_of, descendants, is_there, workers_of
+from tests.support.project import copy_project
+from tests.support.waiting import wait_until
+
+VERSIONED = """
+import os
+from resident import task
+
+def load():
+    {load}
+    return {version}
+
+@task(load=load, max_batch=8, timeout_s=5)
+def answer(version: int, questions: list[str]) -> list[list[int]]:
+    return [[version, os.getpid()]] * len(questions)
+"""
+
+
+class Project:
+    """A copy of the project with one task, which answers its version and its worker's pid."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = copy_project(folder)
+        self.write(1)
+
+    def write(self, version: int, load: str = "pass") -> None:
+        text = VERSIONED.format(version=version, load=load)
+        (self.folder / "tasks" / "mine.py").write_text(text, "utf-8")
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    return Project(tmp_path)
+
+
+@pytest.fixture
+def client(redis_url: str) -> Iterator[Client]:
+    with Client(redis_url) as made:
+        yield made
+
+
+Start = Callable[..., subprocess.Popen[str]]
+
+
+@pytest.fixture
+def start(project: Project, processes: Processes, connection: Redis, tmp_path: Path) -> Start:
+    """Starts worker.py with the project's task; its log is in `log`."""
+
+    def start_it(*arguments: str, **environment: str) -> subprocess.Popen[str]:
+        return start_worker(
+            processes,
+            connection,
+            tmp_path / "log",
+            *arguments,
+            folder=project.folder,
+            **environment,
+        )
+
+    return start_it
+
+
+def version(client: Client) -> int:
+    return int(client.ask("mine", "?").answer[0])
+
+
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "worker.py", *arguments],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+
+
+@contextmanager
+def asking_all_the_time(redis_url: str, callers: int = 4) -> Iterator[list[int | Exception]]:
+    """Callers who ask again as soon as they are answered; what came of it, in its order."""
+    came: list[int | Exception] = []
+    is_over = threading.Event()
+
+    def ask() -> None:
+        with Client(redis_url) as mine:
+            while not is_over.is_set():
+                try:
+                    came.append(version(mine))
+                except Exception as error:  # noqa: BLE001  (the test shall see it)
+                    came.append(error)
+
+    threads = [threading.Thread(target=ask) for _ in range(callers)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield came
+    finally:
+        is_over.set()
+        for thread in threads:
+            thread.join()
+
+
+# reload
+
+
+def test_a_reload_brings_the_new_code_and_refuses_and_loses_no_question(
+    start: Start, project: Project, redis_url: str
+) -> None:
+    supervisor = start("mine=2")
+    old = descendants(supervisor)
+    with asking_all_the_time(redis_url) as came:
+        wait_until(lambda: 1 in came)
+        project.write(2)
+        supervisor.send_signal(signal.SIGHUP)
+        wait_until(lambda: 2 in came)
+        wait_until(lambda: not any(map(is_there, old)))
+        so_far = len(came)
+        wait_until(lambda: len(came) > so_far + 20)
+    assert [one for one in came if not isinstance(one, int)] == []
+    assert set(came) == {1, 2}
+    assert set(came[so_far:]) == {2}
+    assert len(workers_of(supervisor)) == 2
+
+
+@pytest.mark.parametrize("load", ["1 / 0", "import no_such_module", "os._exit(3)"])
+def test_a_reload_that_fails_leaves_what_serves_and_says_why(
+    load: str, start: Start, project: Project, client: Client, tmp_path: Path
+) -> None:
+    supervisor = start("mine")
+    project.write(2, load=load)
+    supervisor.send_signal(signal.SIGHUP)
+    wait_until(lambda: "reload failed" in (tmp_path / "log").read_text("utf-8"))
+    assert version(client) == 1
+    project.write(3)
+    supervisor.send_signal(signal.SIGHUP)
+    wait_until(lambda: version(client) == 3)
+
+
+def test_a_reload_that_never_ends_is_given_up(
+    start: Start, project: Project, client: Client, tmp_path: Path
+) -> None:
+    supervisor = start("mine", RESIDENT_LOAD_TIMEOUT_S="2")
+    project.write(2, load="__import__('ctypes').PyDLL(None).pause()")
+    supervisor.send_signal(signal.SIGHUP)
+    wait_until(lambda: "reload failed" in (tmp_path / "log").read_text("utf-8"))
+    assert version(client) == 1
+    assert len(children_of(supervisor.pid)) == 1
+
+
+def test_a_load_that_never_ends_is_fatal(processes: Processes, project: Project) -> None:
+    project.write(1, load="__import__('ctypes').PyDLL(None).pause()")
+    process = processes.start(
+        *(sys.executable, "worker.py", "mine"), folder=project.folder, RESIDENT_LOAD_TIMEOUT_S="1"
+    )
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 2
+    assert "still loading, given up" in errors
+
+
+def test_a_stop_while_it_reloads_ends_both_generations(start: Start, project: Project) -> None:
+    supervisor = start("mine")
+    project.write(2, load="__import__('time').sleep(30)")
+    supervisor.send_signal(signal.SIGHUP)
+    wait_until(lambda: len(children_of(supervisor.pid)) == 2)
+    below = descendants(supervisor)
+    supervisor.terminate()
+    supervisor.wait(20)
+    assert not any(map(is_there, below))
+
+
+# recycling
+
+
+def test_a_worker_that_ended_many_jobs_is_replaced_without_a_break(
+    start: Start, redis_url: str, tmp_path: Path
+) -> None:
+    supervisor = start("mine", RESIDENT_RECYCLE_JOBS="50")
+    (first,) = workers_of(supervisor)
+    with asking_all_the_time(redis_url) as came:
+        wait_until(lambda: not is_there(first))
+        wait_until(lambda: len(workers_of(supervisor)) == 1)
+    assert {*came} == {1}
+    assert "worker recycled" in (tmp_path / "log").read_text("utf-8")
+
+
+def test_a_worker_that_grew_is_replaced(start: Start, project: Project, client: Client) -> None:
+    text = (project.folder / "tasks" / "mine.py").read_text("utf-8")
+    grown = text.replace("    return [[", "    kept.append('x' * 150_000_000)\n    return [[")
+    (project.folder / "tasks" / "mine.py").write_text(f"kept = []\n{grown}", "utf-8")
+    supervisor = start("mine", RESIDENT_RECYCLE_RSS_MB="180")
+    (first,) = workers_of(supervisor)
+    assert client.ask("mine", "?").answer == [1, first]
+    wait_until(lambda: not is_there(first))
+    assert client.ask("mine", "?").answer[1] != first
+
+
+def test_a_limit_below_the_models_own_size_is_refused(
+    processes: Processes, project: Project
+) -> None:
+    process = processes.start(
+        *(sys.executable, "worker.py", "mine"), folder=project.folder, RESIDENT_RECYCLE_RSS_MB="10"
+    )
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 2
+    assert "RESIDENT_RECYCLE_RSS_MB=10 is below what the models take by themselves" in errors
+
+
+# looked at
+
+
+def test_status_shows_each_worker_and_the_last_death(start: Start, connection: Redis) -> None:
+    supervisor = start("mine=2")
+    killed, _ = workers_of(supervisor)
+    os.kill(killed, signal.SIGKILL)
+
+    def seen() -> dict[str, object] | None:
+        found = json.loads(run("--status", "--json").stdout)
+        return found[0] if found and found[0]["deaths"] else None
+
+    status = wait_until(seen)
+    assert {one["pid"] for one in status["workers"]} == {*workers_of(supervisor)}
+    assert {one["task"] for one in status["workers"]} == {"mine"}
+    assert all(one["rss_mb"] > 10 for one in status["workers"])
+    assert status["last_death"].startswith("mine by SIGKILL at ")
+    table = run("--status").stdout
+    assert table.splitlines()[0].split()[:4] == ["TASK", "PID", "STATE", "RSS"]
+    assert "1 deaths, the last one mine by SIGKILL" in table
+    supervisor.terminate()
+    supervisor.wait(20)
+    assert run("--status").stdout == "No worker.py has been heard of.\n"
+    assert not connection.exists(keys.SUPERVISORS)
+
+
+@pytest.mark.parametrize("junk", ["string", "hash", "words"])
+def test_status_reads_past_what_anybody_may_have_written(junk: str, connection: Redis) -> None:
+    key = f"{keys.SUPERVISORS}:junk"
+    connection.sadd(keys.SUPERVISORS, key, "rq:queues", b"\xff")
+    if junk == "hash":
+        connection.hset(key, "a", "b")
+    else:
+        connection.set(key, "{" if junk == "string" else '{"host": 1}')
+    shown = run("--status")
+    assert (shown.returncode, shown.stdout) == (0, "No worker.py has been heard of.\n")
+
+
+def test_ready_is_told_by_a_file_and_by_a_command(start: Start, tmp_path: Path) -> None:
+    file = tmp_path / "ready"
+    refused = run("mine", "--check-ready")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert refused.stderr == "mine: no worker on this host is ready\n"
+    supervisor = start("mine", RESIDENT_READY_FILE=str(file))
+    wait_until(file.exists)
+    assert run("mine", "--check-ready").returncode == 0
+    supervisor.terminate()
+    supervisor.wait(20)
+    assert not file.exists()
+    assert run("mine", "--check-ready").returncode == 1
