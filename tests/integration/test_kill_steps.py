@@ -11,6 +11,7 @@ from redis import Redis
 from resident import keys
 from tests.support.live import Live
 from tests.support.processes import Processes
+from tests.support.waiting import wait_until
 
 QUEUED, POPPED, STARTED, SETTLED = "queued", "popped", "started", "settled"
 ALL_QUEUED = {QUEUED: 5}
@@ -93,3 +94,19 @@ def test_after_a_kill_another_worker_answers_what_still_waits(
     waiting = lists(connection, live.of.popped) + lists(connection, live.of.queue)
     processes.start_worker("echo")
     assert [live.answer(job_id) for job_id in waiting] == [ids.index(one) for one in waiting]
+
+
+@pytest.mark.parametrize(
+    "step", [step for step in STEPS if step != "in model" and "release" not in step]
+)
+def test_a_worker_that_loses_its_connection_answers_each_question_once(
+    step: str, processes: Processes, connection: Redis
+) -> None:
+    live = Live(connection)
+    ids = live.put(*map(live.fields, range(5)))
+    worker = processes.start(sys.executable, "-m", "tests.support.halting", step, "cut")
+    wait_until(lambda: connection.zcard(live.of.finished) == 5)
+    assert [live.answer(job_id) for job_id in ids] == [0, 1, 2, 3, 4]
+    live.check_that_it_serves()
+    worker.terminate()
+    assert f"cut {step}" in worker.communicate(timeout=20)[1]

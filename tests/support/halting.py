@@ -1,7 +1,7 @@
 """A worker that halts at a step of its way with a batch, so that a test can kill it there.
 
 As a program: `python -m tests.support.halting "before claim"` takes two questions at once and says
-"halted" when it is there.
+"halted" when it is there. With `cut` behind it, it loses its connection there, once, and goes on.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import sys
 from typing import Any
 
 from redis import Redis
+from redis.exceptions import ConnectionError
 
 import resident.worker
 from resident import log, scripts
@@ -41,6 +42,7 @@ class HaltingLink(Link):
     """
 
     halt_at = ""
+    is_cut = False
 
     def __init__(self, client: Redis) -> None:
         super().__init__(client)
@@ -49,26 +51,39 @@ class HaltingLink(Link):
     def send_all(self, commands: list[tuple[Any, ...]]) -> None:
         for command in commands:
             step = step_of(command)
-            halt_if(f"before {step}")
+            self.halt_if(f"before {step}")
             super().send_all([command])
             self.sent.append(step)
             if self.halt_at == f"{step} unread":
                 assert self._connection.can_read(timeout=20)
-                halt_if(self.halt_at)
+                self.halt_if(self.halt_at)
 
     def read(self, timeout_s: float) -> Any:
         answer = super().read(timeout_s)
         here = f"after {self.sent.pop(0)}"
         if here == self.halt_at and self.sent:
             assert self._connection.can_read(timeout=20)  # Redis did what was sent with it
-        halt_if(here)
+        self.halt_if(here)
         return answer
 
+    def close(self) -> None:
+        super().close()
+        self.sent = []
 
-def halt_if(here: str) -> None:
-    """Never returns if here is where to halt."""
-    if here != HaltingLink.halt_at:
-        return
+    def halt_if(self, here: str) -> None:
+        """At the step where to halt: forever, or until the connection is lost."""
+        if here != self.halt_at:
+            return
+        if not self.is_cut:
+            halt()
+        HaltingLink.halt_at = ""
+        self.close()
+        msg = f"cut {here}"
+        raise ConnectionError(msg)
+
+
+def halt() -> None:
+    """Never returns."""
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, signal.SIG_DFL)
     print("halted", flush=True)  # noqa: T201
@@ -78,14 +93,15 @@ def halt_if(here: str) -> None:
 
 def answer(_model: None, questions: list[Any]) -> list[Any]:
     """The questions; with a release to be seen, it is stopped with force instead."""
-    halt_if("in model")
+    if HaltingLink.halt_at == "in model":
+        halt()
     if "release" in HaltingLink.halt_at:
         raise StopNow
     return questions
 
 
-def main(halt_at: str) -> None:
-    """Serves the task echo until it halts."""
+def main(halt_at: str, cut: str = "") -> None:
+    """Serves the task echo until it halts, or with `cut` until it is told to stop."""
     task = Task(
         name="echo",
         function=answer,
@@ -102,9 +118,10 @@ def main(halt_at: str) -> None:
     client = connect(settings.redis_url.get_secret_value())
     client.script_load(scripts._RELEASE.source)
     HaltingLink.halt_at = halt_at
+    HaltingLink.is_cut = bool(cut)
     resident.worker.Link = HaltingLink  # type: ignore[misc]
     ResidentWorker(task, client, settings).work()
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])
