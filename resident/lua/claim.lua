@@ -71,8 +71,7 @@ end
 
 -- Whether the execution that a job names still runs; a lease that has ended holds nothing.
 local function is_running(id, execution)
-  if redis.pcall('TYPE', KEYS[4]).ok == 'zset'
-    and not redis.call('ZSCORE', KEYS[4], id .. ':' .. execution) then
+  if not redis.pcall('ZSCORE', KEYS[4], id .. ':' .. execution) then -- an error is no registry
     return false
   end
   local lease_end = redis.pcall('ZSCORE', KEYS[6], string.sub(execution, 1, TOKEN_LENGTH))

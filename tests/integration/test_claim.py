@@ -12,7 +12,7 @@ from rq.serializers import JSONSerializer
 from rq.suspension import resume, suspend
 
 from resident import keys, protocol
-from resident.scripts import Claim, SettleCode
+from resident.scripts import Claim, Outcome, SettleCode
 from tests.support.lua import BUDGET_MS, ECHO, FIELDS, TEN_YEARS_MS, Desk, Full
 from tests.support.waiting import wait_until
 
@@ -327,3 +327,21 @@ def test_more_is_claimed_for_a_batch_but_nothing_that_must_be_alone(desk: Desk) 
     assert desk.connection.hget(f"{keys.WORKER}resident-echo-1", "state") == b"busy"
     assert desk.waiting() == ["c", "d"]
     assert len(held.jobs) == 1
+
+
+def test_a_failed_job_is_requeued_while_the_worker_that_failed_it_lives(desk: Desk) -> None:
+    desk.ask("a")
+    desk.settle(desk.claim(), outcome=Outcome.FAILED)
+    Job.fetch("a", desk.connection, serializer=JSONSerializer).requeue()
+    assert [job.id for job in desk.claim().jobs] == ["a"]
+
+
+def test_a_job_that_another_worker_claims_is_no_longer_the_first_ones_in_rqs_books(
+    desk: Desk, other: Desk
+) -> None:
+    desk.ask("a")
+    desk.claim()
+    desk.end_lease()
+    desk.connection.rpush(ECHO.queue, "a")
+    (job,) = other.claim().jobs
+    assert desk.connection.zrange(ECHO.started, 0, -1) == [f"a:{job.execution}".encode()]

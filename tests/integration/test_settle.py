@@ -232,3 +232,12 @@ def test_who_asked_again_by_hand_is_answered_although_the_leases_were_lost(desk:
     desk.connection.delete(ECHO.leases)
     assert desk.settle(claim) == [SettleCode.SETTLED]
     assert desk.connection.llen(keys.reply("a")) == 1
+
+
+def test_a_hash_that_was_written_anew_with_the_least_is_another_question(desk: Desk) -> None:
+    desk.ask("a")
+    claim = desk.claim()
+    desk.connection.delete(f"{keys.JOB}a")
+    desk.connection.hset(f"{keys.JOB}a", "data", b"of the new one")
+    assert desk.settle(claim) == [SettleCode.LOST]
+    assert not desk.connection.exists(keys.reply("a"))

@@ -71,6 +71,14 @@ def test_a_question_that_ends_its_worker_gets_its_error_and_its_mates_an_answer(
     assert live.connection.zscore(live.of.failed, culprit) is not None
 
 
+def test_a_question_that_hangs_alone_hangs_once(
+    supervisor: subprocess.Popen[str], live: Live, tmp_path: Path
+) -> None:
+    (culprit,) = live.put(live.fields("hang"))
+    assert live.error_code(culprit) == "timed_out"
+    assert (tmp_path / "output").read_text("utf-8").count("worker killed") == 1
+
+
 @pytest.mark.parametrize("deed", ["fork", "thread", "close", "chdir", "print", "signals"])
 def test_a_task_that_plays_with_its_process_disturbs_nobody(
     deed: str, supervisor: subprocess.Popen[str], live: Live

@@ -25,10 +25,15 @@ def _spin() -> None:
         numbers.sort()
 
 
+def _hang() -> None:
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})
+    ctypes.PyDLL(None).pause()  # in C, deaf, and with the GIL
+
+
 def _deadlock() -> None:
     lock = threading.Lock()
     lock.acquire()
-    ctypes.PyDLL(None).pause()  # holds the GIL, so that nobody can release anything
+    lock.acquire()
 
 
 DEEDS = {
@@ -38,7 +43,7 @@ DEEDS = {
     "exit": lambda: os._exit(3),
     "sys.exit": lambda: sys.exit(3),
     "raise": lambda: 1 / 0,
-    "hang": lambda: ctypes.PyDLL(None).sleep(60),
+    "hang": _hang,
     "deadlock": _deadlock,
     "sleep": lambda: time.sleep(60),
     "spin": _spin,
