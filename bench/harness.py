@@ -98,14 +98,14 @@ class Bench:
             yield caller
 
     @contextlib.contextmanager
-    def serving(self, peer: Peer, url: str = "", **more: str) -> Iterator[None]:
+    def serving(self, peer: Peer, url: str = "", **more: str) -> Iterator[subprocess.Popen[bytes]]:
         """A peer's server, which may not be ready yet."""
         environment = _environment(peer, url or self.redis.url) | more
         environment["TMPDIR"] = str(self._folder)  # what is left there goes with the folder
         log = (self._folder / "server.log").open("ab")
         process = _start(peer, "serve", environment, self.cores.server, stdout=log, stderr=log)
         try:
-            yield
+            yield process
         finally:
             stop(process)
             log.close()
@@ -222,15 +222,18 @@ def stop(process: subprocess.Popen[bytes]) -> None:
             stream.close()
 
 
-def _descendants(pid: int) -> list[int]:
-    """Children and theirs, by the kernel's word."""
+def children_of(pid: int) -> list[int]:
+    """By the kernel's word; none if the process is gone."""
     try:
         threads = list(Path(f"/proc/{pid}/task").iterdir())
-        children = [
-            int(word) for each in threads for word in (each / "children").read_text().split()
-        ]
+        return [int(word) for each in threads for word in (each / "children").read_text().split()]
     except OSError:
         return []
+
+
+def _descendants(pid: int) -> list[int]:
+    """Children and theirs."""
+    children = children_of(pid)
     return children + [each for child in children for each in _descendants(child)]
 
 

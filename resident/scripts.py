@@ -439,7 +439,7 @@ def release(
     if death is not None:
         args[1:] = [death.lease, death.code, death.most]
     args += [value for job in jobs for value in job]
-    script_keys = [of.queue, of.started, executions, of.leases, of.metrics]
+    script_keys = [of.queue, of.started, executions, of.leases, of.metrics, of.popped]
     return int(_RELEASE.call(link, script_keys, args))
 
 
@@ -459,7 +459,8 @@ def tick(link: Link, task: str, lease_ms: int, workers: list[Alive]) -> list[str
     args: list[Any] = [keys.PREFIX, lease_ms]
     for one in workers:
         args += (one.token, one.name, one.at_it_ms)
-    return [token.decode() for token in _TICK.call(link, [of.started, of.leases], args)]
+    script_keys = [of.started, of.leases, of.queue, of.popped]
+    return [token.decode() for token in _TICK.call(link, script_keys, args)]
 
 
 def _read_claim(claimed: list[Any]) -> Claim:

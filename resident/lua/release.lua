@@ -12,6 +12,8 @@
 -- KEYS[3] set   rq:worker:<name>:executions    what the worker has run for long
 -- KEYS[4] zset  resident:leases:<task>         worker's token -> end of its lease, ms
 -- KEYS[5] hash  resident:metrics:<task>        how many had expired
+-- KEYS[6] list  rq:queue:<task>:popped         ids that a blocking pop took, and whose claim may
+--                                              have gone down with the worker's connection
 -- ARGV[1] RQ's key prefix
 -- ARGV[2] the worker's token if nothing is to be done while its lease lasts, else ''
 -- ARGV[3] '' if the worker lives; else what its death is to be called
@@ -72,6 +74,8 @@ for i = #ARGV - 1, FIRST, -2 do
     end
   end
 end
+-- If the claim is still to come after all, it finds them on the queue.
+while redis.call('LMOVE', KEYS[6], queue, 'RIGHT', 'LEFT') do end
 if token ~= '' then
   write('ZREM', leases, token)
 end

@@ -4,6 +4,8 @@
 --
 -- KEYS[1] zset rq:wip:<task>            <job>:<execution> -> expiry, s
 -- KEYS[2] zset resident:leases:<task>   worker's token -> end of its lease, ms
+-- KEYS[3] list rq:queue:<task>          waiting ids
+-- KEYS[4] list rq:queue:<task>:popped   ids whose claim may be lost; see release.lua
 -- ARGV[1] RQ's key prefix
 -- ARGV[2] how long a lease lasts, ms
 -- ARGV[3...] of each worker: its token, which its execution ids begin with; its name; for how many
@@ -50,6 +52,7 @@ for i = FIRST, #ARGV, VALUES do
   end
 end
 redis.call('EXPIRE', KEYS[2], 86400)
+while type(redis.pcall('LMOVE', KEYS[4], KEYS[3], 'RIGHT', 'LEFT')) == 'string' do end
 local started = is_any_busy and redis.pcall('ZRANGE', KEYS[1], 0, -1, 'WITHSCORES') or {}
 for i = 1, started.err and 0 or #started, 2 do
   local id, execution = string.match(started[i], '^(.*):([^:]*)$')

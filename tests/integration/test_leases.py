@@ -126,3 +126,15 @@ def test_leases_are_renewed_even_when_redis_is_full(desk: Desk, full: Full) -> N
     desk.end_lease()
     full.fill()
     assert tick(desk, 5_000) == []
+
+
+def test_what_was_popped_by_a_worker_that_vanished_goes_back_to_the_front(desk: Desk) -> None:
+    for job_id in "abc":
+        desk.ask(job_id)
+    for _ in "ab":
+        desk.connection.blmove(ECHO.queue, ECHO.popped, 1)
+    tick(desk)
+    assert desk.waiting() == ["a", "b", "c"]
+    desk.connection.blmove(ECHO.queue, ECHO.popped, 1)
+    desk.scripts.release([])
+    assert desk.waiting() == ["a", "b", "c"]
