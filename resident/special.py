@@ -44,6 +44,7 @@ def perform(worker: SimpleWorker, job_id: str, reply_ttl_ms: int) -> None:
     waiting = IntermediateQueue(queue.key, worker.connection)
     if job_id not in waiting.get_job_ids():
         return  # RQ took it off when it began the job
+    worker.set_state(WorkerStatus.BUSY)  # a full Redis refuses it here, where nothing has begun
     try:
         job = worker.job_class.fetch(job_id, worker.connection, worker.serializer)
         worker.execute_job(job, queue)
