@@ -1,7 +1,7 @@
 """Replies from RQ's callbacks, so that stock RQ workers answer the same jobs.
 
 Every question names `deliver` and `deliver_error` as its callbacks. Our own workers reply in
-answer.lua instead; these run in `rq worker`, in RQ's clean-up of abandoned jobs, and for jobs
+settle.lua instead; these run in `rq worker`, in RQ's clean-up of abandoned jobs, and for jobs
 that use other features of RQ.
 """
 

@@ -1,7 +1,7 @@
 """Jobs that use more of RQ than a question does: RQ's own perform_job runs them.
 
 RQ trusts what it reads. Here a job that RQ trips over is discarded with an error reply, as
-answer.lua does with a hash that is malformed, and the worker goes on.
+settle.lua does with a hash that is malformed, and the worker goes on.
 """
 
 from __future__ import annotations
