@@ -6,6 +6,7 @@ task, so that it reads the task files, the model and the knowledge anew.
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import time
@@ -116,7 +117,7 @@ class Generations:
                 old.kill(signal.SIGTERM)
         elif time.monotonic() > following.load_by:
             _log.error("still loading, given up", after_s=self._load_timeout_s)
-            following.load_by = float("inf")
+            following.load_by = math.inf
             following.kill(signal.SIGKILL)
 
     def _reap(self, code: int) -> int:
@@ -133,9 +134,9 @@ class Generations:
                 self._current = None
                 code = self._end(exit_code)
             elif self._next is not None and pid == self._next.pid:
-                self._next = None
+                load_by, self._next = self._next.load_by, None
                 if self._current is None:
-                    code = self._end(exit_code, was_loading=True)
+                    code = self._end(exit_code, was_loading=math.isinf(load_by))
                 elif not self._is_stopping:
                     _log.error("reload failed; the generation before it goes on", code=exit_code)
             self._leaving = [one for one in self._leaving if one.pid != pid]
@@ -145,8 +146,8 @@ class Generations:
         """What the exit code of a generation means for the whole; a shell's form of a signal."""
         if exit_code >= 0:
             return exit_code
-        if was_loading and not self._is_stopping:
-            return EXIT_MISCONFIGURED  # it was still loading, and was given up
+        if was_loading:
+            return EXIT_MISCONFIGURED  # it was given up
         if not self._is_stopping:
             _log.error("supervisor died", cause=signal.Signals(-exit_code).name)
         return 128 - exit_code

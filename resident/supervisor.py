@@ -307,7 +307,11 @@ class Supervisor:
         )
 
     def _say_ready(self) -> None:
-        if not self._pulse.is_ready and all(one.pulse.seen_at for one in self._running.values()):
+        if not self._pulse.is_ready and all(
+            sum(bool(self._running[pid].pulse.seen_at) for pid in self._pids(place))
+            >= place.workers
+            for place in self._places
+        ):
             self._pulse.is_ready = 1
 
     def _leave(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import math
 import os
 import signal
@@ -53,6 +54,8 @@ ANNOUNCEMENT_MARGIN_S = 30.0
 
 #: What RQ's own path may take beside the function, before the worker is thought to hang.
 SPECIAL_MARGIN_S = 30.0
+#: So long after it should have shown itself a worker that nobody watches ends.
+ALONE_MARGIN_S = 20.0
 #: Between two looks at the queue while a batch waits for more.
 LOOK_MS = 0.5
 
@@ -105,7 +108,7 @@ class ResidentWorker(SimpleWorker):
         )
         self._scripts = WorkerScripts(link, task.name, self.name, self._limits, token)
         self._gathering = Gathering(task.max_batch, task.target_ms)
-        self._pulse = pulse or Pulse()
+        self._is_supervised, self._pulse = pulse is not None, pulse or Pulse()
         self._answerer = Answerer(
             task,
             model_of(task),
@@ -134,9 +137,8 @@ class ResidentWorker(SimpleWorker):
             Whether any question was answered.
         """
         self._install_signal_handlers()
-        self.bootstrap(logging_level=None)
-        self.set_state(WorkerStatus.IDLE)
         try:
+            self._repeat(self._register)
             return self._serve(burst)
         except Woken:
             pass  # should a job have come in that moment, it is put back
@@ -149,6 +151,12 @@ class ResidentWorker(SimpleWorker):
         finally:
             self._leave()
         return bool(self._pulse.jobs)
+
+    def _register(self) -> None:
+        """With RQ; may be repeated."""
+        self.connection.delete(self.key)
+        self.bootstrap(logging_level=None)
+        self.set_state(WorkerStatus.IDLE)
 
     def _serve(self, burst: bool) -> bool:
         worked = False
@@ -255,11 +263,14 @@ class ResidentWorker(SimpleWorker):
         self._repeat(lambda: self._counts.write(self.connection, self.key))
         if claim.suspended:
             self._pulse.overdue_at = math.inf
+            faulthandler.cancel_dump_traceback_later()
             self._repeat(lambda: self.check_for_suspension(burst))
         elif claim.special:
             self._pulse.overdue_at = time.monotonic() + self._task.timeout_s + SPECIAL_MARGIN_S
+            self._live_for(self._task.timeout_s + SPECIAL_MARGIN_S)
             self._repeat(lambda: special.perform(self, claim.special, self._limits.reply_ttl_ms))
         self._pulse.overdue_at = 0
+        self._live_for(self._task.timeout_s)
 
     def _let_dependents_go(self) -> None:
         while self._parents:
@@ -271,6 +282,7 @@ class ResidentWorker(SimpleWorker):
         if time.monotonic() < self._next_heartbeat:
             return
         self._next_heartbeat = time.monotonic() + HEARTBEAT_S
+        self._live_for(self._task.timeout_s)
         duties = (
             self._install_signal_handlers,  # the task's code may have taken them away
             self._announce_ready,
@@ -282,6 +294,15 @@ class ResidentWorker(SimpleWorker):
                 duty()
             except Exception as error:  # noqa: BLE001  (none of these must end the service)
                 _log.warning("heartbeat failed", worker=self.name, error=str(error))
+
+    def _live_for(self, seconds: float) -> None:
+        """Ends this process when it has not come here again for so long, and some time more.
+
+        A supervisor ends it sooner; this is for one that hangs in C and has lost its supervisor,
+        whose signal Python would never hear. The thread that keeps the time needs no GIL.
+        """
+        if self._is_supervised:
+            faulthandler.dump_traceback_later(seconds + ALONE_MARGIN_S, exit=True)
 
     def _announce_ready(self) -> None:
         self._announce(self._task.timeout_s + ANNOUNCEMENT_MARGIN_S)
@@ -318,6 +339,7 @@ class ResidentWorker(SimpleWorker):
         """Puts back what is held, and takes leave of the callers and of RQ."""
         for signum in (signal.SIGINT, signal.SIGTERM):
             signal.signal(signum, signal.SIG_IGN)
+        self._live_for(self._settings.drain_timeout_s)
         self._scripts.close()
         try:
             self._release_unknown()
@@ -328,6 +350,7 @@ class ResidentWorker(SimpleWorker):
         except RedisError as error:
             _log.warning("left without a farewell", worker=self.name, error=str(error))
         self._scripts.close()
+        faulthandler.cancel_dump_traceback_later()
 
     def _release_unknown(self, known: Iterable[Settlement | Claimed] = ()) -> None:
         """Puts back what Redis says this worker runs and this worker does not know of.
@@ -342,7 +365,9 @@ class ResidentWorker(SimpleWorker):
 
     def _repeat(self, call: Callable[[], T], after_error: Callable[[], object] = bool) -> T:
         def close_and_mend() -> None:
-            self._pulse.seen_at = time.monotonic()
+            if self._pulse.seen_at:
+                self._pulse.seen_at = time.monotonic()
+            self._live_for(self._task.timeout_s)
             self._scripts.close()
             after_error()
 
