@@ -12,14 +12,15 @@ import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import structlog
 
 from resident.lifeline import die_with_owner
 from resident.program import EXIT_MISCONFIGURED
 from resident.pulse import Pulse
+from resident.signals import Signals
 
-_SIGNALS = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
 #: While a generation loads, between two looks whether it is ready.
 _LOOK_S = 0.05
 _REST_S = 60.0
@@ -67,25 +68,26 @@ class Generations:
 
     def run(self) -> int:
         """Returns the exit code of the last generation."""
-        # Under nohup it is ignored, and what is ignored cannot be waited for.
-        signal.signal(signal.SIGHUP, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        self._signals = Signals(signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
         self._next = self._start()
         code = 0
         while self._alive():
-            received = signal.sigtimedwait(_SIGNALS, _LOOK_S if self._next else _REST_S)
-            if received is not None and received.si_signo == signal.SIGHUP:
-                self._is_reload_wanted = True
-            elif received is not None and received.si_signo != signal.SIGCHLD:
-                self._is_stopping = True
-                for one in self._alive():
-                    one.kill(received.si_signo)
+            for signum in self._signals.wait(_LOOK_S if self._next else _REST_S):
+                self._obey(signum)
             code = self._reap(code)
             self._promote()
             self._reload()
         if self._ready_file:
             self._ready_file.unlink(missing_ok=True)
         return code
+
+    def _obey(self, signum: int) -> None:
+        if signum == signal.SIGHUP:
+            self._is_reload_wanted = True
+        elif signum != signal.SIGCHLD:
+            self._is_stopping = True
+            for one in self._alive():
+                one.kill(signum)
 
     def _alive(self) -> list[Generation]:
         return [one for one in (self._current, self._next, *self._leaving) if one is not None]
@@ -156,14 +158,19 @@ class Generations:
         self._count += 1
         pulse = Pulse()
         end_with_me = die_with_owner(signal.SIGTERM)
-        pid = os.fork()
-        if pid:
-            return Generation(self._count, pid, pulse, time.monotonic() + self._load_timeout_s)
+        with self._signals.held_back():
+            pid = os.fork()
+            if not pid:
+                self._run_generation(pulse, end_with_me)
+        return Generation(self._count, pid, pulse, time.monotonic() + self._load_timeout_s)
+
+    def _run_generation(self, pulse: Pulse, end_with_me: Callable[[], None]) -> NoReturn:
         code = 1
         try:
             os.setpgid(0, 0)  # Ctrl-C reaches the process that stays, which passes it on once
             end_with_me()
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+            self._signals.forget()
+            signal.signal(signal.SIGINT, signal.default_int_handler)
             signal.signal(signal.SIGHUP, signal.SIG_IGN)
             code = self._serve(self._count, pulse)
         except SystemExit as end:

@@ -11,12 +11,14 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NoReturn
 
 import structlog
 
 from resident.errors import ConfigurationError, ErrorCode
 from resident.leases import TICK_S, Dead, Leases
 from resident.lifeline import die_with_owner
+from resident.outage import call_until_back
 from resident.pools import Pool
 from resident.program import EXIT_MISCONFIGURED
 from resident.pulse import Pulse
@@ -24,6 +26,7 @@ from resident.redis_client import connect
 from resident.respawn import Respawn
 from resident.scripts import Alive, new_token
 from resident.settings import Settings
+from resident.signals import Signals
 from resident.status import Status, Worker, publish
 from resident.task import Task, model_of
 from resident.worker import ResidentWorker, name_of
@@ -38,7 +41,6 @@ STUCK_S = 60.0
 _LOOK_S = (0.025, 0.5)
 #: Between two reports for `worker.py --status`, and looks at the workers' memory.
 _STATUS_S = 5.0
-_WATCHED = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT}
 _PAGE_MB = os.sysconf("SC_PAGE_SIZE") / 2**20
 
 _log = structlog.get_logger()
@@ -153,13 +155,13 @@ class Supervisor:
         check_memory(self._settings)
         gc.collect()
         gc.freeze()
-        signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
+        self._signals = Signals(signal.SIGCHLD, signal.SIGTERM, signal.SIGINT)
         for place in self._places:
             for _ in range(place.workers):
                 self._fork(place.task)
         while self._running or any(place.due for place in self._places):
-            received = signal.sigtimedwait(_WATCHED, self._patience_s())
-            is_asked = received is not None and received.si_signo != signal.SIGCHLD
+            received = self._signals.wait(self._patience_s())
+            is_asked = any(signum != signal.SIGCHLD for signum in received)
             if (is_asked and not self._is_echo()) or time.monotonic() >= self._next_stage_at:
                 self._stop()
             self._reap()
@@ -348,11 +350,16 @@ class Supervisor:
     def _fork(self, task: Task) -> None:
         token, pulse = new_token(), Pulse()
         end_with_supervisor = die_with_owner(signal.SIGTERM)
-        pid = os.fork()
-        if pid:
-            name = name_of(task, pid, token)
-            self._running[pid] = Running(task, token, name, pulse, time.monotonic())
-            return
+        with self._signals.held_back():
+            pid = os.fork()
+            if not pid:
+                self._run_worker(task, token, pulse, end_with_supervisor)
+        name = name_of(task, pid, token)
+        self._running[pid] = Running(task, token, name, pulse, time.monotonic())
+
+    def _run_worker(
+        self, task: Task, token: str, pulse: Pulse, end_with_supervisor: Callable[[], None]
+    ) -> NoReturn:
         code = 1
         try:
             code = self._work(task, token, pulse, end_with_supervisor)
@@ -373,13 +380,13 @@ class Supervisor:
         end_with_supervisor()
         self._leases.close()
         self._redis.close()
-        for signum in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(signum, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _WATCHED)
+        self._signals.forget()
         if not task.preload:
             load(task)
         connection = connect(self._settings.redis_url.get_secret_value())
-        worker = ResidentWorker(task, connection, self._settings, token, pulse)
+        worker = call_until_back(
+            lambda: ResidentWorker(task, connection, self._settings, token, pulse), bool, bool
+        )  # RQ asks Redis for its address
         _log.info("worker ready", task=task.name, worker=worker.name)
         worker.work(burst=self._burst)
         return 0
