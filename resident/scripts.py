@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-import time
 from collections.abc import Callable
 from enum import IntEnum
 from pathlib import Path
@@ -42,8 +41,6 @@ _TICK = _script("clock", "write", "tick")
 _OUR_WORKERS = f"{keys.WORKER}{keys.WORKER_NAME_PREFIX}"
 #: How many hex digits of an execution's id say whose it is; the scripts know it, too.
 TOKEN_LENGTH = 12
-#: A lease is renewed when one of so many parts of it is over.
-LEASE_PARTS = 5
 
 
 def new_token() -> str:
@@ -270,7 +267,6 @@ class WorkerScripts:
         self._limits = limits
         self._token = token or new_token()
         self._claims = 0
-        self._lease_again_at = 0.0
         self._is_loaded = False
         self._is_busy = False
         self._keys = of = keys.of_task(task)
@@ -363,20 +359,12 @@ class WorkerScripts:
             self._name,
             f"{self._token}{self._claims:0{24 - TOKEN_LENGTH}x}",
             max_batch,
-            self._lease_ms(),
+            limits.lease_ms,
             limits.max_data_bytes,
             int(self._is_busy or adds),
             limits.longest_batch_s,
             int(adds),
         ]
-
-    def _lease_ms(self) -> int:
-        """How long a claim shall extend the lease; 0 if one did a moment ago."""
-        now = time.monotonic()
-        if now < self._lease_again_at:
-            return 0
-        self._lease_again_at = now + self._limits.lease_ms / 1000 / LEASE_PARTS
-        return self._limits.lease_ms
 
     def executions(self) -> list[Execution]:
         """What Redis says this worker runs, in the order of its claims."""

@@ -18,7 +18,8 @@
 -- ARGV[3] 24 hex digits that no other claim has, the worker's token in front; execution ids begin
 --         with them
 -- ARGV[4] at most so many questions
--- ARGV[5] how long the worker's lease lasts from now, ms; 0 if it was renewed a moment ago
+-- ARGV[5] how long the worker's lease lasts from now, ms; always, since this call may have been on
+--         its way for so long that its worker is dead and buried
 -- ARGV[6] longer job data is not sent, the question is refused; bytes
 -- ARGV[7] 1 if the worker's state is busy already
 -- ARGV[8] the longest that a batch may take, s; RQ must not think a job abandoned before
@@ -193,8 +194,8 @@ end
 
 -- What the batch shares: the worker's lease, and one entry a job in RQ's started registry.
 local function record_batch()
-  if ARGV[5] ~= '0' then
-    write('ZADD', KEYS[6], string.format('%d', now_ms + ARGV[5]), string.sub(token, 1, TOKEN_LENGTH))
+  local lease_end = string.format('%d', now_ms + ARGV[5])
+  if write('ZADD', KEYS[6], lease_end, string.sub(token, 1, TOKEN_LENGTH)) == 1 then
     redis.call('EXPIRE', KEYS[6], DAY_S)
   end
   local started, known = {}, {}

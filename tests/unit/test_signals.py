@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 
 from tests.support.processes import ROOT
 from tests.support.waiting import wait_until
@@ -33,14 +34,19 @@ def test_a_stop_that_outlasts_a_wait_is_no_signal_of_ours() -> None:
         for _ in range(5):
             process.send_signal(signal.SIGSTOP)
             os.waitid(os.P_PID, process.pid, os.WSTOPPED)
-            until = time.monotonic() + 0.1  # longer than one wait of the process
-            wait_until(lambda: state_of(process.pid) == "T" and time.monotonic() > until)
+            wait_until(passed(0.1))  # longer than one wait of the process
+            assert state_of(process.pid) == "T"
             process.send_signal(signal.SIGCONT)
             os.waitid(os.P_PID, process.pid, os.WCONTINUED)
         process.send_signal(signal.SIGINT)
         assert process.stdout.readline() == f"{int(signal.SIGINT)}\n"
         process.send_signal(signal.SIGTERM)
         assert process.stdout.readline() == f"{int(signal.SIGTERM)}\n"
+
+
+def passed(seconds: float) -> Callable[[], bool]:
+    until = time.monotonic() + seconds
+    return lambda: time.monotonic() > until
 
 
 def state_of(pid: int) -> str:
