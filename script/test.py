@@ -21,7 +21,7 @@ phpcs --standard=PSR12 --ignore='*/vendor/*' php_client || failed=1
 phpcs --standard=PSR12 - <php_client/bin/ask || failed=1
 exit ${failed:-0}
 """
-_SUITES = ("unit", "integration", "contract", "property", "e2e")
+_SUITES = ("unit", "integration", "contract", "property", "e2e", "chaos")
 
 
 def main() -> None:
