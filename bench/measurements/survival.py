@@ -54,7 +54,7 @@ def _serving(bench: Bench, task: str, workers: int = 1) -> Iterator[int]:
 def _kills(run: Run) -> None:
     times: list[float] = []
     with run.bench() as bench, _serving(bench, "echo") as pid, Client(bench.redis.url) as client:
-        count = 20 if run.plan.is_quick else 100
+        count = 20 if run.plan.is_quick else 50
         for number in range(count):
             if not number % 20:
                 run.say(f"a worker is killed, {number} of {count} times")
