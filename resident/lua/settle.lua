@@ -27,8 +27,6 @@ local STATUS = {['1'] = 'finished', ['2'] = 'failed'}
 local HAS_ENDED = {finished = true, failed = true}
 -- A job with ttl 0 that others depend on is kept for so long, for RQ to look at and let them go on.
 local DEPENDENTS_LOOK_S = '60'
--- Younger executions have no records of RQ's; a little less than in tick.lua.
-local RECORDED_AFTER_S = 0.9
 local FIRST, VALUES = 5, 7
 local prefix, name, started, reply_ttl_ms = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 
@@ -87,7 +85,10 @@ end
 local s, us = now()
 local stamp, ended = stamp_of(s, us), string.format('%d.%06d', s, us)
 local entries = {{}, {}}
-local some_have_dependents = redis.call('EXISTS', unpack(dependents)) > 0
+-- Neither dependents nor records of RQ's are often there, and one call looks for all of them. A tick
+-- may have written records for a batch that is younger than it thought.
+local is_any_rare = redis.call('EXISTS', KEYS[4], unpack(dependents)) > 0
+local has_records = is_any_rare and redis.call('EXISTS', KEYS[4]) == 1
 
 -- RQ's scores: +inf for a finished job that is kept for ever, -1 for a failed one.
 local known_scores = {}
@@ -140,7 +141,7 @@ local function settle(i, has_dependents)
 end
 
 for number, i in ipairs(held) do
-  local has_dependents = some_have_dependents and redis.call('EXISTS', dependents[number]) == 1
+  local has_dependents = is_any_rare and redis.call('EXISTS', dependents[number]) == 1
   if has_dependents then
     codes[(i - FIRST) / VALUES + 1] = SETTLED_WITH_DEPENDENTS
   end
@@ -151,7 +152,7 @@ for outcome, registry in ipairs({KEYS[2], KEYS[3]}) do
     write('ZADD', registry, unpack(entries[outcome]))
   end
 end
-if s + us / 1000000 - tonumber(started) > RECORDED_AFTER_S then
+if has_records then
   write('SREM', KEYS[4], unpack(members))
   for _, i in ipairs(held) do
     redis.call('DEL', prefix .. ':execution:' .. ARGV[i] .. ':' .. ARGV[i + 1],
