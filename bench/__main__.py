@@ -33,7 +33,7 @@ HISTOGRAMS = (catalogue.BARE.name, catalogue.RESIDENT.name, catalogue.PHP_RESIDE
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--quick", is_flag=True, help="about two minutes instead of about eight")
+@click.option("--quick", is_flag=True, help="fewer rounds, and less of the survival")
 @click.option(
     "--only", "names", multiple=True, type=click.Choice(list(MEASUREMENTS)), help="may be repeated"
 )

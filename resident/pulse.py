@@ -40,3 +40,8 @@ class Pulse:
     seen_at = _number(_SEEN_AT)
     jobs = _number(_JOBS)
     is_ready = _number(_IS_READY)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether it was at something when it was last heard of; a worker that leaves is not."""
+        return bool(self.batch_began or self.overdue_at)

@@ -209,15 +209,16 @@ class Supervisor:
 
     def _bury(self, ended: Running, pid: int, code: int) -> None:
         place = self._place_of(ended.task)
+        has_left = code == 0 and not ended.pulse.is_busy
         if code == EXIT_MISCONFIGURED:
             self._exit_code = EXIT_MISCONFIGURED
             self._stop()
         elif self._burst:
             self._exit_code = self._exit_code or int(code != 0)
-        elif code == 0 and not self._is_stopping and not ended.is_leaving:
+        elif has_left and not self._is_stopping and not ended.is_leaving:
             place.workers -= 1
             _log.info("worker shut down on request", task=ended.task.name, pid=pid)
-        if code == 0:
+        if has_left:
             return
         cause = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         is_to_blame = not self._is_stopping

@@ -350,6 +350,7 @@ class ResidentWorker(SimpleWorker):
         except RedisError as error:
             _log.warning("left without a farewell", worker=self.name, error=str(error))
         self._scripts.close()
+        self._pulse.batch_began = self._pulse.overdue_at = 0
         faulthandler.cancel_dump_traceback_later()
 
     def _release_unknown(self, known: Iterable[Settlement | Claimed] = ()) -> None:
