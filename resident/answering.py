@@ -8,7 +8,7 @@ import os
 import time
 import zlib
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import structlog
@@ -25,6 +25,7 @@ from resident.task import Task
 
 #: So long after its time-out a call that did not listen to it is ended with its worker.
 OVERDUE_S = 0.25
+_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001  (UTC without its zone, as RQ writes times)
 
 _log = structlog.get_logger()
 
@@ -62,11 +63,11 @@ class Answerer:
                 questions.append(read)
             else:
                 settled.append(_refusal(read))
+        claimed_s = float(claim.started)
         for part in self._parts(questions):
             results = answer_batch(self._call_within(part), [one.value for one in part])
-            claimed_at = datetime.fromtimestamp(float(claim.started), UTC).replace(tzinfo=None)
             for question, result in zip(part, results, strict=True):
-                settled.append(_settlement(question, result, claimed_at))
+                settled.append(_settlement(question, result, claimed_s))
         return settled
 
     def _parts(self, questions: list[Question]) -> list[list[Question]]:
@@ -121,7 +122,7 @@ def _refusal(refused: Refused) -> Settlement:
     )
 
 
-def _settlement(question: Question, result: Given | Raised, claimed_at: datetime) -> Settlement:
+def _settlement(question: Question, result: Given | Raised, claimed_s: float) -> Settlement:
     job, fields = question.job, question.fields
     if isinstance(result, Raised):
         code, message = describe(type(result.error), result.error, job.id)
@@ -134,7 +135,7 @@ def _settlement(question: Question, result: Given | Raised, claimed_at: datetime
             result=_rq_traceback(result.traceback),
             ttl_s=fields.terms.failure_ttl_s,
         )
-    ms = Milliseconds(_queued_ms(fields.enqueued_at, claimed_at), result.model_ms)
+    ms = Milliseconds(_queued_ms(fields.enqueued_at, claimed_s), result.model_ms)
     return Settlement(
         id=job.id,
         execution=job.execution,
@@ -152,9 +153,9 @@ def _rq_traceback(text: str) -> bytes:
     return base64.b64encode(zlib.compress(text.encode(errors="replace")))
 
 
-def _queued_ms(enqueued_at: datetime | None, claimed_at: datetime) -> float:
+def _queued_ms(enqueued_at: datetime | None, claimed_s: float) -> float:
     if enqueued_at is None:
         return 0.0
-    waited_ms = (claimed_at - enqueued_at).total_seconds() * 1000
+    waited_ms = (claimed_s - (enqueued_at - _EPOCH).total_seconds()) * 1000
     # The minimal protocol writes enqueued_at by the caller's clock, which may be ahead.
     return round(waited_ms, 3) if math.isfinite(waited_ms) and waited_ms > 0 else 0.0
