@@ -371,6 +371,8 @@ class ResidentWorker(SimpleWorker):
             self._live_for(self._task.timeout_s)
             self._scripts.close()
             after_error()
+            if self._pulse.seen_at and not self._stop_requested:
+                self._announce_ready()  # a Redis that was started again may have forgotten it
 
         return call_until_back(call, close_and_mend, self._is_given_up)
 

@@ -40,6 +40,8 @@ def test_a_worker_outlives_a_restart_of_redis(server: EmbeddedRedis, suspended: 
             wait_until(lambda: states(connection) == [b"suspended"])
         restart(server)
         wait_until(lambda: answers(connection))
+        # What was written in the last second may be lost, the announcement too.
+        wait_until(lambda: connection.exists(keys.of_task("echo").announcement))
         resume(connection)
         with Client(server.url) as client:
             assert client.ask("echo", "still there", 20_000).answer == "still there"
