@@ -139,8 +139,7 @@ def _read_fields(job: Claimed, default_result_ttl_s: int) -> Fields:
         msg = "it has no field 'data'"
         raise ValueError(msg)
     enqueued_at = read_time("enqueued_at", job.enqueued_at)
-    if job.created_at != job.enqueued_at:
-        read_time("created_at", job.created_at)
+    read_time("created_at", job.created_at)
     terms = _read_terms(
         job.timeout,
         job.result_ttl,

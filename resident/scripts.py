@@ -109,6 +109,7 @@ class Claimed(msgspec.Struct, frozen=True, gc=False):
     Attributes:
         data: RQ's job data; empty if there was none or data_size is over the limit.
         left_ms: What was left of the budget when it was claimed; -1 if it has none.
+        created_at: Empty if it is enqueued_at.
         deaths: How many workers died with it, empty for none; an ErrorCode if that ends it.
     """
 
@@ -119,12 +120,12 @@ class Claimed(msgspec.Struct, frozen=True, gc=False):
     left_ms: int
     enqueued_at: bytes
     created_at: bytes
-    timeout: bytes
-    result_ttl: bytes
     failure_ttl: bytes
-    reply_to: bytes
     success_callback: bytes
     failure_callback: bytes
+    reply_to: bytes
+    timeout: bytes = b""
+    result_ttl: bytes = b""
     deaths: bytes = b""
 
 

@@ -54,15 +54,17 @@ if status == 'queued' or status == 'started' then
 end
 
 local limit = redis.call('HGET', KEYS[6], 'max_backlog')
-if limit then
-  local waiting = redis.call('LLEN', queue)
-  if waiting >= tonumber(limit) then
-    return {-2, waiting, tonumber(limit)}
+if not limit then
+  if not has_stock_worker(KEYS[7], ARGV[3]) then
+    return {-1, 0, 0}
   end
-elseif has_stock_worker(KEYS[7], ARGV[3]) then
   redis.call('SADD', KEYS[3], queue) -- ours announce that, too
-else
-  return {-1, 0, 0}
+end
+-- Taken back if that is too many: the push says how many wait, and nobody sees it before the end.
+local waiting = redis.call('RPUSH', queue, id) - 1
+if limit and waiting >= tonumber(limit) then
+  redis.call('RPOP', queue)
+  return {-2, waiting, tonumber(limit)}
 end
 
 local stamp = stamp_of(now())
@@ -72,5 +74,4 @@ end
 redis.call('HSET', job, 'status', 'queued', 'created_at', stamp, 'enqueued_at', stamp,
   unpack(ARGV, 5))
 redis.call('PEXPIRE', job, ARGV[2])
-redis.call('RPUSH', queue, id)
 return {1, 0, 0}

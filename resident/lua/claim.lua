@@ -29,25 +29,27 @@
 --   code 1 questions, 2 one job that needs RQ's own perform_job, on KEYS[3] now, 3 suspended:
 --   nothing was taken
 --   more: 1 if it stopped after skipping many and should be called again at once
---   a job is {id, execution id, data or '', size of data, ms left or -1, then the values of
---   enqueued_at, created_at, timeout, result_ttl, failure_ttl, reply_to, the callbacks' names and
---   deaths: '' or how many workers died with it, in words if that ends it; see release.lua}
+--   a job is {id, execution id, data or '', size of data, ms left or -1, then the values of PLAIN
+--   behind status and data, created_at '' if it is enqueued_at}; a job that has more fields than
+--   PLAIN adds those of RARE up to deaths: '' or how many workers died with it, in words if that
+--   ends it; see release.lua
 -- Needs clock.lua, write.lua and deadline.lua in front.
 
 local QUESTIONS, SPECIAL, SUSPENDED = 1, 2, 3
--- What is read of a job: its status; the plain fields; those that send it through RQ's own
--- perform_job if they have a value; its data.
-local FIELDS = {'status',
-  'enqueued_at', 'created_at', 'timeout', 'result_ttl', 'failure_ttl', 'reply_to',
-  'success_callback_name', 'failure_callback_name', 'deaths',
+-- The fields of a question as our clients ask it. A hash that has no more than these has none of
+-- RARE, which saves looking for them: 3 of 9 us a job.
+local PLAIN = {'status', 'data', 'enqueued_at', 'created_at', 'failure_ttl',
+  'success_callback_name', 'failure_callback_name', 'reply_to', 'origin', 'description'}
+local STATUS, DATA, ENQUEUED_AT, CREATED_AT, FAILURE_TTL, ON_SUCCESS, ON_FAILURE, REPLY_TO =
+  1, 2, 3, 4, 5, 6, 7, 8
+-- Those behind execution send a job through RQ's own perform_job if they have a value.
+local RARE = {'timeout', 'result_ttl', 'deaths', 'execution',
   'stopped_callback_name', 'webhooks', 'group_id', 'retries_left', 'repeats_left',
-  'rate_limit_key', 'dependency_ids', 'dependency_id',
-  'data', 'execution'}
-local STATUS, FIRST_PLAIN, TIMEOUT, ON_SUCCESS, ON_FAILURE, DEATHS, LAST_SPECIAL, DATA, EXECUTION =
-  1, 2, 4, 8, 9, 10, 18, 19, 20
+  'rate_limit_key', 'dependency_ids', 'dependency_id'}
+local TIMEOUT, RESULT_TTL, DEATHS, EXECUTION = 1, 2, 3, 4
+local NONE = {}
 local OURS = {[''] = true, ['resident.replies.deliver'] = true,
   ['resident.replies.deliver_error'] = true}
-local NO_VALUE = {[''] = true, ['0'] = true, ['[]'] = true}
 -- One claim looks at no more ids than this beyond its batch, so that a queue full of expired
 -- questions does not stop Redis for long.
 local MOST_SKIPPED = 1000
@@ -59,11 +61,12 @@ local DAY_S = '86400'
 local s, us = now()
 local now_ms = s * 1000 + math.floor(us / 1000)
 local prefix, name, token, max_batch = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
-local max_data_bytes, adds = tonumber(ARGV[6]), ARGV[9] == '1'
+local adds = ARGV[9] == '1'
 
-local function uses_more_of_rq(values)
-  for i = DEATHS + 1, LAST_SPECIAL do
-    if values[i] and not NO_VALUE[values[i]] then
+local function uses_more_of_rq(values, rare)
+  for i = EXECUTION + 1, #RARE do
+    local value = rare[i]
+    if value and value ~= '' and value ~= '0' and value ~= '[]' then
       return true
     end
   end
@@ -79,86 +82,132 @@ local function is_running(id, execution)
   return type(lease_end) == 'string' and tonumber(lease_end) > now_ms
 end
 
--- What an id is: 'question', 'special', or why it is skipped; its key and its fields.
-local function inspect(id, may_have_dependents)
+-- What an id is: 'question', 'special', or why it is skipped; its plain and its rare fields.
+local function inspect(id, key, may_have_dependents)
   if #id > 255 or not string.find(id, '^[A-Za-z0-9_-]+$') then
     return 'malformed'
   end
-  local key = prefix .. ':job:' .. id
-  local values = redis.pcall('HMGET', key, unpack(FIELDS))
+  local values = redis.pcall('HMGET', key, unpack(PLAIN))
   if values.err then
     redis.call('DEL', key) -- no hash: whatever it is, it is not a job
     return 'malformed'
   end
-  local status, execution = values[STATUS], values[EXECUTION]
-  if not status and redis.call('EXISTS', key) == 0 then
+  local size, plain, rare = redis.call('HLEN', key), 0, NONE
+  if size == 0 then
     return 'expired'
   end
+  local status = values[STATUS]
   if status == 'finished' or status == 'canceled' then
     return 'duplicate'
   end
+  for i = 1, #PLAIN do
+    plain = plain + (values[i] and 1 or 0)
+  end
+  if plain < size then
+    rare = redis.call('HMGET', key, unpack(RARE))
+  end
+  local execution = rare[EXECUTION]
   if execution and is_running(id, execution) then
     return 'duplicate'
   end
-  if status == 'started' and redis.call('TYPE', prefix .. ':executions:' .. id).ok == 'zset'
-    and not execution then
+  if status == 'started' and not execution
+    and redis.call('TYPE', prefix .. ':executions:' .. id).ok == 'zset' then
     return 'duplicate' -- a stock worker runs it
   end
   if may_have_dependents and redis.call('EXISTS', key .. ':dependents') == 1 then
-    return 'special', key, values
+    return 'special', values, rare
   end
-  return uses_more_of_rq(values) and 'special' or 'question', key, values
+  return uses_more_of_rq(values, rare) and 'special' or 'question', values, rare
 end
 
--- Ids become the entries of found, a special, or counts of skipped.
-local found, special, seen, skipped, looked, more = {}, nil, {}, {}, 0, 0
+-- When RQ may think a job of this time-out abandoned, in s as text: Redis formats a number of
+-- Lua's slowly.
+local expiries = {}
+local function expiry_of(timeout)
+  if not expiries[timeout] then
+    local seconds = tonumber(timeout)
+    if not seconds or seconds ~= seconds or seconds <= 0 then -- 'nan' is a number to Lua
+      seconds = DEFAULT_HEARTBEAT_S
+    end
+    seconds = math.min(math.max(seconds, tonumber(ARGV[8])), LONGEST_S)
+    expiries[timeout] = string.format('%d', s + math.floor(seconds) + 60)
+  end
+  return expiries[timeout]
+end
+
+local jobs, started, stamp = {}, {}, nil
+
+-- The job's own state, as RQ writes it, and which execution it is; notes what the worker is told
+-- of it. An execution before this one has lost the job, whatever its worker still means to do.
+local function start(id, key, values, rare)
+  if rare[EXECUTION] then
+    write('ZREM', KEYS[4], id .. ':' .. rare[EXECUTION])
+  end
+  if rare[DEATHS] and not tonumber(rare[DEATHS]) then -- the end of it; a requeue begins anew
+    redis.call('HDEL', key, 'deaths')
+  end
+  stamp = stamp or stamp_of(s, us)
+  local execution = token .. string.format('%08x', #jobs)
+  redis.call('HSET', key, 'status', 'started', 'started_at', stamp, 'last_heartbeat', stamp,
+    'worker_name', name, 'execution', execution)
+  started[#started + 1] = expiry_of(rare[TIMEOUT] or '')
+  started[#started + 1] = id .. ':' .. execution
+  local data, enqueued_at, created_at = values[DATA] or '', values[ENQUEUED_AT] or '',
+    values[CREATED_AT] or ''
+  local told = {id, execution, #data <= tonumber(ARGV[6]) and data or '', #data,
+    keep_deadline(key), enqueued_at, created_at == enqueued_at and '' or created_at,
+    values[FAILURE_TTL] or '', values[ON_SUCCESS] or '', values[ON_FAILURE] or '',
+    values[REPLY_TO] or ''}
+  if rare ~= NONE then
+    for i = TIMEOUT, DEATHS do
+      told[#told + 1] = rare[i] or ''
+    end
+  end
+  jobs[#jobs + 1] = told
+end
+
+-- Ids become jobs, a special, or counts of skipped.
+local special, seen, skipped, looked, more = nil, {}, {}, 0, 0
 local is_full, is_suspended = false, false
 
 -- False if the id must wait for a claim of its own.
 local function look_at(id, may_have_dependents)
-  local kind, key, values = 'duplicate', nil, nil
+  local kind, key, values, rare = 'duplicate', prefix .. ':job:' .. id, nil, NONE
   if not seen[id] then
-    kind, key, values = inspect(id, may_have_dependents)
+    kind, values, rare = inspect(id, key, may_have_dependents)
   end
-  local is_alone = kind == 'special' or kind == 'question' and (values[DEATHS] or '') ~= ''
-  if is_alone and (#found > 0 or adds) then
+  local is_alone = kind == 'special' or kind == 'question' and (rare[DEATHS] or '') ~= ''
+  if is_alone and (#jobs > 0 or adds) then
     return false
   end
-  if kind == 'special' then
+  if kind == 'question' then
+    start(id, key, values, rare)
+  elseif kind == 'special' then
     special = id
-  elseif kind == 'question' then
-    found[#found + 1] = {id = id, key = key, values = values,
-      execution = token .. string.format('%08x', #found)}
   else
     skipped[kind] = (skipped[kind] or 0) + 1
   end
-  is_full = is_alone or #found == max_batch
+  is_full = is_alone or #jobs == max_batch
   seen[id] = true
   looked = looked + 1
   return true
 end
 
-local function give_back(list, ids, first)
-  for i = #ids, first, -1 do
-    redis.call('LPUSH', list, ids[i])
-  end
-end
-
 -- Whether the workers are suspended, and whether other jobs depend on any of these: neither is
 -- often so, and one call looks for all of it.
 local function look_around(ids)
-  local rare = {KEYS[8]}
+  local rarities = {KEYS[8]}
   for i, id in ipairs(ids) do
-    rare[i + 1] = prefix .. ':job:' .. id .. ':dependents'
+    rarities[i + 1] = prefix .. ':job:' .. id .. ':dependents'
   end
-  local is_any = redis.call('EXISTS', unpack(rare)) > 0
+  local is_any = redis.call('EXISTS', unpack(rarities)) > 0
   return is_any and redis.call('EXISTS', KEYS[8]) == 1, is_any
 end
 
 -- Takes from the left of a list until there is enough.
 local function take_from(list)
   while not is_full do
-    local wanted = max_batch - #found
+    local wanted = max_batch - #jobs
     local ids = redis.call('LPOP', list, wanted)
     if not ids then
       return
@@ -167,7 +216,9 @@ local function take_from(list)
     is_suspended, may_have_dependents = look_around(ids)
     for i, id in ipairs(ids) do
       if is_suspended or is_full or not look_at(id, may_have_dependents) then
-        give_back(list, ids, i)
+        for back = #ids, i, -1 do
+          redis.call('LPUSH', list, ids[back])
+        end
         is_full = true
         return
       end
@@ -181,81 +232,32 @@ local function take_from(list)
   end
 end
 
--- When RQ may think a job of this time-out abandoned, in s as text: Redis formats a number of
--- Lua's slowly.
-local function expiry_of(timeout)
-  local seconds = tonumber(timeout or '')
-  if not seconds or seconds ~= seconds or seconds <= 0 then -- 'nan' is a number to Lua
-    seconds = DEFAULT_HEARTBEAT_S
-  end
-  seconds = math.min(math.max(seconds, tonumber(ARGV[8])), LONGEST_S)
-  return string.format('%d', s + math.floor(seconds) + 60)
-end
-
--- What the batch shares: the worker's lease, and one entry a job in RQ's started registry.
-local function record_batch()
-  local lease_end = string.format('%d', now_ms + ARGV[5])
-  if write('ZADD', KEYS[6], lease_end, string.sub(token, 1, TOKEN_LENGTH)) == 1 then
-    redis.call('EXPIRE', KEYS[6], DAY_S)
-  end
-  local started, known = {}, {}
-  for i, one in ipairs(found) do
-    local timeout = one.values[TIMEOUT] or ''
-    known[timeout] = known[timeout] or expiry_of(timeout)
-    started[2 * i - 1], started[2 * i] = known[timeout], one.id .. ':' .. one.execution
-  end
-  write('ZADD', KEYS[4], unpack(started))
-end
-
--- The job's own state, as RQ writes it, and which execution it is; returns what the worker is told
--- of it. An execution before this one has lost the job, whatever its worker still means to do.
-local function start(one, stamp)
-  local values = one.values
-  if values[EXECUTION] then
-    write('ZREM', KEYS[4], one.id .. ':' .. values[EXECUTION])
-  end
-  if values[DEATHS] and not tonumber(values[DEATHS]) then -- the end of it; a requeue begins anew
-    redis.call('HDEL', one.key, 'deaths')
-  end
-  redis.call('HSET', one.key, 'status', 'started', 'started_at', stamp, 'last_heartbeat', stamp,
-    'worker_name', name, 'execution', one.execution)
-  local left_ms = keep_deadline(one.key)
-  local data = values[DATA] or ''
-  local told = {one.id, one.execution, #data <= max_data_bytes and data or '', #data, left_ms}
-  for i = FIRST_PLAIN, DEATHS do
-    told[#told + 1] = values[i] or ''
-  end
-  return told
-end
-
 take_from(KEYS[2])
 take_from(KEYS[1])
 if is_suspended or looked == 0 and redis.call('EXISTS', KEYS[8]) == 1 then
   while redis.call('LMOVE', KEYS[2], KEYS[1], 'RIGHT', 'LEFT') do end
   return {SUSPENDED, '0', 0}
 end
-local is_busy = #found > 0 or special ~= nil or adds
+local is_busy = #jobs > 0 or special ~= nil or adds
 if is_busy ~= (ARGV[7] == '1') then
   write('HSET', KEYS[5], 'state', is_busy and 'busy' or 'idle')
 end
 if looked == 0 then
   return {QUESTIONS, '0', 0}
 end
-
-local stamp = stamp_of(s, us)
-local result = {special and SPECIAL or QUESTIONS, string.format('%d.%06d', s, us), more}
-if #found > 0 then
-  record_batch()
-  for i, one in ipairs(found) do
-    result[3 + i] = start(one, stamp)
+if #jobs > 0 then
+  local lease_end = string.format('%d', now_ms + ARGV[5])
+  if write('ZADD', KEYS[6], lease_end, string.sub(token, 1, TOKEN_LENGTH)) == 1 then
+    redis.call('EXPIRE', KEYS[6], DAY_S)
   end
+  write('ZADD', KEYS[4], unpack(started))
 end
 if special then
   write('RPUSH', KEYS[3], special)
-  result[4] = {special}
+  jobs = {{special}}
 end
 for kind, count in pairs(skipped) do
   write('HINCRBY', KEYS[7], kind, count)
   redis.call('EXPIRE', KEYS[7], DAY_S)
 end
-return result
+return {special and SPECIAL or QUESTIONS, string.format('%d.%06d', s, us), more, unpack(jobs)}

@@ -98,7 +98,15 @@ def test_a_job_brings_the_fields_that_say_how_it_is_to_be_answered(desk: Desk) -
     assert (job.timeout, job.result_ttl, job.failure_ttl) == (b"7", b"8", b"9")
     assert (job.reply_to, job.data) == (b"somewhere", FIELDS["data"])
     assert job.success_callback == protocol.SUCCESS_CALLBACK.encode()
-    assert job.enqueued_at == job.created_at == desk.job("a")["created_at"].encode()
+    assert job.enqueued_at == desk.job("a")["enqueued_at"].encode()
+    assert job.created_at == b""  # the same
+
+
+def test_a_job_that_was_created_before_it_was_enqueued_says_so(desk: Desk) -> None:
+    desk.ask("a")
+    desk.connection.hset(f"{keys.JOB}a", "created_at", "yesterday")
+    (job,) = desk.claim().jobs
+    assert job.created_at == b"yesterday"
 
 
 def test_data_over_the_limit_is_not_sent_but_its_size_is(desk: Desk) -> None:
