@@ -16,11 +16,11 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from resident import keys, protocol, scripts
+from resident import asking, keys, protocol
+from resident.asking import AskCode, Asked, Asking
 from resident.errors import ErrorCode, TransportError, error_for
 from resident.protocol import Answered
 from resident.redis_client import SOCKET_TIMEOUT_S, Link, connect
-from resident.scripts import AskCode, Asked, Asking
 from resident.settings import Settings, read_settings
 
 #: A budget is at most a day; RQ's job timeouts and Redis' TTLs mean nothing beyond.
@@ -103,7 +103,7 @@ class Client:
             for start in range(0, len(jobs), CHUNK):
                 chunk = slice(start, start + CHUNK)
                 fields = [self._fields(task, data) for data in datas[chunk]]
-                asked = scripts.ask_many(link, jobs[chunk], fields)
+                asked = asking.ask_many(link, jobs[chunk], fields)
                 for job, one in zip(jobs[chunk], asked, strict=True):
                     if one.code < 0:
                         _refuse(link, job, one)
@@ -160,7 +160,7 @@ class Client:
         # Safe to repeat: an id that may be there already is joined, not asked twice.
         tries = [msgspec.structs.replace(job, is_new=False), job]
         asked = _once_more(
-            link, lambda: scripts.ask(link, tries.pop(), fields, then=wait.command()), job.id
+            link, lambda: asking.ask(link, tries.pop(), fields, then=wait.command()), job.id
         )
         if asked.code < 0:
             link.close()  # it waits for a reply that will not come

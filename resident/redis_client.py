@@ -12,7 +12,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.connection import DefaultParser
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import InvalidResponse, NoScriptError, RedisError, ResponseError
+from redis.exceptions import InvalidResponse, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
@@ -240,36 +240,3 @@ class Exchange:
                 on_answer(answer)
         if refusal is not None:
             raise refusal
-
-
-class Script:
-    """A Lua script on the server, sent whole only when the server does not know it."""
-
-    def __init__(self, source: str, sha: str) -> None:
-        self.source = source
-        self.sha = sha
-
-    def command(self, keys: list[str], args: list[Any]) -> tuple[Any, ...]:
-        """The command that runs the script if the server knows it."""
-        return ("EVALSHA", self.sha, len(keys), *keys, *args)
-
-    def call(
-        self, link: Link, keys: list[str], args: list[Any], then: tuple[Any, ...] | None = None
-    ) -> Any:
-        """Runs the script and returns its answer.
-
-        Args:
-            link: Where to run it.
-            keys: Its KEYS.
-            args: Its ARGV.
-            then: A command that goes out in the same write; its answer is the next to be read.
-        """
-        following = [] if then is None else [then]
-        try:
-            link.send_all([self.command(keys, args), *following])
-            return link.read(link.timeout_s)
-        except NoScriptError:
-            if following:
-                link.close()  # its answer may be long in coming
-            link.send_all([("EVAL", self.source, len(keys), *keys, *args), *following])
-            return link.read(link.timeout_s)

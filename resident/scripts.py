@@ -1,12 +1,10 @@
-"""The Lua operations with a typed front. Their contracts stand at the heads of lua/*.lua."""
+"""The Lua operations of workers with a typed front. Their contracts stand in lua/*.lua."""
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 from collections.abc import Callable
 from enum import IntEnum
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -14,31 +12,15 @@ from redis.exceptions import ResponseError
 
 from resident import keys
 from resident.errors import ErrorCode
-from resident.redis_client import Exchange, Link, Script
+from resident.lua_script import script_of
+from resident.redis_client import Exchange, Link
 
-_LUA = Path(__file__).parent / "lua"
+_ANNOUNCE = script_of("clock", "write", "announce")
+_CLAIM = script_of("clock", "write", "deadline", "claim")
+_SETTLE = script_of("clock", "write", "settle")
+_RELEASE = script_of("clock", "write", "deadline", "release")
+_TICK = script_of("clock", "write", "tick")
 
-
-def source_of(*names: str) -> str:
-    """The script that these files of lua/ make, in their order."""
-    return "\n".join((_LUA / f"{name}.lua").read_text(encoding="utf-8") for name in names)
-
-
-def _script(*names: str) -> Script:
-    source = source_of(*names)
-    return Script(source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
-
-
-_ASK = _script("clock", "ask")
-_ANNOUNCE = _script("clock", "write", "announce")
-_CLAIM = _script("clock", "write", "deadline", "claim")
-_SETTLE = _script("clock", "write", "settle")
-_RELEASE = _script("clock", "write", "deadline", "release")
-_TICK = _script("clock", "write", "tick")
-
-
-#: How the keys of our own workers begin.
-_OUR_WORKERS = f"{keys.WORKER}{keys.WORKER_NAME_PREFIX}"
 #: How many hex digits of an execution's id say whose it is; the scripts know it, too.
 TOKEN_LENGTH = 12
 
@@ -46,16 +28,6 @@ TOKEN_LENGTH = 12
 def new_token() -> str:
     """What tells a worker, and the executions that it began, from all others."""
     return secrets.token_hex(TOKEN_LENGTH // 2)
-
-
-class AskCode(IntEnum):
-    """What ask.lua did."""
-
-    QUEUED = 1
-    JOINED = 2
-    ANSWERED = 3
-    NO_WORKER = -1
-    OVERLOADED = -2
 
 
 class ClaimCode(IntEnum):
@@ -80,27 +52,6 @@ class SettleCode(IntEnum):
     LOST = 0
     SETTLED = 1
     SETTLED_WITH_DEPENDENTS = 2
-
-
-class Asking(msgspec.Struct, frozen=True):
-    """One question as ask.lua takes it, without its fields.
-
-    Attributes:
-        is_new: The id was made for this question and this is the first try to ask it.
-    """
-
-    task: str
-    id: str
-    budget_ms: int
-    is_new: bool = False
-
-
-class Asked(msgspec.Struct, frozen=True):
-    """ask.lua's answer; waiting and limit are numbers of questions on the queue."""
-
-    code: AskCode
-    waiting: int
-    limit: int
 
 
 class Claimed(msgspec.Struct, frozen=True, gc=False):
@@ -200,59 +151,6 @@ class Limits(msgspec.Struct, frozen=True):
     reply_ttl_ms: int
     max_data_bytes: int
     longest_batch_s: int
-
-
-def ask(
-    link: Link,
-    job: Asking,
-    fields: dict[str, Any],
-    then: tuple[Any, ...] | None = None,
-) -> Asked:
-    """Puts one question on its task's queue, or says why not.
-
-    Args:
-        link: Where to ask.
-        job: What is asked, and for how long.
-        fields: The fields of the job's hash that a caller writes.
-        then: A command that goes out in the same write; its answer is the next to be read.
-    """
-    script_keys, args = _ask_arguments(job, fields)
-    return _read_asked(_ASK.call(link, script_keys, args, then))
-
-
-def ask_many(link: Link, jobs: list[Asking], fields: list[dict[str, Any]]) -> list[Asked]:
-    """The same for many questions in one write.
-
-    Errors worth catching: those of Link; then it is not known which of them were asked.
-    """
-    commands = [
-        _ASK.command(*_ask_arguments(job, one)) for job, one in zip(jobs, fields, strict=True)
-    ]
-    link.send_all([("SCRIPT", "LOAD", _ASK.source), *commands])
-    link.read(link.timeout_s)
-    return [_read_asked(link.read(link.timeout_s)) for _ in commands]
-
-
-def _ask_arguments(job: Asking, fields: dict[str, Any]) -> tuple[list[str], list[Any]]:
-    of = keys.of_task(job.task)
-    script_keys = [
-        f"{keys.JOB}{job.id}",
-        of.queue,
-        keys.QUEUES,
-        keys.reply(job.id),
-        keys.results(job.id),
-        of.announcement,
-        of.rq_workers,
-    ]
-    args: list[Any] = [job.id, job.budget_ms, _OUR_WORKERS, int(job.is_new)]
-    for field, value in fields.items():
-        args += (field, value)
-    return script_keys, args
-
-
-def _read_asked(answer: Any) -> Asked:
-    code, waiting, limit = answer
-    return Asked(AskCode(code), waiting, limit)
 
 
 class WorkerScripts:

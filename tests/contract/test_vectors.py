@@ -13,11 +13,11 @@ import pytest
 from enqueue_api.client import check_budget
 from resident import errors, protocol
 from resident.errors import CallerError, ErrorCode, ResidentError
-from resident.scripts import source_of
+from resident.lua_script import source_of
 
 ROOT = Path(__file__).parents[2]
 RENEW = (
-    'python -c "from pathlib import Path; from resident.scripts import source_of; '
+    'python -c "from pathlib import Path; from resident.lua_script import source_of; '
     "Path('php_client/src/Lua/ask.lua').write_text(source_of('clock', 'ask'), encoding='utf-8')\""
 )
 

@@ -9,7 +9,8 @@ from rq.job import Job
 from rq.serializers import JSONSerializer
 
 from resident import keys
-from resident.scripts import AskCode, Claim, Outcome, SettleCode, Settlement
+from resident.asking import AskCode
+from resident.scripts import Claim, Outcome, SettleCode, Settlement
 from tests.support.lua import BUDGET_MS, ECHO, Desk, Full, settlement
 
 

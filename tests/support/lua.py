@@ -8,11 +8,10 @@ from typing import Any
 
 from redis import Redis
 
-from resident import keys, protocol, scripts
+from resident import asking, keys, protocol, scripts
+from resident.asking import Asked, Asking
 from resident.redis_client import Link
 from resident.scripts import (
-    Asked,
-    Asking,
     Claim,
     Limits,
     Outcome,
@@ -48,7 +47,7 @@ class Desk:
         return self.scripts.announce(ttl_ms, {"max_backlog": 10, **description})
 
     def ask(self, job_id: str, budget_ms: int = BUDGET_MS, **fields: Any) -> Asked:
-        return scripts.ask(self.link, Asking("echo", job_id, budget_ms), {**FIELDS, **fields})
+        return asking.ask(self.link, Asking("echo", job_id, budget_ms), {**FIELDS, **fields})
 
     def claim(self, max_batch: int = 10, wait_s: float = 0.0) -> Claim:
         return self.turn([], b"0", max_batch, wait_s)[1]

@@ -1,0 +1,57 @@
+"""A Lua script, made of the files of lua/."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from redis.exceptions import NoScriptError
+
+from resident.redis_client import Link
+
+_LUA = Path(__file__).parent / "lua"
+
+
+class Script:
+    """A Lua script on the server, sent whole only when the server does not know it."""
+
+    def __init__(self, source: str, sha: str) -> None:
+        self.source = source
+        self.sha = sha
+
+    def command(self, keys: list[str], args: list[Any]) -> tuple[Any, ...]:
+        """The command that runs the script if the server knows it."""
+        return ("EVALSHA", self.sha, len(keys), *keys, *args)
+
+    def call(
+        self, link: Link, keys: list[str], args: list[Any], then: tuple[Any, ...] | None = None
+    ) -> Any:
+        """Runs the script and returns its answer.
+
+        Args:
+            link: Where to run it.
+            keys: Its KEYS.
+            args: Its ARGV.
+            then: A command that goes out in the same write; its answer is the next to be read.
+        """
+        following = [] if then is None else [then]
+        try:
+            link.send_all([self.command(keys, args), *following])
+            return link.read(link.timeout_s)
+        except NoScriptError:
+            if following:
+                link.close()  # its answer may be long in coming
+            link.send_all([("EVAL", self.source, len(keys), *keys, *args), *following])
+            return link.read(link.timeout_s)
+
+
+def source_of(*names: str) -> str:
+    """The script that these files of lua/ make, in their order."""
+    return "\n".join((_LUA / f"{name}.lua").read_text(encoding="utf-8") for name in names)
+
+
+def script_of(*names: str) -> Script:
+    """The same, ready to be run."""
+    source = source_of(*names)
+    return Script(source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
