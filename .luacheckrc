@@ -1,6 +1,5 @@
 -- resident/scripts.py joins these files to scripts: what one defines serves those behind it.
-local shared = {"now", "stamp_of", "write", "keep_deadline", "restore_deadline",
-  "DEPENDENTS_LOOK_S", "read_jobs", "find_keys", "find_dependents"}
+local shared = {"now", "stamp_of", "write", "keep_deadline", "restore_deadline", "arrange"}
 
 std = "lua51"
 read_globals = {"redis", "cjson", "KEYS", "ARGV"}

@@ -272,6 +272,12 @@ def _read_reply(payload: bytes | None, job_id: str, budget_ms: int) -> Answered:
 
 
 def _refuse(link: Link, job: Asking, asked: Asked) -> None:
+    if asked.code is AskCode.CONFLICT:
+        msg = f"Another question was asked with the id {job.id!r}"
+        raise error_for(ErrorCode.CONFLICT, msg, job.id)
+    if asked.code is AskCode.TOO_LATE:
+        msg = f"An answer of {job.task!r} takes {asked.waiting} ms now, longer than the budget"
+        raise error_for(ErrorCode.OVERLOADED, msg, job.id)
     if asked.code is AskCode.OVERLOADED:
         msg = f"{asked.waiting} questions wait for {job.task!r} already; {asked.limit} are allowed"
         raise error_for(ErrorCode.OVERLOADED, msg, job.id)

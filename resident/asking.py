@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from enum import IntEnum
+import hashlib
+import re
+from enum import IntEnum, StrEnum
 from typing import Any
 
 import msgspec
 
 from resident import keys
+from resident.errors import ErrorCode
 from resident.lua_script import script_of
+from resident.protocol import encode_failed
 from resident.redis_client import Link
 
 _ASK = script_of("clock", "ask")
+_CANCEL = script_of("clock", "write", "lanes", "cancel")
+_PLAIN_TENANT = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 #: How the keys of our own workers begin.
 _OUR_WORKERS = f"{keys.WORKER}{keys.WORKER_NAME_PREFIX}"
 
@@ -24,6 +30,8 @@ class AskCode(IntEnum):
     ANSWERED = 3
     NO_WORKER = -1
     OVERLOADED = -2
+    CONFLICT = -3
+    TOO_LATE = -4
 
 
 class Asking(msgspec.Struct, frozen=True):
@@ -31,20 +39,56 @@ class Asking(msgspec.Struct, frozen=True):
 
     Attributes:
         is_new: The id was made for this question and this is the first try to ask it.
+        lane: Of `lane_of`.
     """
 
     task: str
     id: str
     budget_ms: int
     is_new: bool = False
+    lane: str = ""
 
 
 class Asked(msgspec.Struct, frozen=True):
-    """ask.lua's answer; waiting and limit are numbers of questions on the queue."""
+    """ask.lua's answer.
+
+    Attributes:
+        waiting: How many questions wait; how many ms an answer would take if that is TOO_LATE.
+        limit: How many may wait; the budget in ms if it is TOO_LATE.
+    """
 
     code: AskCode
     waiting: int
     limit: int
+
+
+class CancelCode(IntEnum):
+    """What cancel.lua did."""
+
+    NOTHING = 0
+    NEVER_RUNS = 1
+    DROPPED = 2
+
+
+class Priority(StrEnum):
+    """Which questions are taken first."""
+
+    HIGH = "high"
+    NORMAL = "normal"
+    LOW = "low"
+
+
+def lane_of(priority: Priority = Priority.NORMAL, tenant: str = "") -> str:
+    """Where a question waits behind others; empty for the task's own queue.
+
+    A tenant that is no plain name goes by its digest.
+    """
+    if not tenant:
+        return "" if priority is Priority.NORMAL else priority.value
+    if not _PLAIN_TENANT.fullmatch(tenant):
+        encoded = tenant.encode("utf-8", "surrogatepass")
+        tenant = hashlib.sha1(encoded, usedforsecurity=False).hexdigest()
+    return f"{priority.value}:{tenant}"
 
 
 def ask(
@@ -88,13 +132,29 @@ def _ask_arguments(job: Asking, fields: dict[str, Any]) -> tuple[list[str], list
         keys.results(job.id),
         of.announcement,
         of.rq_workers,
+        keys.asked(job.id),
+        of.lanes,
     ]
-    args: list[Any] = [job.id, job.budget_ms, _OUR_WORKERS, int(job.is_new)]
+    digest = "" if job.is_new else _digest_of(job.task, fields["data"])
+    args: list[Any] = [job.id, job.budget_ms, _OUR_WORKERS, digest, job.lane]
     for field, value in fields.items():
         args += (field, value)
     return script_keys, args
 
 
+def _digest_of(task: str, data: bytes) -> str:
+    """What tells two questions apart that are asked with the same id."""
+    return hashlib.sha1(b"%s\n%s" % (task.encode(), data), usedforsecurity=False).hexdigest()
+
+
 def _read_asked(answer: Any) -> Asked:
     code, waiting, limit = answer
     return Asked(AskCode(code), waiting, limit)
+
+
+def cancel(link: Link, job_id: str, reply_ttl_ms: int) -> CancelCode:
+    """Takes a question back; whoever waits for its reply is told so at once."""
+    reply = encode_failed(job_id, ErrorCode.CANCELLED, "The question was cancelled")
+    script_keys = [f"{keys.JOB}{job_id}", keys.reply(job_id)]
+    args = [job_id, keys.PREFIX, keys.OWN, reply, reply_ttl_ms]
+    return CancelCode(_CANCEL.call(link, script_keys, args))

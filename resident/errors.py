@@ -4,7 +4,7 @@ Four classes say who must act, one stable code says what happened; docs/protocol
 table, and the PHP client the same names.
 
     ResidentError
-    ├── CallerError        invalid_question, unknown_task: change the question or the task name
+    ├── CallerError        invalid_question, unknown_task, conflict: change what is asked
     ├── OperatorError      no_worker, model_error, timed_out, crashed: look at the workers
     ├── TryAgain           overloaded, expired, cancelled: nobody has to act; ask again later
     │   └── TransportError transport_error: Redis could not be reached or did not speak sense
@@ -21,6 +21,7 @@ class ErrorCode(StrEnum):
 
     INVALID_QUESTION = "invalid_question"
     UNKNOWN_TASK = "unknown_task"
+    CONFLICT = "conflict"
     OVERLOADED = "overloaded"
     NO_WORKER = "no_worker"
     MODEL_ERROR = "model_error"
@@ -39,6 +40,7 @@ class ErrorCode(StrEnum):
 _HTTP_STATUS = {
     ErrorCode.INVALID_QUESTION: 400,
     ErrorCode.UNKNOWN_TASK: 404,
+    ErrorCode.CONFLICT: 409,
     ErrorCode.OVERLOADED: 429,
     ErrorCode.NO_WORKER: 503,
     ErrorCode.MODEL_ERROR: 500,
@@ -98,6 +100,7 @@ class ConfigurationError(Exception):
 _CLASS_OF_CODE: dict[ErrorCode, type[ResidentError]] = {
     ErrorCode.INVALID_QUESTION: CallerError,
     ErrorCode.UNKNOWN_TASK: CallerError,
+    ErrorCode.CONFLICT: CallerError,
     ErrorCode.NO_WORKER: OperatorError,
     ErrorCode.MODEL_ERROR: OperatorError,
     ErrorCode.TIMED_OUT: OperatorError,

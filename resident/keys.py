@@ -2,7 +2,8 @@
 
 RQ's keys follow RQ 3 and its RQ_KEY_PREFIX. Our own start with `resident:`, those of a task behind
 the prefix if that is not `rq`, so that callers never take workers of another prefix for theirs;
-replies go by id alone. Each has a TTL but the list of popped ids, which is a part of RQ's queue.
+replies go by id alone. Each has a TTL but the list of popped ids and those of lanes, which are a
+part of RQ's queue.
 """
 
 from __future__ import annotations
@@ -63,6 +64,11 @@ class TaskKeys:
     announcement: str
     #: Ours: zset worker name -> end of its announcement (Redis' clock, ms); expires with it.
     ready: str
+    #: Ours: hash worker name -> questions a second that it can answer; expires with `ready`.
+    rates: str
+    #: Ours: in front of the lists `:high`, `:normal` and `:low` of lanes in which questions wait.
+    #: A part of the queue, so like the queue they have no TTL; see lua/lanes.lua.
+    lanes: str
     #: Ours: hash of counters; TTL a day after the last count.
     metrics: str
 
@@ -82,6 +88,8 @@ def of_task(task: str) -> TaskKeys:
         leases=f"{OWN}:leases:{task}",
         announcement=f"{OWN}:task:{task}",
         ready=f"{OWN}:ready:{task}",
+        rates=f"{OWN}:rates:{task}",
+        lanes=f"{OWN}:lanes:{task}",
         metrics=f"{OWN}:metrics:{task}",
     )
 
@@ -89,6 +97,11 @@ def of_task(task: str) -> TaskKeys:
 def reply(job_id: str) -> str:
     """Ours: list with the reply to one question; expires after reply_ttl_s, or when it is read."""
     return f"resident:reply:{job_id}"
+
+
+def asked(job_id: str) -> str:
+    """Ours: string, digest of what was asked with an id of the caller's own; lasts as its reply."""
+    return f"resident:asked:{job_id}"
 
 
 def results(job_id: str) -> str:

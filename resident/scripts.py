@@ -16,7 +16,7 @@ from resident.lua_script import script_of
 from resident.redis_client import Exchange, Link
 
 _ANNOUNCE = script_of("clock", "write", "announce")
-_CLAIM = script_of("clock", "write", "deadline", "claim")
+_CLAIM = script_of("clock", "write", "deadline", "lanes", "claim")
 _SETTLE = script_of("clock", "write", "settle")
 _RELEASE = script_of("clock", "write", "deadline", "release")
 _TICK = script_of("clock", "write", "tick")
@@ -173,8 +173,10 @@ class WorkerScripts:
         self._settle_keys = [of.started, of.finished, of.failed, executions, of.metrics]
         self._claim_keys = [
             *(of.queue, of.popped, of.intermediate, of.started, worker, of.leases, of.metrics),
-            keys.SUSPENDED,
+            *(keys.SUSPENDED, of.lanes, keys.QUEUES, of.announcement),
         ]
+        #: With less of its budget left a question is not begun any more, ms.
+        self.least_ms = 0
 
     def close(self) -> None:
         """Closes the link; the next call opens it, and brings the scripts along."""
@@ -263,6 +265,8 @@ class WorkerScripts:
             int(self._is_busy or adds),
             limits.longest_batch_s,
             int(adds),
+            self.least_ms,
+            limits.reply_ttl_ms,
         ]
 
     def executions(self) -> list[Execution]:
@@ -277,13 +281,19 @@ class WorkerScripts:
         """Takes leave: this worker holds nothing any more."""
         self._link.call("ZREM", self._keys.leases, self._token)
 
-    def announce(self, ttl_ms: int, description: dict[str, Any]) -> int:
-        """Says for ttl_ms that this worker is ready, 0 that it no longer is."""
-        args: list[Any] = [self._name, ttl_ms, self._task]
+    def announce(self, ttl_ms: int, description: dict[str, Any], rate: float = 0.0) -> int:
+        """Says for ttl_ms that this worker is ready, 0 that it no longer is.
+
+        Args:
+            ttl_ms: How long that is true.
+            description: What the task is and takes.
+            rate: Questions a second that this worker can answer; 0 if it cannot tell.
+        """
+        args: list[Any] = [self._name, ttl_ms, self._task, f"{rate:.3f}"]
         for field, value in description.items():
             args += (field, value)
         of = self._keys
-        script_keys = [of.ready, of.announcement, keys.TASKS, keys.QUEUES, of.queue]
+        script_keys = [of.ready, of.announcement, keys.TASKS, keys.QUEUES, of.queue, of.rates]
         return int(_ANNOUNCE.call(self._link, script_keys, args))
 
 

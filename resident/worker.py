@@ -30,6 +30,7 @@ from resident.death_penalty import FineDeathPenalty
 from resident.gathering import Gathering
 from resident.job import job_class_for
 from resident.outage import call_until_back
+from resident.pace import Pace
 from resident.pulse import Pulse
 from resident.redis_client import SOCKET_TIMEOUT_S, Link, Woken
 from resident.scripts import (
@@ -47,8 +48,11 @@ from resident.task import Task, model_of, single_question_function
 
 #: One blocking pop.
 WAIT_S = 5.0
-#: Between two heartbeats and announcements.
+#: Between two heartbeats.
 HEARTBEAT_S = 5.0
+#: Between two announcements of a worker that has something to do: callers are told by its pace
+#: whether it pays to wait.
+ANNOUNCE_S = 1.0
 #: An announcement outlives this much silence, beside the task's timeout.
 ANNOUNCEMENT_MARGIN_S = 30.0
 
@@ -108,19 +112,20 @@ class ResidentWorker(SimpleWorker):
         )
         self._scripts = WorkerScripts(link, task.name, self.name, self._limits, token)
         self._gathering = Gathering(task.max_batch, task.target_ms)
+        self._pace = Pace(task.max_batch)
         self._is_supervised, self._pulse = pulse is not None, pulse or Pulse()
         self._answerer = Answerer(
             task,
             model_of(task),
             settings,
             self._tend,
-            self._gathering.note_call,
+            self._note_call,
             self._pulse,
         )
         self._held = Claim()
         self._counts = Counts()
         self._parents: list[str] = []
-        self._next_heartbeat = 0.0
+        self._next_announcement = self._next_heartbeat = 0.0
         self._drained_by = math.inf
 
     @property
@@ -198,6 +203,7 @@ class ResidentWorker(SimpleWorker):
         held = self._held
         began = time.monotonic()
         settlements = self._answerer.settlements(held)
+        self._scripts.least_ms = int(self._pace.typical_ms(began))
 
         def on_settled(codes: list[SettleCode]) -> None:
             self._held = Claim()
@@ -245,6 +251,10 @@ class ResidentWorker(SimpleWorker):
             lambda: self._release_unknown(held),
         )
 
+    def _note_call(self, size: int, ms: float) -> None:
+        self._gathering.note_call(size, ms)
+        self._pace.note_call(time.monotonic(), ms)
+
     def _note(self, settlements: list[Settlement], codes: list[SettleCode], seconds: float) -> None:
         """Logs and counts a batch, and notes whose dependents may go on."""
         lost = codes.count(SettleCode.LOST)
@@ -254,6 +264,8 @@ class ResidentWorker(SimpleWorker):
             if code is SettleCode.SETTLED_WITH_DEPENDENTS:
                 self._parents.append(one.id)
         self._counts.add(len(codes) - lost - failed, failed, seconds)
+        if codes:
+            self._pace.note_batch(len(codes), seconds * 1000)
         self._pulse.jobs += len(codes)
         say = _log.warning if failed or lost else _log.debug
         say("batch", task=self._task.name, size=len(codes), failed=failed, lost=lost)
@@ -279,16 +291,16 @@ class ResidentWorker(SimpleWorker):
 
     def _tend(self) -> None:
         """What RQ and the callers must hear from time to time, between two calls of the model."""
-        if time.monotonic() < self._next_heartbeat:
+        now = time.monotonic()
+        if now < self._next_announcement:
             return
-        self._next_heartbeat = time.monotonic() + HEARTBEAT_S
-        self._live_for(self._task.timeout_s)
-        duties = (
-            self._install_signal_handlers,  # the task's code may have taken them away
-            self._announce_ready,
-            self._beat,
-            self._clean_up,
-        )
+        self._next_announcement = now + ANNOUNCE_S
+        duties: list[Callable[[], object]] = [self._announce_ready]
+        if now >= self._next_heartbeat:
+            self._next_heartbeat = now + HEARTBEAT_S
+            self._live_for(self._task.timeout_s)
+            # The task's code may have taken the handlers away.
+            duties += [self._install_signal_handlers, self._beat, self._clean_up]
         for duty in duties:
             try:
                 duty()
@@ -332,8 +344,10 @@ class ResidentWorker(SimpleWorker):
             "timeout_s": self._task.timeout_s,
             "max_question_bytes": self._settings.max_question_bytes,
             "max_backlog": self._settings.max_backlog,
+            "reply_ttl_ms": self._limits.reply_ttl_ms,
+            "model_ms": round(self._pace.typical_ms(time.monotonic()), 3),
         }
-        self._scripts.announce(int(ttl_s * 1000), description)
+        self._scripts.announce(int(ttl_s * 1000), description, self._pace.rate)
 
     def _leave(self) -> None:
         """Puts back what is held, and takes leave of the callers and of RQ."""

@@ -4,6 +4,7 @@ declare(strict_types=1);
 
 namespace Resident;
 
+use Resident\Exception\CallerError;
 use Resident\Exception\OperatorError;
 use Resident\Exception\TryAgain;
 use Resident\Redis\ConnectionLost;
@@ -26,6 +27,8 @@ final class Door
     private const ANSWERED = 3;
     private const NO_WORKER = -1;
     private const OVERLOADED = -2;
+    private const CONFLICT = -3;
+    private const TOO_LATE = -4;
 
     private readonly Script $script;
 
@@ -35,6 +38,7 @@ final class Door
     }
 
     /**
+     * @throws CallerError conflict
      * @throws OperatorError no_worker
      * @throws TryAgain overloaded
      * @throws ErrorReply
@@ -48,6 +52,16 @@ final class Door
             self::QUEUED, self::JOINED, self::ANSWERED => null,
             self::NO_WORKER => throw $this->noWorker($question, $deadline),
             self::OVERLOADED => throw $this->overloaded($question, $answer[1], $answer[2]),
+            self::CONFLICT => throw new CallerError(
+                ErrorCode::Conflict,
+                "Another question was asked with the id '$question->id'",
+                $question->id
+            ),
+            self::TOO_LATE => throw new TryAgain(
+                ErrorCode::Overloaded,
+                "An answer of '$question->task' takes $answer[1] ms now, longer than the budget",
+                $question->id
+            ),
             default => throw new NoReply('the answer of another script than ask.lua'),
         };
     }
@@ -85,7 +99,8 @@ final class Door
                 $question->id,
                 (string) $question->budgetMs,
                 Keys::ownWorkers($prefix),
-                $isNew ? '1' : '0',
+                $isNew ? '' : $question->digest(),
+                '',
                 ...$question->fields(),
             ],
         );

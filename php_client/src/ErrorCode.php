@@ -11,6 +11,7 @@ enum ErrorCode: string
 {
     case InvalidQuestion = 'invalid_question';
     case UnknownTask = 'unknown_task';
+    case Conflict = 'conflict';
     case Overloaded = 'overloaded';
     case NoWorker = 'no_worker';
     case ModelError = 'model_error';
@@ -28,6 +29,7 @@ enum ErrorCode: string
         return match ($this) {
             self::InvalidQuestion => 400,
             self::UnknownTask => 404,
+            self::Conflict => 409,
             self::Overloaded => 429,
             self::Cancelled => 499,
             self::ModelError, self::Crashed => 500,

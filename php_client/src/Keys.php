@@ -39,6 +39,8 @@ final class Keys
             "$prefix:results:$id",
             self::own($prefix) . ":task:$task",
             "$prefix:workers:$task",
+            "resident:asked:$id",
+            self::own($prefix) . ":lanes:$task",
         ];
     }
 

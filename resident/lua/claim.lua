@@ -13,6 +13,9 @@
 -- KEYS[6] zset   resident:leases:<task>          worker's token -> end of its lease, ms
 -- KEYS[7] hash   resident:metrics:<task>         counts of what was skipped
 -- KEYS[8] string rq:suspended                    there while rq suspend holds
+-- KEYS[9] list   resident:lanes:<task>           see lanes.lua
+-- KEYS[10] set   rq:queues                       names of all queues
+-- KEYS[11] hash  resident:task:<task>            how many questions wait in lanes
 -- ARGV[1] RQ's key prefix
 -- ARGV[2] the worker's name
 -- ARGV[3] 24 hex digits that no other claim has, the worker's token in front; execution ids begin
@@ -24,6 +27,9 @@
 -- ARGV[7] 1 if the worker's state is busy already
 -- ARGV[8] the longest that a batch may take, s; RQ must not think a job abandoned before
 -- ARGV[9] 1 if more is claimed for a batch that there is already; then no job that must be alone
+-- ARGV[10] with less of its budget left a question is too late to be answered in time, ms; it is
+--          not run, and its caller is told so at once
+-- ARGV[11] how long an unread reply is kept, ms
 --
 -- Returns {code, now in s as text, more, job...}:
 --   code 1 questions, 2 one job that needs RQ's own perform_job, on KEYS[3] now, 3 suspended:
@@ -33,7 +39,7 @@
 --   behind status and data, created_at '' if it is enqueued_at}; a job that has more fields than
 --   PLAIN adds those of RARE up to deaths: '' or how many workers died with it, in words if that
 --   ends it; see release.lua
--- Needs clock.lua, write.lua and deadline.lua in front.
+-- Needs clock.lua, write.lua, deadline.lua and lanes.lua in front.
 
 local QUESTIONS, SPECIAL, SUSPENDED = 1, 2, 3
 -- The fields of a question as our clients ask it. A hash that has no more than these has none of
@@ -46,7 +52,7 @@ local STATUS, DATA, ENQUEUED_AT, CREATED_AT, FAILURE_TTL, ON_SUCCESS, ON_FAILURE
 local RARE = {'timeout', 'result_ttl', 'deaths', 'execution',
   'stopped_callback_name', 'webhooks', 'group_id', 'retries_left', 'repeats_left',
   'rate_limit_key', 'dependency_ids', 'dependency_id'}
-local TIMEOUT, RESULT_TTL, DEATHS, EXECUTION = 1, 2, 3, 4
+local TIMEOUT, DEATHS, EXECUTION = 1, 3, 4
 local NONE = {}
 local OURS = {[''] = true, ['resident.replies.deliver'] = true,
   ['resident.replies.deliver_error'] = true}
@@ -54,6 +60,7 @@ local OURS = {[''] = true, ['resident.replies.deliver'] = true,
 -- questions does not stop Redis for long.
 local MOST_SKIPPED = 1000
 local TOKEN_LENGTH = 12
+local MAILBOX_LENGTH = #'resident:mailbox:' + 32
 local DEFAULT_HEARTBEAT_S = 420 -- RQ's DEFAULT_WORKER_TTL
 local LONGEST_S = 31536000
 local DAY_S = '86400'
@@ -61,7 +68,7 @@ local DAY_S = '86400'
 local s, us = now()
 local now_ms = s * 1000 + math.floor(us / 1000)
 local prefix, name, token, max_batch = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
-local adds = ARGV[9] == '1'
+local adds, least_ms = ARGV[9] == '1', tonumber(ARGV[10])
 
 local function uses_more_of_rq(values, rare)
   for i = EXECUTION + 1, #RARE do
@@ -83,7 +90,7 @@ local function is_running(id, execution)
 end
 
 -- What an id is: 'question', 'special', or why it is skipped; its plain and its rare fields.
-local function inspect(id, key, may_have_dependents)
+local function inspect(id, key)
   if #id > 255 or not string.find(id, '^[A-Za-z0-9_-]+$') then
     return 'malformed'
   end
@@ -114,9 +121,6 @@ local function inspect(id, key, may_have_dependents)
     and redis.call('TYPE', prefix .. ':executions:' .. id).ok == 'zset' then
     return 'duplicate' -- a stock worker runs it
   end
-  if may_have_dependents and redis.call('EXISTS', key .. ':dependents') == 1 then
-    return 'special', values, rare
-  end
   return uses_more_of_rq(values, rare) and 'special' or 'question', values, rare
 end
 
@@ -135,11 +139,32 @@ local function expiry_of(timeout)
   return expiries[timeout]
 end
 
+-- Answers a question that cannot be answered in time any more.
+local function refuse(id, key, values)
+  redis.call('DEL', key)
+  if values[ON_FAILURE] ~= 'resident.replies.deliver_error' then
+    return
+  end
+  local to = values[REPLY_TO] or ''
+  if #to ~= MAILBOX_LENGTH or not string.find(to, '^resident:mailbox:[0-9a-f]+$') then
+    to = 'resident:reply:' .. id
+  end
+  write('RPUSH', to, '{"v":1,"id":"' .. id .. '","ok":false,"error":{"code":"expired","message":'
+    .. '"Too little of the budget was left to answer in time"}}')
+  redis.call('PEXPIRE', to, ARGV[11])
+end
+
 local jobs, started, stamp = {}, {}, nil
 
 -- The job's own state, as RQ writes it, and which execution it is; notes what the worker is told
 -- of it. An execution before this one has lost the job, whatever its worker still means to do.
+-- False if it is too late for that.
 local function start(id, key, values, rare)
+  local left_ms = keep_deadline(key)
+  if left_ms >= 0 and left_ms < least_ms then
+    refuse(id, key, values)
+    return false
+  end
   if rare[EXECUTION] then
     write('ZREM', KEYS[4], id .. ':' .. rare[EXECUTION])
   end
@@ -155,7 +180,7 @@ local function start(id, key, values, rare)
   local data, enqueued_at, created_at = values[DATA] or '', values[ENQUEUED_AT] or '',
     values[CREATED_AT] or ''
   local told = {id, execution, #data <= tonumber(ARGV[6]) and data or '', #data,
-    keep_deadline(key), enqueued_at, created_at == enqueued_at and '' or created_at,
+    left_ms, enqueued_at, created_at == enqueued_at and '' or created_at,
     values[FAILURE_TTL] or '', values[ON_SUCCESS] or '', values[ON_FAILURE] or '',
     values[REPLY_TO] or ''}
   if rare ~= NONE then
@@ -164,44 +189,34 @@ local function start(id, key, values, rare)
     end
   end
   jobs[#jobs + 1] = told
+  return true
 end
 
 -- Ids become jobs, a special, or counts of skipped.
 local special, seen, skipped, looked, more = nil, {}, {}, 0, 0
-local is_full, is_suspended = false, false
+local is_full = false
 
 -- False if the id must wait for a claim of its own.
-local function look_at(id, may_have_dependents)
+local function look_at(id)
   local kind, key, values, rare = 'duplicate', prefix .. ':job:' .. id, nil, NONE
   if not seen[id] then
-    kind, values, rare = inspect(id, key, may_have_dependents)
+    kind, values, rare = inspect(id, key)
   end
   local is_alone = kind == 'special' or kind == 'question' and (rare[DEATHS] or '') ~= ''
   if is_alone and (#jobs > 0 or adds) then
     return false
   end
-  if kind == 'question' then
-    start(id, key, values, rare)
-  elseif kind == 'special' then
+  if kind == 'special' then
     special = id
-  else
+  elseif kind ~= 'question' then
     skipped[kind] = (skipped[kind] or 0) + 1
+  elseif not start(id, key, values, rare) then
+    skipped.late, is_alone = (skipped.late or 0) + 1, false
   end
   is_full = is_alone or #jobs == max_batch
   seen[id] = true
   looked = looked + 1
   return true
-end
-
--- Whether the workers are suspended, and whether other jobs depend on any of these: neither is
--- often so, and one call looks for all of it.
-local function look_around(ids)
-  local rarities = {KEYS[8]}
-  for i, id in ipairs(ids) do
-    rarities[i + 1] = prefix .. ':job:' .. id .. ':dependents'
-  end
-  local is_any = redis.call('EXISTS', unpack(rarities)) > 0
-  return is_any and redis.call('EXISTS', KEYS[8]) == 1, is_any
 end
 
 -- Takes from the left of a list until there is enough.
@@ -212,10 +227,8 @@ local function take_from(list)
     if not ids then
       return
     end
-    local may_have_dependents
-    is_suspended, may_have_dependents = look_around(ids)
     for i, id in ipairs(ids) do
-      if is_suspended or is_full or not look_at(id, may_have_dependents) then
+      if is_full or not look_at(id) then
         for back = #ids, i, -1 do
           redis.call('LPUSH', list, ids[back])
         end
@@ -232,12 +245,18 @@ local function take_from(list)
   end
 end
 
+-- Neither is often so, and one call looks for both.
+local high, normal, low = KEYS[9] .. ':high', KEYS[9] .. ':normal', KEYS[9] .. ':low'
+if redis.call('EXISTS', KEYS[8], high, normal, low) > 0 then
+  while redis.call('LMOVE', KEYS[2], KEYS[1], 'RIGHT', 'LEFT') do end
+  if redis.call('EXISTS', KEYS[8]) == 1 then
+    return {SUSPENDED, '0', 0}
+  end
+  -- One more than is taken, since there may be none in lanes alone.
+  arrange(KEYS[1], KEYS[9], KEYS[10], KEYS[11], max_batch + 1)
+end
 take_from(KEYS[2])
 take_from(KEYS[1])
-if is_suspended or looked == 0 and redis.call('EXISTS', KEYS[8]) == 1 then
-  while redis.call('LMOVE', KEYS[2], KEYS[1], 'RIGHT', 'LEFT') do end
-  return {SUSPENDED, '0', 0}
-end
 local is_busy = #jobs > 0 or special ~= nil or adds
 if is_busy ~= (ARGV[7] == '1') then
   write('HSET', KEYS[5], 'state', is_busy and 'busy' or 'idle')

@@ -46,6 +46,9 @@ local function judge(id, execution)
   if state[1] == execution then
     return not HAS_ENDED[state[2]], SETTLED
   end
+  if state[1] == 'cancelled' then -- see cancel.lua; its caller has been told
+    return false, SETTLED
+  end
   return not state[1] and not state[2] and is_gone(id, execution), LOST
 end
 

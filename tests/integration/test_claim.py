@@ -110,8 +110,8 @@ def test_a_job_that_was_created_before_it_was_enqueued_says_so(desk: Desk) -> No
 
 
 def test_data_over_the_limit_is_not_sent_but_its_size_is(desk: Desk) -> None:
-    desk.ask("a", data="x" * 1001)
-    desk.ask("b", data="x" * 1000)
+    desk.ask("a", data=b"x" * 1001)
+    desk.ask("b", data=b"x" * 1000)
     a, b = desk.claim().jobs
     assert (a.data, a.data_size) == (b"", 1001)
     assert (len(b.data), b.data_size) == (1000, 1000)
@@ -182,13 +182,6 @@ def test_a_job_that_uses_more_of_rq_comes_alone(fields: dict[str, str], desk: De
     assert (claim.special, claim.jobs) == ("a", ())
     assert desk.connection.lrange(ECHO.intermediate, 0, -1) == [b"a"]
     assert desk.waiting() == ["b"]
-
-
-def test_a_job_that_others_wait_for_comes_alone(desk: Desk) -> None:
-    desk.ask("a")
-    desk.connection.sadd(f"{keys.JOB}a:dependents", "b")
-    assert desk.claim().special == "a"
-    assert desk.connection.lrange(ECHO.intermediate, 0, -1) == [b"a"]
 
 
 def test_a_batch_ends_before_a_job_that_uses_more_of_rq(desk: Desk) -> None:

@@ -129,7 +129,9 @@ def test_a_job_with_ttl_0_leaves_nothing_but_its_reply(desk: Desk) -> None:
     desk.ask("a")
     desk.settle(desk.claim(), ttl_s=0)
     left = set(desk.snapshot()) - set(before)
-    assert left == {keys.reply("a"), f"{keys.WORKER}resident-echo-1", ECHO.leases}
+    assert left == {
+        *(keys.reply("a"), keys.asked("a"), f"{keys.WORKER}resident-echo-1", ECHO.leases)
+    }
 
 
 @pytest.mark.parametrize(("outcome", "score"), [(Outcome.FINISHED, float("inf")), (2, -1)])

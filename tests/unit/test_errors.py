@@ -14,6 +14,7 @@ def test_the_codes_have_the_http_statuses_of_the_contract() -> None:
     assert {code.value: code.http_status for code in ErrorCode} == {
         "invalid_question": 400,
         "unknown_task": 404,
+        "conflict": 409,
         "overloaded": 429,
         "no_worker": 503,
         "model_error": 500,

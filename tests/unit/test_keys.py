@@ -37,8 +37,8 @@ def test_rqs_keys_are_where_rq_looks_for_them() -> None:
 
 def test_every_key_that_is_not_rqs_begins_with_resident() -> None:
     ours = [key for key in astuple(FAQ) if not key.startswith(f"{keys.PREFIX}:")]
-    ours += [keys.TASKS, keys.reply("x")]
-    assert len(ours) == 6
+    ours += [keys.TASKS, keys.reply("x"), keys.asked("x")]
+    assert len(ours) == 9
     assert all(key.startswith("resident:") for key in ours)
 
 

@@ -16,7 +16,7 @@ final class Errors
     public static function of(ErrorCode $code, string $message, string $id = ''): ResidentException
     {
         return match ($code) {
-            ErrorCode::InvalidQuestion, ErrorCode::UnknownTask
+            ErrorCode::InvalidQuestion, ErrorCode::UnknownTask, ErrorCode::Conflict
                 => new CallerError($code, $message, $id),
             ErrorCode::NoWorker, ErrorCode::ModelError, ErrorCode::TimedOut, ErrorCode::Crashed
                 => new OperatorError($code, $message, $id),

@@ -10,7 +10,7 @@ use Resident\ErrorCode;
  * A question that was not answered; the class says who must act, the code what happened.
  *
  *     ResidentException
- *     ├── CallerError        invalid_question, unknown_task: change the question or the task name
+ *     ├── CallerError        invalid_question, unknown_task, conflict: change what is asked
  *     ├── OperatorError      no_worker, model_error, timed_out, crashed: look at the workers
  *     └── TryAgain           overloaded, expired, cancelled: nobody has to act; ask again later
  *         └── TransportError transport_error: Redis could not be reached or did not speak sense

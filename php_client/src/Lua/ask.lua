@@ -38,18 +38,23 @@ end
 -- written for a question that is refused, and an id that is asked twice is run once.
 --
 -- KEYS[1] hash   rq:job:<id>             the job
--- KEYS[2] list   rq:queue:<task>         waiting ids
+-- KEYS[2] list   rq:queue:<task>         waiting ids; its lanes are RQ queues beside it, with
+--                                        ':<lane>' behind its name
 -- KEYS[3] set    rq:queues               names of all queues
 -- KEYS[4] list   resident:reply:<id>     the reply, if it is there already
 -- KEYS[5] stream rq:results:<id>         RQ's results of an earlier run of this id
 -- KEYS[6] hash   resident:task:<task>    what the task's ready workers announce; there is one as
 --                                        long as the hash is
 -- KEYS[7] set    rq:workers:<task>       keys of RQ's workers on this queue
+-- KEYS[8] string resident:asked:<id>     what was asked with an id of the caller's own
+-- KEYS[9] list   resident:lanes:<task>   with ':<priority>' behind it: lanes in which jobs wait
 -- ARGV[1] id
 -- ARGV[2] budget in ms
 -- ARGV[3] '<RQ prefix>:worker:resident-', how the keys of our own workers begin
--- ARGV[4] 1 if the id was made for this question, so that nothing can be known of it
--- ARGV[5...] fields and values of the job hash, without status, created_at and enqueued_at
+-- ARGV[4] '' if the id was made for this question, so that nothing can be known of it; else a
+--         digest of the task and the question
+-- ARGV[5] '' or the lane: 'high', 'normal' or 'low', with ':<tenant>' behind it if there is one
+-- ARGV[6...] fields and values of the job hash, without status, created_at and enqueued_at
 --
 -- Returns {code, number, limit}:
 --    1 queued
@@ -57,7 +62,12 @@ end
 --    3 answered: the reply is there
 --   -1 no_worker: no worker is ready for the task
 --   -2 overloaded: number questions wait, limit are allowed
+--   -3 conflict: something else was asked with this id
+--   -4 overloaded: an answer would take number ms, the budget is limit ms
 -- Needs clock.lua in front.
+
+-- What an announcement does not say is none, so that it is missed no more than needs be.
+local DEFAULT_REPLY_TTL_MS = 60000
 
 -- Whether a stock RQ worker listens: they register themselves, ours announce when ready.
 local function has_stock_worker(workers_key, ours)
@@ -70,36 +80,76 @@ local function has_stock_worker(workers_key, ours)
   return false
 end
 
+-- A reply that says that the question was not run may be asked for again.
+local function is_answered(reply_key)
+  local reply = redis.call('LINDEX', reply_key, 0)
+  if reply and (string.find(reply, '"error":{"code":"expired"', 1, true)
+      or string.find(reply, '"error":{"code":"cancelled"', 1, true)) then
+    redis.call('DEL', reply_key)
+    return false
+  end
+  return reply ~= false
+end
+
+-- How long an answer will take, in ms: those that wait, the batch that runs, and its own.
+local function expected_ms(waiting, rate, model_ms)
+  if waiting == 0 or rate == 0 then
+    return model_ms
+  end
+  return waiting / rate * 1000 + 2 * model_ms
+end
+
 local job, queue = KEYS[1], KEYS[2]
-local id, budget_ms = ARGV[1], tonumber(ARGV[2])
+local id, budget_ms, digest, lane = ARGV[1], tonumber(ARGV[2]), ARGV[4], ARGV[5]
 
 local status = false
-if ARGV[4] ~= '1' then
-  if redis.call('EXISTS', KEYS[4]) == 1 then
+if digest ~= '' then
+  local asked = redis.call('GET', KEYS[8])
+  local is_there = is_answered(KEYS[4])
+  status = redis.call('HGET', job, 'status')
+  local is_running = status == 'queued' or status == 'started'
+  if (is_there or is_running) and asked and asked ~= digest then
+    return {-3, 0, 0}
+  end
+  if is_there then
     return {3, 0, 0}
   end
-  status = redis.call('HGET', job, 'status')
-end
-if status == 'queued' or status == 'started' then
-  local left_ms = redis.call('PTTL', job)
-  if status == 'queued' and left_ms >= 0 and left_ms < budget_ms then
-    redis.call('PEXPIRE', job, budget_ms)
+  if is_running then
+    local left_ms = redis.call('PTTL', job)
+    if status == 'queued' and left_ms >= 0 and left_ms < budget_ms then
+      redis.call('PEXPIRE', job, budget_ms)
+    end
+    return {2, 0, 0}
   end
-  return {2, 0, 0}
 end
 
-local limit = redis.call('HGET', KEYS[6], 'max_backlog')
+local announced = redis.call('HMGET', KEYS[6], 'max_backlog', 'rate', 'model_ms', 'laned')
+local limit = tonumber(announced[1] or '')
 if not limit then
   if not has_stock_worker(KEYS[7], ARGV[3]) then
     return {-1, 0, 0}
   end
   redis.call('SADD', KEYS[3], queue) -- ours announce that, too
 end
--- Taken back if that is too many: the push says how many wait, and nobody sees it before the end.
-local waiting = redis.call('RPUSH', queue, id) - 1
-if limit and waiting >= tonumber(limit) then
-  redis.call('RPOP', queue)
-  return {-2, waiting, tonumber(limit)}
+
+-- Where nothing waits there is nothing to overtake, and an idle worker waits for the queue alone.
+local takes_lane = lane ~= '' and limit and redis.call('EXISTS', queue) == 1
+local waiting = tonumber(announced[4] or 0)
+if takes_lane then
+  waiting = waiting + redis.call('LLEN', queue)
+else -- the push says how many wait; it is taken back below if those are too many
+  waiting = waiting + redis.call('RPUSH', queue, id) - 1
+end
+local needed_ms = expected_ms(waiting, tonumber(announced[2] or 0), tonumber(announced[3] or 0))
+local is_too_long = needed_ms > budget_ms and string.sub(lane, 1, 4) ~= 'high'
+if limit and (waiting >= limit or is_too_long) then
+  if not takes_lane then
+    redis.call('RPOP', queue)
+  end
+  if waiting >= limit then
+    return {-2, waiting, limit}
+  end
+  return {-4, math.floor(needed_ms), budget_ms}
 end
 
 local stamp = stamp_of(now())
@@ -107,6 +157,19 @@ if status then
   redis.call('DEL', job, KEYS[5])
 end
 redis.call('HSET', job, 'status', 'queued', 'created_at', stamp, 'enqueued_at', stamp,
-  unpack(ARGV, 5))
+  unpack(ARGV, 6))
 redis.call('PEXPIRE', job, ARGV[2])
+if digest ~= '' then
+  local kept_ms = redis.call('HGET', KEYS[6], 'reply_ttl_ms') or DEFAULT_REPLY_TTL_MS
+  redis.call('SET', KEYS[8], digest, 'PX', string.format('%d', budget_ms + kept_ms))
+end
+if takes_lane then
+  local target = queue .. ':' .. lane
+  redis.call('HSET', job, 'lane', lane)
+  redis.call('HINCRBY', KEYS[6], 'laned', 1)
+  if redis.call('RPUSH', target, id) == 1 then
+    redis.call('RPUSH', KEYS[9] .. ':' .. string.match(lane, '^%a+'), lane)
+    redis.call('SADD', KEYS[3], target)
+  end
+end
 return {1, 0, 0}

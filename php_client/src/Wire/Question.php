@@ -62,4 +62,12 @@ final class Question
             'failure_callback_name', self::FAILURE_CALLBACK,
         ];
     }
+
+    /**
+     * What tells two questions apart that are asked with the same id.
+     */
+    public function digest(): string
+    {
+        return sha1("$this->task\n$this->data");
+    }
 }

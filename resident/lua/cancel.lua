@@ -1,0 +1,51 @@
+-- cancel: takes a question back that its caller does not want any more.
+-- A script, because it is either taken off the queue before anybody claims it, or marked for the
+-- worker that runs it, and its waiters are told at once.
+--
+-- KEYS[1] hash rq:job:<id>           the job
+-- KEYS[2] list resident:reply:<id>   where others may wait for the same reply
+-- ARGV[1] id
+-- ARGV[2] RQ's key prefix
+-- ARGV[3] in front of Resident's own keys that are about a task
+-- ARGV[4] the reply, which says that it was cancelled
+-- ARGV[5] how long an unread reply is kept, ms
+--
+-- Returns 0 there is nothing to cancel (no such question, or it has ended), 1 it will never run,
+-- 2 it runs, and its answer will be dropped.
+-- Needs clock.lua, write.lua and lanes.lua in front.
+
+local NOTHING, NEVER_RUNS, DROPPED = 0, 1, 2
+local state = redis.call('HMGET', KEYS[1], 'status', 'origin', 'lane', 'reply_to')
+local status, task, lane = state[1], state[2] or '', state[3]
+if status ~= 'queued' and status ~= 'started' then
+  return NOTHING
+end
+
+local function reply()
+  local to = state[4] or ''
+  if #to ~= #'resident:mailbox:' + 32 or not string.find(to, '^resident:mailbox:[0-9a-f]+$') then
+    to = KEYS[2]
+  end
+  write('RPUSH', to, ARGV[4])
+  redis.call('PEXPIRE', to, ARGV[5])
+end
+
+if status == 'started' then
+  -- No execution of it is its holder any more, so it is neither answered again nor put back.
+  redis.call('HSET', KEYS[1], 'status', 'canceled', 'execution', 'cancelled')
+  redis.call('PEXPIRE', KEYS[1], ARGV[5])
+  reply()
+  return DROPPED
+end
+local queue, own = ARGV[2] .. ':queue:' .. task, ARGV[3]
+redis.call('LREM', queue, 1, ARGV[1])
+redis.call('LREM', queue .. ':popped', 1, ARGV[1])
+if lane then
+  redis.pcall('LREM', queue .. ':' .. lane, 1, ARGV[1])
+end
+redis.call('DEL', KEYS[1])
+reply()
+if redis.call('EXISTS', queue) == 0 then -- a worker waits for the queue, not for its lanes
+  arrange(queue, own .. ':lanes:' .. task, ARGV[2] .. ':queues', own .. ':task:' .. task, 1)
+end
+return NEVER_RUNS

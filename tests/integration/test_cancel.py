@@ -1,0 +1,107 @@
+"""A question that its caller takes back."""
+
+from __future__ import annotations
+
+import json
+
+from resident import asking, keys
+from resident.asking import AskCode, Asking, CancelCode, Priority, lane_of
+from resident.scripts import SettleCode
+from tests.support.lua import BUDGET_MS, ECHO, FIELDS, Desk
+
+
+def cancel(desk: Desk, job_id: str) -> CancelCode:
+    return asking.cancel(desk.link, job_id, 60_000)
+
+
+def codes(desk: Desk, job_id: str) -> list[str]:
+    replies = map(json.loads, desk.connection.lrange(keys.reply(job_id), 0, -1))
+    return [reply["error"]["code"] for reply in replies]
+
+
+def test_what_waits_is_taken_off_the_queue_and_the_books(desk: Desk) -> None:
+    desk.announce()
+    desk.ask("a")
+    desk.ask("b")
+    assert cancel(desk, "a") is CancelCode.NEVER_RUNS
+    assert desk.waiting() == ["b"]
+    assert not desk.connection.exists(f"{keys.JOB}a")
+    assert codes(desk, "a") == ["cancelled"]
+    assert 0 < desk.connection.pttl(keys.reply("a")) <= 60_000
+
+
+def test_the_answer_to_what_runs_is_dropped(desk: Desk) -> None:
+    desk.announce()
+    desk.ask("a")
+    desk.ask("b")
+    claim = desk.claim()
+    assert cancel(desk, "a") is CancelCode.DROPPED
+    assert desk.settle(claim) == [SettleCode.SETTLED, SettleCode.SETTLED]
+    assert codes(desk, "a") == ["cancelled"]
+    assert desk.connection.lrange(keys.reply("b"), 0, -1) == [b"reply"]
+    assert not desk.connection.zcard(ECHO.started)
+    assert 0 < desk.connection.pttl(f"{keys.JOB}a") <= 60_000
+    assert not desk.connection.zscore(ECHO.finished, "a")
+
+
+def test_what_runs_and_is_cancelled_is_not_put_back(desk: Desk) -> None:
+    desk.announce()
+    desk.ask("a")
+    (job,) = desk.claim().jobs
+    cancel(desk, "a")
+    assert desk.scripts.release([("a", job.execution)]) == 0
+    assert desk.waiting() == []
+
+
+def test_what_has_ended_or_never_was_cannot_be_cancelled(desk: Desk) -> None:
+    desk.announce()
+    desk.ask("a")
+    desk.settle(desk.claim())
+    before = desk.snapshot()
+    assert cancel(desk, "a") is CancelCode.NOTHING
+    assert cancel(desk, "nobody") is CancelCode.NOTHING
+    assert desk.snapshot() == before
+
+
+def test_a_second_cancel_finds_nothing(desk: Desk) -> None:
+    desk.announce()
+    desk.ask("a")
+    desk.ask("b")
+    desk.claim(1)
+    assert [cancel(desk, job_id) for job_id in "aabb"] == [
+        *(CancelCode.DROPPED, CancelCode.NOTHING, CancelCode.NEVER_RUNS, CancelCode.NOTHING)
+    ]
+    assert codes(desk, "a") == codes(desk, "b") == ["cancelled"]
+
+
+def test_a_cancelled_id_may_be_asked_again(desk: Desk) -> None:
+    desk.announce()
+    for is_claimed in (False, True):
+        desk.ask("a")
+        old = desk.claim() if is_claimed else None
+        cancel(desk, "a")
+        assert desk.ask("a").code is AskCode.QUEUED
+        if old:
+            assert desk.settle(old) == [SettleCode.LOST]
+        assert desk.settle(desk.claim()) == [SettleCode.SETTLED]
+        assert desk.connection.lrange(keys.reply("a"), 0, -1) == [b"reply"]
+        desk.connection.delete(keys.reply("a"))
+
+
+def test_what_waits_in_a_lane_is_taken_off_it(desk: Desk) -> None:
+    desk.announce()
+    for job_id, lane in (("a", ""), ("b", lane_of(Priority.LOW, "t")), ("c", lane_of(tenant="t"))):
+        asking.ask(desk.link, Asking("echo", job_id, BUDGET_MS, lane=lane), FIELDS)
+    assert cancel(desk, "b") is CancelCode.NEVER_RUNS
+    assert cancel(desk, "a") is CancelCode.NEVER_RUNS
+    assert desk.waiting() == ["c"]  # else a worker that waits would not see it
+    assert [job.id for job in desk.claim().jobs] == ["c"]
+
+
+def test_the_reply_goes_to_the_mailbox_that_the_question_named(desk: Desk) -> None:
+    desk.announce()
+    mailbox = f"resident:mailbox:{'0' * 32}"
+    desk.ask("a", reply_to=mailbox)
+    cancel(desk, "a")
+    assert desk.connection.llen(mailbox) == 1
+    assert not desk.connection.exists(keys.reply("a"))

@@ -1,0 +1,118 @@
+"""Who cannot be served in time learns it at the door, or at the latest when it is claimed."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from resident import asking, keys
+from resident.asking import AskCode, Asking, Priority, lane_of
+from tests.support.lua import ECHO, FIELDS, Desk
+
+
+def announce(desk: Desk, rate: float, **description: float) -> None:
+    desk.scripts.announce(60_000, {"max_backlog": 1_000, **description}, rate)
+
+
+def test_an_answer_that_would_come_too_late_is_refused_and_nothing_is_written(desk: Desk) -> None:
+    announce(desk, 10.0, model_ms=50)
+    for number in range(10):
+        assert desk.ask(f"id-{number}", budget_ms=5_000).code is AskCode.QUEUED
+    before = desk.snapshot()
+    asked = desk.ask("late", budget_ms=1_000)
+    assert asked.code is AskCode.TOO_LATE
+    assert (asked.waiting, asked.limit) == (1_100, 1_000)  # 10 that wait, at 10 a second, and two
+    assert desk.snapshot() == before
+    assert desk.ask("patient", budget_ms=1_200).code is AskCode.QUEUED
+
+
+def test_where_nothing_waits_only_the_model_itself_can_be_too_slow(desk: Desk) -> None:
+    announce(desk, 10.0, model_ms=300)
+    assert desk.ask("a", budget_ms=299).code is AskCode.TOO_LATE
+    assert desk.ask("a", budget_ms=300).code is AskCode.QUEUED
+
+
+def test_a_pace_that_is_not_known_refuses_nobody(desk: Desk) -> None:
+    announce(desk, 0.0)
+    for number in range(500):
+        assert desk.ask(f"id-{number}", budget_ms=1).code is AskCode.QUEUED
+
+
+def test_high_priority_is_not_refused_for_what_it_overtakes(desk: Desk) -> None:
+    announce(desk, 1.0)
+    for number in range(5):
+        desk.ask(f"id-{number}", budget_ms=60_000)
+    job = Asking("echo", "urgent", 1_000, lane=lane_of(Priority.HIGH))
+    assert asking.ask(desk.link, job, FIELDS).code is AskCode.QUEUED
+
+
+def test_rates_of_all_workers_add_up_and_go_with_them(desk: Desk, other: Desk) -> None:
+    announce(desk, 10.0)
+    announce(other, 30.0)
+    assert float(desk.connection.hget(ECHO.announcement, "rate")) == 40
+    other.scripts.announce(0, {})
+    announce(desk, 10.0)
+    assert float(desk.connection.hget(ECHO.announcement, "rate")) == 10
+    desk.scripts.announce(0, {})
+    assert not desk.connection.exists(ECHO.announcement, ECHO.rates)
+
+
+def test_a_worker_that_cannot_tell_its_rate_makes_the_sum_unknown(desk: Desk, other: Desk) -> None:
+    announce(desk, 10.0)
+    announce(other, 0.0)
+    assert float(desk.connection.hget(ECHO.announcement, "rate")) == 0
+
+
+@pytest.mark.parametrize(("left_ms", "is_claimed"), [(400, False), (4_000, True)])
+def test_a_question_with_too_little_time_left_is_answered_at_once_and_never_run(
+    desk: Desk, left_ms: int, is_claimed: bool
+) -> None:
+    desk.announce()
+    desk.ask("a", budget_ms=left_ms)
+    desk.scripts.least_ms = 2_000
+    assert bool(desk.claim().jobs) is is_claimed
+    if is_claimed:
+        return
+    (reply,) = map(json.loads, desk.connection.lrange(keys.reply("a"), 0, -1))
+    assert (reply["id"], reply["error"]["code"]) == ("a", "expired")
+    assert desk.counts() == {"late": 1}
+    assert not desk.connection.exists(f"{keys.JOB}a")
+
+
+def test_a_late_question_may_be_asked_again_with_the_same_id(desk: Desk) -> None:
+    desk.announce()
+    desk.ask("a", budget_ms=400)
+    desk.scripts.least_ms = 2_000
+    desk.claim()
+    assert desk.ask("a", budget_ms=5_000).code is AskCode.QUEUED
+    assert [job.id for job in desk.claim().jobs] == ["a"]
+
+
+def test_a_late_question_makes_room_for_the_next_in_the_same_claim(desk: Desk) -> None:
+    desk.announce()
+    for job_id, budget_ms in (("late", 400), ("a", 5_000), ("b", 5_000)):
+        desk.ask(job_id, budget_ms=budget_ms)
+    desk.scripts.least_ms = 2_000
+    assert [job.id for job in desk.claim(2).jobs] == ["a", "b"]
+
+
+def test_another_question_with_the_same_id_is_a_conflict(desk: Desk) -> None:
+    desk.announce()
+    desk.ask("a")
+    another = b'["tasks.echo.answer",null,["!"],{}]'
+    assert desk.ask("a", data=another).code is AskCode.CONFLICT
+    claim = desk.claim()
+    assert desk.ask("a", data=another).code is AskCode.CONFLICT
+    desk.settle(claim)
+    assert desk.ask("a", data=another).code is AskCode.CONFLICT
+    assert desk.ask("a").code is AskCode.ANSWERED
+    desk.connection.delete(keys.reply("a"))  # the reply has expired: it is a new question
+    assert desk.ask("a", data=another).code is AskCode.QUEUED
+
+
+def test_a_conflict_is_seen_although_no_job_is_kept(desk: Desk) -> None:
+    desk.announce()
+    desk.ask("a")
+    desk.settle(desk.claim(), ttl_s=0)
+    assert desk.ask("a", data=b"[]").code is AskCode.CONFLICT
