@@ -90,7 +90,7 @@ local function is_running(id, execution)
 end
 
 -- What an id is: 'question', 'special', or why it is skipped; its plain and its rare fields.
-local function inspect(id, key)
+local function inspect(id, key, may_have_dependents)
   if #id > 255 or not string.find(id, '^[A-Za-z0-9_-]+$') then
     return 'malformed'
   end
@@ -120,6 +120,9 @@ local function inspect(id, key)
   if status == 'started' and not execution
     and redis.call('TYPE', prefix .. ':executions:' .. id).ok == 'zset' then
     return 'duplicate' -- a stock worker runs it
+  end
+  if may_have_dependents and redis.call('EXISTS', key .. ':dependents') == 1 then
+    return 'special', values, rare
   end
   return uses_more_of_rq(values, rare) and 'special' or 'question', values, rare
 end
@@ -194,13 +197,13 @@ end
 
 -- Ids become jobs, a special, or counts of skipped.
 local special, seen, skipped, looked, more = nil, {}, {}, 0, 0
-local is_full = false
+local is_full, is_suspended, has_lanes = false, false, false
 
 -- False if the id must wait for a claim of its own.
-local function look_at(id)
+local function look_at(id, may_have_dependents)
   local kind, key, values, rare = 'duplicate', prefix .. ':job:' .. id, nil, NONE
   if not seen[id] then
-    kind, values, rare = inspect(id, key)
+    kind, values, rare = inspect(id, key, may_have_dependents)
   end
   local is_alone = kind == 'special' or kind == 'question' and (rare[DEATHS] or '') ~= ''
   if is_alone and (#jobs > 0 or adds) then
@@ -219,6 +222,24 @@ local function look_at(id)
   return true
 end
 
+local high, normal, low = KEYS[9] .. ':high', KEYS[9] .. ':normal', KEYS[9] .. ':low'
+local is_arranged = false
+
+-- Whether the workers are suspended, whether questions wait in lanes, and whether other jobs depend
+-- on any of these: none is often so, and one call looks for all of it.
+local function look_around(ids)
+  local rarities = {KEYS[8], high, normal, low}
+  for i, id in ipairs(ids) do
+    rarities[i + 4] = prefix .. ':job:' .. id .. ':dependents'
+  end
+  if redis.call('EXISTS', unpack(rarities)) == 0 then
+    return false
+  end
+  is_suspended = redis.call('EXISTS', KEYS[8]) == 1
+  has_lanes = not is_arranged and redis.call('EXISTS', high, normal, low) > 0
+  return true
+end
+
 -- Takes from the left of a list until there is enough.
 local function take_from(list)
   while not is_full do
@@ -227,8 +248,10 @@ local function take_from(list)
     if not ids then
       return
     end
+    local may_have_dependents = look_around(ids)
+    is_full = is_suspended or has_lanes
     for i, id in ipairs(ids) do
-      if is_full or not look_at(id) then
+      if is_full or not look_at(id, may_have_dependents) then
         for back = #ids, i, -1 do
           redis.call('LPUSH', list, ids[back])
         end
@@ -245,18 +268,23 @@ local function take_from(list)
   end
 end
 
--- Neither is often so, and one call looks for both.
-local high, normal, low = KEYS[9] .. ':high', KEYS[9] .. ':normal', KEYS[9] .. ':low'
-if redis.call('EXISTS', KEYS[8], high, normal, low) > 0 then
-  while redis.call('LMOVE', KEYS[2], KEYS[1], 'RIGHT', 'LEFT') do end
-  if redis.call('EXISTS', KEYS[8]) == 1 then
-    return {SUSPENDED, '0', 0}
-  end
-  -- One more than is taken, since there may be none in lanes alone.
-  arrange(KEYS[1], KEYS[9], KEYS[10], KEYS[11], max_batch + 1)
-end
 take_from(KEYS[2])
 take_from(KEYS[1])
+if looked == 0 then
+  look_around({})
+end
+if is_suspended or has_lanes then
+  while redis.call('LMOVE', KEYS[2], KEYS[1], 'RIGHT', 'LEFT') do end
+end
+if is_suspended then
+  return {SUSPENDED, '0', 0}
+end
+if has_lanes then
+  -- One more than is taken, since there may be none in lanes alone.
+  arrange(KEYS[1], KEYS[9], KEYS[10], KEYS[11], max_batch + 1)
+  is_arranged, has_lanes, is_full = true, false, false
+  take_from(KEYS[1])
+end
 local is_busy = #jobs > 0 or special ~= nil or adds
 if is_busy ~= (ARGV[7] == '1') then
   write('HSET', KEYS[5], 'state', is_busy and 'busy' or 'idle')

@@ -184,6 +184,13 @@ def test_a_job_that_uses_more_of_rq_comes_alone(fields: dict[str, str], desk: De
     assert desk.waiting() == ["b"]
 
 
+def test_a_job_that_others_wait_for_comes_alone(desk: Desk) -> None:
+    desk.ask("a")
+    desk.connection.sadd(f"{keys.JOB}a:dependents", "b")
+    assert desk.claim().special == "a"
+    assert desk.connection.lrange(ECHO.intermediate, 0, -1) == [b"a"]
+
+
 def test_a_batch_ends_before_a_job_that_uses_more_of_rq(desk: Desk) -> None:
     for job_id in "abc":
         desk.ask(job_id, **({"group_id": "g"} if job_id == "b" else {}))

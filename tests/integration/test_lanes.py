@@ -98,6 +98,22 @@ def test_while_lanes_hold_questions_the_queue_is_never_empty(desk: Desk) -> None
         claimed(desk, 2)
 
 
+def test_lanes_are_found_although_somebody_emptied_the_queue(desk: Desk) -> None:
+    for job_id in "abc":
+        ask(desk, job_id, tenant="t")
+    desk.connection.delete(ECHO.queue)
+    assert claimed(desk, 5) == ["b", "c"]
+
+
+def test_suspended_workers_take_nothing_from_lanes(desk: Desk) -> None:
+    for job_id in "abc":
+        ask(desk, job_id, HIGH)
+    desk.connection.set(keys.SUSPENDED, 1)
+    assert desk.claim().suspended
+    desk.connection.delete(keys.SUSPENDED)
+    assert claimed(desk, 5) == ["b", "c", "a"]
+
+
 def test_rq_sees_every_waiting_job(desk: Desk) -> None:
     for number in range(4):
         ask(desk, f"id-{number}", HIGH if number % 2 else LOW, "acme")
