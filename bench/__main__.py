@@ -13,7 +13,17 @@ import click
 
 from bench import catalogue, cpu, report
 from bench.harness import PEERS_PYTHON, ROOT
-from bench.measurements import batching, drain, echo, enqueue, faq, memory, redis_cost, survival
+from bench.measurements import (
+    batching,
+    drain,
+    echo,
+    enqueue,
+    faq,
+    memory,
+    overload,
+    redis_cost,
+    survival,
+)
 from bench.run import QUICK, Plan, Run
 
 #: In the order of the run; two names may be one measurement, which then runs once.
@@ -27,6 +37,7 @@ MEASUREMENTS: dict[str, Callable[[Run], None]] = {
     "redis": redis_cost.measure,
     "memory": memory.measure,
     "survival": survival.measure,
+    "overload": overload.measure,
 }
 #: Whose tails are shown.
 HISTOGRAMS = (catalogue.BARE.name, catalogue.RESIDENT.name, catalogue.PHP_RESIDENT.name)

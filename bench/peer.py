@@ -34,7 +34,7 @@ QUESTION = "今天几点开门？"
 START_TIMEOUT_S = 30.0
 _POLL_S = 0.02
 #: Of an open loop; more questions than this in flight wait for a connection.
-_MOST_LINKS = 512
+_MOST_LINKS = 1_024
 
 Orders = dict[str, Callable[..., Any]]
 

@@ -23,7 +23,12 @@ def main() -> None:
     """Draws whatever the run has measured."""
     file, folder = map(Path, sys.argv[1:])
     found = json.loads(file.read_text(encoding="utf-8"))
-    drawings = {"latency": latency, "throughput": throughput, "arrivals": batches}
+    drawings = {
+        "latency": latency,
+        "throughput": throughput,
+        "arrivals": batches,
+        "overload": overload,
+    }
     for name, draw in drawings.items():
         if name in found["details"]:
             figure, axes = pyplot.subplots(figsize=_SIZE_IN, layout="constrained")
@@ -74,6 +79,19 @@ def batches(axes: Any, details: dict[str, Any]) -> None:
     axes.set_ylim(bottom=0)
     axes.set(
         title="10 ms a batch, max_batch 32", xlabel="questions/s", ylabel="questions in a batch"
+    )
+
+
+def overload(axes: Any, details: dict[str, Any]) -> None:
+    """Answers in time against how many ask, both as shares of what the worker can answer."""
+    for name, points in details.items():
+        factors, in_time, _ = zip(*points, strict=True)
+        axes.plot(factors, in_time, marker="o", label=name, **_style(name))
+    axes.set_ylim(bottom=0)
+    axes.set(
+        title="10 ms a question, budget 2 s",
+        xlabel="questions that are asked, × what can be answered",
+        ylabel="answers in time, × what can be answered",
     )
 
 

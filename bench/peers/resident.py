@@ -23,7 +23,9 @@ _QUESTIONS: dict[str, list[Any]] = {
     "faq": ["今天几点开门？", "Do you ship abroad?", "可以开发票吗", "Is there parking nearby?"],
     "costly": [[length] for length in (3, 40, 5, 12, 2, 25, 7, 18)],
 }
-_BUDGET_MS = 60_000
+#: Callers with less than the default are those who may be refused, or wait in vain.
+_BUDGET_MS = int(os.environ.get("BENCH_BUDGET_MS", "60000"))
+_IS_PATIENT = "BENCH_BUDGET_MS" not in os.environ
 _TTL_MS = 600_000
 _AT_ONCE = 5_000
 #: What `MULTI; HSET; PEXPIRE; RPUSH; EXEC` would do, where it takes no time to send.
@@ -82,8 +84,13 @@ def links(callers: int) -> list[Link]:
 
 
 def is_right(answer: Any, job_id: bytes) -> int:
-    """Raises ValueError unless it is this question's answer; returns the batch's size."""
+    """Raises ValueError unless it is this question's answer; returns the batch's size.
+
+    Of callers who are not patient 0 says that there was none.
+    """
     payload = bytes(answer[1]) if answer else b""
+    if not _IS_PATIENT and b'"ok":true' not in payload:
+        return 0
     if job_id not in payload or b'"ok":true' not in payload:
         msg = f"no answer: {payload[:200]!r}"
         raise ValueError(msg)

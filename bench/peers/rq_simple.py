@@ -6,14 +6,19 @@ Source: RQ's documentation, 'Workers' and 'Results' (`latest_result` waits for o
 from __future__ import annotations
 
 import os
+import time
 
+import hiredis
 from redis import Redis
-from rq import Queue, SimpleWorker, Worker
+from rq import Callback, Queue, SimpleWorker, Worker
+from rq.job import Job
 
 from bench import stopwatch
+from bench.load import Ids, Link, RedisLink
 from bench.peer import QUESTION
 
-connection = Redis.from_url(os.environ["BENCH_URL"])
+URL = os.environ["BENCH_URL"]
+connection = Redis.from_url(URL)
 queue = Queue("bench", connection=connection)
 #: Seconds that RQ keeps a finished job; its own default is 500.
 RESULT_TTL = int(os.environ.get("RESIDENT_RESULT_TTL", "500"))
@@ -24,6 +29,43 @@ def echo(question: str) -> str:
     """The job."""
     stopwatch.answered()
     return question
+
+
+def slow(question: str) -> str:
+    """The job of a model that takes 10 ms a question."""
+    time.sleep(0.01)
+    return question
+
+
+def reply(job: Job, redis: Redis, result: str) -> None:
+    """RQ's callback of a job whose caller waits."""
+    redis.rpush(f"bench:reply:{job.id}", result)
+    redis.expire(f"bench:reply:{job.id}", 60)
+
+
+def links(callers: int) -> list[Link]:
+    """Callers of `slow` who wait on a list for as long as their budget lasts."""
+    budget_s = int(os.environ.get("BENCH_BUDGET_MS", "60000")) / 1000
+    placeholder = "f" * 32
+    job = Job.create(
+        slow, (QUESTION,), connection=connection, id=placeholder, on_success=Callback(reply)
+    )
+    job.origin = queue.name
+    fields = [value for pair in job.to_dict().items() for value in pair]
+    commands = (
+        ("HSET", job.key, *fields),
+        ("RPUSH", queue.key, placeholder),
+        ("BLPOP", f"bench:reply:{placeholder}", f"{budget_s:.3f}"),
+    )
+    packed = b"".join([hiredis.pack_command(command) for command in commands])
+    templates = [(packed, placeholder.encode())]
+    ids = Ids()
+    return [RedisLink(URL, templates, 3, _is_there, ids) for _ in range(callers)]
+
+
+def _is_there(answer: object, _job_id: bytes) -> int:
+    """1 if there was an answer in time, else 0."""
+    return int(answer is not None)
 
 
 def serve() -> None:

@@ -17,6 +17,7 @@ from resident.gathering import Gathering, Window
 COSTS: dict[str, Callable[[list[int]], float]] = {
     "fixed": lambda lengths: 10.0,
     "linear": lambda lengths: 4.0 + 0.25 * len(lengths),
+    "each": lambda lengths: 10.0 * len(lengths),
     "padded": lambda lengths: 2.0 + 0.01 * len(lengths) * max(lengths),
 }
 _cost_ms = COSTS[os.environ.get("BENCH_COST", "fixed")]
