@@ -15,7 +15,7 @@
 -- Needs clock.lua, write.lua and lanes.lua in front.
 
 local NOTHING, NEVER_RUNS, DROPPED = 0, 1, 2
-local state = redis.call('HMGET', KEYS[1], 'status', 'origin', 'lane', 'reply_to')
+local state = redis.call('HMGET', KEYS[1], 'status', 'origin', 'lane', 'reply_to', 'execution')
 local status, task, lane = state[1], state[2] or '', state[3]
 if status ~= 'queued' and status ~= 'started' then
   return NOTHING
@@ -32,6 +32,7 @@ end
 
 if status == 'started' then
   -- No execution of it is its holder any more, so it is neither answered again nor put back.
+  write('ZREM', ARGV[2] .. ':wip:' .. task, ARGV[1] .. ':' .. (state[5] or ''))
   redis.call('HSET', KEYS[1], 'status', 'canceled', 'execution', 'cancelled')
   redis.call('PEXPIRE', KEYS[1], ARGV[5])
   reply()

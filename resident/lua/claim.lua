@@ -280,10 +280,12 @@ if is_suspended then
   return {SUSPENDED, '0', 0}
 end
 if has_lanes then
-  -- One more than is taken, since there may be none in lanes alone.
-  arrange(KEYS[1], KEYS[9], KEYS[10], KEYS[11], max_batch + 1)
+  arrange(KEYS[1], KEYS[9], KEYS[10], KEYS[11], max_batch)
   is_arranged, has_lanes, is_full = true, false, false
   take_from(KEYS[1])
+  if redis.call('EXISTS', KEYS[1]) == 0 then -- none may wait in lanes alone
+    arrange(KEYS[1], KEYS[9], KEYS[10], KEYS[11], 1)
+  end
 end
 local is_busy = #jobs > 0 or special ~= nil or adds
 if is_busy ~= (ARGV[7] == '1') then
