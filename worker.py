@@ -20,11 +20,12 @@ with starting("worker.py"):
     from resident import log, status
     from resident.embedded_redis import EmbeddedRedis
     from resident.generations import Generations
+    from resident.loading import load
     from resident.pools import MOST_WORKERS, Pool, load_pools, read_pools
     from resident.pulse import Pulse
     from resident.redis_client import check_server, connect
     from resident.settings import Settings, read_settings
-    from resident.supervisor import Supervisor, load
+    from resident.supervisor import Supervisor
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})

@@ -12,7 +12,7 @@ import yaml
 
 from enqueue_api.__main__ import main as enqueue_api
 from resident.settings import Settings
-from resident.supervisor import LAST_WORDS_S
+from resident.stopping import LAST_WORDS_S
 from tasks.faq import FaqSettings
 
 ROOT = Path(__file__).parents[2]
