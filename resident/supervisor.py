@@ -128,7 +128,7 @@ class Supervisor:
     def _bury(self, ended: Running, code: int) -> None:
         place, is_stopping = self._roster.place_of(ended), self._stopping.is_under_way
         has_left = code == 0 and not ended.pulse.is_busy
-        if code == EXIT_MISCONFIGURED:
+        if code == EXIT_MISCONFIGURED and not ended.serves:  # a task's code may end so, too
             self._exit_code = EXIT_MISCONFIGURED
             self._stop()
         elif self._burst:

@@ -46,6 +46,7 @@ ENDS = {
     "segfault": "crashed",
     "kill": "crashed",
     "exit": "crashed",
+    "exit misconfigured": "crashed",
     "exit well": "crashed",
     "hang": "timed_out",
     "deadlock": "timed_out",

@@ -41,6 +41,7 @@ DEEDS = {
     "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
     "stop": lambda: os.kill(os.getpid(), signal.SIGSTOP),
     "exit": lambda: os._exit(3),
+    "exit misconfigured": lambda: os._exit(2),
     "exit well": lambda: os._exit(0),
     "sys.exit": lambda: sys.exit(3),
     "raise": lambda: 1 / 0,
