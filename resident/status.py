@@ -6,11 +6,11 @@ import os
 import socket
 import time
 from contextlib import suppress
-from typing import cast
+from typing import Any
 
 import msgspec
 import redis
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 from rq.utils import as_text
 
 from resident import keys
@@ -60,11 +60,25 @@ class Status(msgspec.Struct):
 
 
 def publish(connection: redis.Redis, status: Status, workers: list[Worker]) -> None:
-    """Writes it for STATUS_TTL_S, or takes it back if there is no worker; Redis may be away."""
+    """Writes it for STATUS_TTL_S, or takes it back if there is no worker; Redis may be away.
+
+    What is no set of names makes room: anybody may have written it.
+    """
     status.workers = tuple(workers)
+    with suppress(RedisError):
+        try:
+            _write(connection, status)
+        except ResponseError:
+            if connection.type(keys.SUPERVISORS) == b"set":
+                raise
+            connection.delete(keys.SUPERVISORS)
+            _write(connection, status)
+
+
+def _write(connection: redis.Redis, status: Status) -> None:
     key = f"{keys.SUPERVISORS}:{status.host}-{status.pid}"
-    with suppress(RedisError), connection.pipeline() as pipeline:
-        if workers:
+    with connection.pipeline() as pipeline:
+        if status.workers:
             pipeline.set(key, msgspec.json.encode(status), ex=STATUS_TTL_S)
             pipeline.sadd(keys.SUPERVISORS, key)
             pipeline.expire(keys.SUPERVISORS, STATUS_TTL_S)
@@ -79,7 +93,9 @@ def read(connection: redis.Redis) -> list[Status]:
 
     Errors worth catching: redis.exceptions.RedisError.
     """
-    names = sorted(connection.smembers(keys.SUPERVISORS))
+    names: list[Any] = []
+    with suppress(ResponseError):  # it is no set
+        names = sorted(connection.smembers(keys.SUPERVISORS))
     texts = connection.mget(names) if names else []
     found = []
     for text in texts:
@@ -94,9 +110,11 @@ def is_ready_here(connection: redis.Redis, task: str) -> bool:
     Errors worth catching: redis.exceptions.RedisError.
     """
     s, us = connection.time()
-    ready = connection.zrangebyscore(keys.of_task(task).ready, s * 1000 + us / 1000, "+inf")
+    ready: list[Any] = []
+    with suppress(ResponseError):  # nobody of ours has written it
+        ready = connection.zrangebyscore(keys.of_task(task).ready, s * 1000 + us / 1000, "+inf")
     ours = f"{keys.WORKER_NAME_PREFIX}{task}-{socket.gethostname()}-"
-    return any(as_text(cast("bytes", name)).startswith(ours) for name in ready)
+    return any(as_text(name).startswith(ours) for name in ready)
 
 
 def as_json(found: list[Status]) -> str:

@@ -1,0 +1,93 @@
+"""What supervisors tell of themselves, and what anybody may have written in its place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from redis import Redis
+
+from resident import keys
+from resident.status import Status, Worker, is_ready_here, publish, read
+from tests.support.lua import Full
+
+WORKER = Worker("echo", 1, "resident-echo-1", "idle", 20.0, 0, 5)
+
+JUNK: dict[str, Callable[[Redis, str], object]] = {
+    "string": lambda connection, key: connection.set(key, "junk"),
+    "list": lambda connection, key: connection.rpush(key, "junk"),
+    "hash": lambda connection, key: connection.hset(key, "junk", "junk"),
+}
+
+
+@pytest.fixture(params=JUNK)
+def spoil(request: pytest.FixtureRequest, connection: Redis) -> Callable[[str], object]:
+    """Puts something else at a key."""
+
+    def put(key: str) -> object:
+        connection.delete(key)
+        return JUNK[request.param](connection, key)
+
+    return put
+
+
+@pytest.fixture
+def status() -> Status:
+    return Status.of_this_process(1)
+
+
+def member(status: Status) -> str:
+    return f"{keys.SUPERVISORS}:{status.host}-{status.pid}"
+
+
+def test_what_is_told_is_read(status: Status, connection: Redis) -> None:
+    publish(connection, status, [WORKER])
+    assert read(connection) == [status]
+    publish(connection, status, [])
+    assert read(connection) == []
+    assert not connection.exists(keys.SUPERVISORS, member(status))
+
+
+def test_another_type_where_the_supervisors_stand_is_nobody(
+    spoil: Callable[[str], object], connection: Redis
+) -> None:
+    spoil(keys.SUPERVISORS)
+    assert read(connection) == []
+
+
+def test_another_type_where_the_supervisors_stand_makes_room(
+    spoil: Callable[[str], object], status: Status, connection: Redis
+) -> None:
+    spoil(keys.SUPERVISORS)
+    publish(connection, status, [WORKER])
+    assert read(connection) == [status]
+    spoil(keys.SUPERVISORS)
+    publish(connection, status, [])
+    assert read(connection) == []
+
+
+def test_another_type_where_one_supervisor_stands_hides_it_until_it_tells_again(
+    spoil: Callable[[str], object], status: Status, connection: Redis
+) -> None:
+    publish(connection, status, [WORKER])
+    spoil(member(status))
+    assert read(connection) == []
+    publish(connection, status, [WORKER])
+    assert read(connection) == [status]
+
+
+def test_a_full_redis_does_not_cost_the_others_their_place(
+    status: Status, connection: Redis
+) -> None:
+    publish(connection, status, [WORKER])
+    with Full(connection) as full:
+        full.fill()
+        publish(connection, Status("other", 1, 1), [WORKER])
+    assert read(connection) == [status]
+
+
+def test_another_type_where_workers_announce_themselves_is_nobody(
+    spoil: Callable[[str], object], connection: Redis
+) -> None:
+    spoil(keys.of_task("echo").ready)
+    assert not is_ready_here(connection, "echo")
