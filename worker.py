@@ -18,12 +18,13 @@ with starting("worker.py"):
     from pydantic import SecretStr
 
     from resident import log, status
+    from resident.arrival import wait_for_server
     from resident.embedded_redis import EmbeddedRedis
     from resident.generations import Generations
     from resident.loading import load
     from resident.pools import MOST_WORKERS, Pool, load_pools, read_pools
     from resident.pulse import Pulse
-    from resident.redis_client import check_server, connect
+    from resident.redis_client import looking_at
     from resident.settings import Settings, read_settings
     from resident.supervisor import Supervisor
 
@@ -50,16 +51,19 @@ def main(
             server = stack.enter_context(EmbeddedRedis(Path(".run") / "redis"))
             click.echo(f"export RESIDENT_REDIS_URL='{server.url}'")
             settings = settings.model_copy(update={"redis_url": SecretStr(server.url)})
-        look_at_redis(settings)
+        url = settings.redis_url.get_secret_value()
         if do == "ready":
-            sys.exit(check_ready(settings, pools))
+            sys.exit(check_ready(url, pools))
         if do == "status":
-            sys.exit(show_status(settings, as_json=as_json))
+            sys.exit(show_status(url, as_json=as_json))
+        if do is None:
+            wait_for_server(url)
+            sys.exit(serve(settings, pools))
+        with looking_at(url):
+            pass  # neither loads a model in vain
         if do == "check":
             sys.exit(check_models(load_pools(pools)))
-        if do == "burst":
-            sys.exit(Supervisor(load_pools(pools), settings, burst=True).run())
-        sys.exit(serve(settings, pools))
+        sys.exit(Supervisor(load_pools(pools), settings, burst=True).run())
 
 
 def serve(settings: Settings, pools: dict[str, int]) -> int:
@@ -72,13 +76,6 @@ def serve(settings: Settings, pools: dict[str, int]) -> int:
     return Generations(generation, settings.load_timeout_s, settings.ready_file).run()
 
 
-def look_at_redis(settings: Settings) -> None:
-    """Raises ConfigurationError unless Redis can be used."""
-    url = settings.redis_url.get_secret_value()
-    with contextlib.closing(connect(url)) as connection:
-        check_server(connection, url)
-
-
 def check_models(pools: list[Pool]) -> int:
     """Loads each model in turn and says so."""
     for pool in pools:
@@ -87,18 +84,18 @@ def check_models(pools: list[Pool]) -> int:
     return 0
 
 
-def check_ready(settings: Settings, tasks: Iterable[str]) -> int:
+def check_ready(url: str, tasks: Iterable[str]) -> int:
     """Says which of these tasks have no ready worker on this host."""
-    with connect(settings.redis_url.get_secret_value()) as connection:
+    with looking_at(url) as connection:
         missing = [name for name in tasks if not status.is_ready_here(connection, name)]
     for name in missing:
         click.echo(f"{name}: no worker on this host is ready", err=True)
     return 1 if missing else 0
 
 
-def show_status(settings: Settings, *, as_json: bool) -> int:
+def show_status(url: str, *, as_json: bool) -> int:
     """What the supervisors tell of themselves."""
-    with connect(settings.redis_url.get_secret_value()) as connection:
+    with looking_at(url) as connection:
         found = status.read(connection)
     click.echo(status.as_json(found) if as_json else status.as_table(found))
     return 0

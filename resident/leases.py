@@ -5,6 +5,7 @@ Redis may be away. That is said once, and whatever could not be done is done whe
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -51,7 +52,7 @@ class Leases:
         self._client = client
         self._link = Link(client, PATIENCE_S)
         self._lease_ms = int(lease_s * 1000)
-        self._is_away = False
+        self._away_since = 0.0
         #: Whose jobs are not put back yet, and whom RQ and the callers still count on.
         self._unburied: list[Dead] = []
         self._unregistered: list[Dead] = []
@@ -123,13 +124,14 @@ class Leases:
             duty()
         except RedisError as error:
             self._link.close()
-            if not self._is_away:
+            if not self._away_since:
                 _log.warning("redis away from the supervisor", error=str(error))
-            self._is_away = True
+                self._away_since = time.monotonic()
         else:
-            if self._is_away:
-                _log.info("redis back at the supervisor")
-            self._is_away = False
+            if self._away_since:
+                away_s = round(time.monotonic() - self._away_since, 3)
+                _log.info("redis back at the supervisor", away_s=away_s)
+            self._away_since = 0.0
 
 
 _NO_LIMITS = scripts.Limits(0, 0, 0, 0)

@@ -34,7 +34,8 @@ def call_until_back(
     except RedisError as error:
         if is_given_up():
             raise
-        kind = _say(error)
+        trouble = _trouble(error)
+        _say(trouble, error)
     began = time.monotonic()
     pause_s = FIRST_PAUSE_S
     while True:
@@ -46,15 +47,18 @@ def call_until_back(
         except RedisError as error:
             if is_given_up():
                 raise
-            if type(error) is not kind:
-                kind = _say(error)
+            if _trouble(error) != trouble:
+                trouble = _trouble(error)
+                _say(trouble, error)
         else:
             _log.info("redis back", away_s=round(time.monotonic() - began, 3))
             return answer
 
 
-def _say(error: RedisError) -> type[RedisError]:
-    """One line for each kind of trouble; returns the kind."""
-    what = "redis refuses" if isinstance(error, ResponseError) else "redis away"
-    _log.warning(what, error=str(error), kind=type(error).__name__)
-    return type(error)
+def _trouble(error: RedisError) -> str:
+    return "redis refuses" if isinstance(error, ResponseError) else "redis away"
+
+
+def _say(trouble: str, error: RedisError) -> None:
+    """One line for each kind of trouble, however often it is met."""
+    _log.warning(trouble, error=str(error), kind=type(error).__name__)

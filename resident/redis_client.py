@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import hiredis
@@ -68,22 +69,60 @@ def place_of(url: str) -> str:
     return f"{scheme}://{parts[1].rpartition('@')[2]}{parts[2] or ''}"
 
 
+@contextlib.contextmanager
+def looking_at(url: str) -> Iterator[redis.Redis]:
+    """A client for a look at a server that we can use, not for service.
+
+    Raises:
+        ConfigurationError: In the place of every RedisError, inside too: one sentence.
+    """
+    with contextlib.closing(connect(url)) as client:
+        try:
+            check_version(client, url)
+            yield client
+        except RedisError as error:
+            raise fault_of(error, url) from None
+
+
 def check_server(client: redis.Redis, url: str) -> None:
     """Raises ConfigurationError unless a Redis that we can use answers at this URL."""
-    place = place_of(url)
     try:
-        version = str(client.info("server").get("redis_version", "unknown"))
-    except redis.exceptions.AuthenticationError as error:
-        msg = f"Redis at {place} refuses the password or the user in RESIDENT_REDIS_URL: {error}"
-        raise ConfigurationError(msg) from None
+        check_version(client, url)
     except RedisError as error:
-        reason = str(error).rstrip(".")
-        msg = f"Redis at {place} cannot be used: {reason}. Is RESIDENT_REDIS_URL right?"
-        raise ConfigurationError(msg) from None
+        raise fault_of(error, url) from None
+
+
+def check_version(client: redis.Redis, url: str) -> None:
+    """Raises ConfigurationError if the server is too old.
+
+    Errors worth catching: redis.exceptions.RedisError.
+    """
+    version = str(client.info("server").get("redis_version", "unknown"))
     numbers = re.match(r"(\d+)\.(\d+)", version)
     if numbers is None or tuple(map(int, numbers.groups())) < OLDEST_REDIS:
-        msg = f"Redis at {place} is version {version}; Resident needs 6.2 or newer"
+        msg = f"Redis at {place_of(url)} is version {version}; Resident needs 6.2 or newer"
         raise ConfigurationError(msg)
+
+
+def is_away(error: RedisError) -> bool:
+    """Whether it may pass: no connection, no answer, or LOADING; a wrong password does not."""
+    if isinstance(
+        error, redis.exceptions.AuthenticationError | redis.exceptions.AuthorizationError
+    ):
+        return False
+    return isinstance(error, redis.exceptions.ConnectionError | redis.exceptions.TimeoutError)
+
+
+def fault_of(error: RedisError, url: str) -> ConfigurationError:
+    """The same for an operator."""
+    place, reason = place_of(url), str(error)
+    if isinstance(error, redis.exceptions.AuthenticationError):
+        return ConfigurationError(
+            f"Redis at {place} refuses the password or the user in RESIDENT_REDIS_URL: {reason}"
+        )
+    return ConfigurationError(
+        f"Redis at {place} cannot be used: {reason.rstrip('.')}. Is RESIDENT_REDIS_URL right?"
+    )
 
 
 class Woken(BaseException):

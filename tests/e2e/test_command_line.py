@@ -136,10 +136,19 @@ def test_a_key_prefix_that_rq_does_not_take_is_told(prefix: str, processes: Proc
 # what is not there
 
 
-def test_a_redis_that_is_not_there_is_told_without_the_password(processes: Processes) -> None:
+def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    said = fault(processes, "echo", RESIDENT_REDIS_URL=f"redis://me:s3cret@127.0.0.1:{port}/0")
+        port: int = server.getsockname()[1]
+        return port
+
+
+@pytest.mark.parametrize("do", ["--check", "--burst", "--check-ready", "--status"])
+def test_who_only_looks_is_told_at_once_that_redis_is_not_there(
+    do: str, processes: Processes
+) -> None:
+    port = free_port()
+    url = f"redis://me:s3cret@127.0.0.1:{port}/0"
+    said = fault(processes, "echo", do, RESIDENT_REDIS_URL=url)
     assert said.startswith(f"Redis at redis://127.0.0.1:{port}/0 cannot be used: ")
     assert "s3cret" not in said
 
