@@ -10,7 +10,17 @@ import os
 import select
 import signal
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+
+
+@contextmanager
+def held_back(*signums: signal.Signals) -> Iterator[None]:
+    """This thread hears none of these before the end; one that it starts inside never does."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signums)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class Signals:
@@ -33,14 +43,9 @@ class Signals:
         except BlockingIOError:
             return b""
 
-    @contextmanager
-    def held_back(self) -> Iterator[None]:
+    def held_back(self) -> AbstractContextManager[None]:
         """None reaches this process, nor one that it forks inside, before the end or `forget`."""
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, self._watched)
-        try:
-            yield
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        return held_back(*self._watched)
 
     def forget(self) -> None:
         """For a process that was forked: signals do what they do by default, and to it alone."""

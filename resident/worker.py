@@ -44,6 +44,7 @@ from resident.scripts import (
     new_token,
 )
 from resident.settings import Settings
+from resident.signals import held_back
 from resident.task import Task, model_of, single_question_function
 
 #: One blocking pop.
@@ -195,6 +196,11 @@ class ResidentWorker(SimpleWorker):
             super().handle_payload(message)
         except Exception as error:  # noqa: BLE001  (anybody may publish anything)
             _log.warning("command not understood", worker=self.name, kind=type(error).__name__)
+
+    def subscribe(self) -> None:
+        """A signal that RQ's thread takes would not end what the main thread is at."""
+        with held_back(signal.SIGALRM, signal.SIGTERM, signal.SIGINT):
+            super().subscribe()
 
     def _turn(self, wait_s: float) -> Claim:
         """Answers what is held, settles it, and claims the next batch."""
