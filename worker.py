@@ -57,7 +57,6 @@ def main(
         if do == "status":
             sys.exit(show_status(url, as_json=as_json))
         if do is None:
-            wait_for_server(url)
             sys.exit(serve(settings, pools))
         with looking_at(url):
             pass  # neither loads a model in vain
@@ -73,7 +72,10 @@ def serve(settings: Settings, pools: dict[str, int]) -> int:
         with reporting_faults("worker.py"):
             return Supervisor(load_pools(pools), settings, generation=number, pulse=pulse).run()
 
-    return Generations(generation, settings.load_timeout_s, settings.ready_file).run()
+    generations = Generations(generation, settings.load_timeout_s, settings.ready_file)
+    generations.say_not_ready()
+    wait_for_server(settings.redis_url.get_secret_value())
+    return generations.run()
 
 
 def check_models(pools: list[Pool]) -> int:

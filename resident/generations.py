@@ -77,15 +77,20 @@ class Generations:
             code = self._reap(code)
             self._promote()
             self._reload()
+        self.say_not_ready()
+        return code
+
+    def say_not_ready(self) -> None:
+        """Takes the file away; one may be left of a worker.py that was killed."""
         if self._ready_file:
             self._ready_file.unlink(missing_ok=True)
-        return code
 
     def _obey(self, signum: int) -> None:
         if signum == signal.SIGHUP:
             self._is_reload_wanted = True
         elif signum != signal.SIGCHLD:
             self._is_stopping = True
+            self.say_not_ready()
             for one in self._alive():
                 one.kill(signum)
 
@@ -112,7 +117,7 @@ class Generations:
         if following.is_ready:
             old, self._current, self._next = self._current, following, None
             _log.info("ready", generation=following.number)
-            if self._ready_file:
+            if self._ready_file and not self._is_stopping:
                 self._ready_file.write_text(f"{os.getpid()}\n")
             if old is not None:
                 self._leaving.append(old)

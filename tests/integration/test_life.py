@@ -263,6 +263,42 @@ def test_status_reads_past_what_anybody_may_have_written(junk: str, connection: 
     assert (shown.returncode, shown.stdout) == (0, "No worker.py has been heard of.\n")
 
 
+def test_the_ready_file_of_a_killed_worker_is_taken_away_before_the_next_one_loads(
+    processes: Processes, project: Project, tmp_path: Path
+) -> None:
+    file = tmp_path / "ready"
+    file.write_text("1", "utf-8")
+    load = (
+        f"raise SystemExit('ready' if __import__('os').path.exists({str(file)!r}) else 'not yet')"
+    )
+    project.write(1, load=load)
+    process = processes.start(
+        *(sys.executable, "worker.py", "mine"), folder=project.folder, RESIDENT_READY_FILE=str(file)
+    )
+    _, errors = process.communicate(timeout=20)
+    assert "SystemExit: not yet" in errors
+
+
+def test_a_worker_that_drains_is_not_ready(
+    start: Start, project: Project, client: Client, tmp_path: Path
+) -> None:
+    file, gate = tmp_path / "ready", tmp_path / "gate"
+    os.mkfifo(gate)
+    text = (project.folder / "tasks" / "mine.py").read_text("utf-8")
+    held = text.replace("    return [[", f"    open({str(gate)!r}).read()\n    return [[")
+    (project.folder / "tasks" / "mine.py").write_text(held, "utf-8")
+    supervisor = start("mine", RESIDENT_READY_FILE=str(file))
+    wait_until(file.exists)
+    asking = threading.Thread(target=client.ask, args=("mine", "?", 20_000))
+    asking.start()
+    with gate.open("w"):  # until then the model holds the question
+        supervisor.terminate()
+        wait_until(lambda: not file.exists())
+        assert supervisor.poll() is None
+    asking.join()
+    assert supervisor.wait(20) == 0
+
+
 def test_ready_is_told_by_a_file_and_by_a_command(start: Start, tmp_path: Path) -> None:
     file = tmp_path / "ready"
     refused = run("mine", "--check-ready")

@@ -99,6 +99,16 @@ def test_a_worker_has_longer_than_its_drain_before_it_is_killed(services: dict[s
     assert grace_s > drain_s + LAST_WORDS_S  # only then the supervisor itself kills a worker
 
 
+def test_a_worker_is_healthy_while_the_file_is_there_that_it_writes_when_it_is_ready(
+    services: dict[str, Any],
+) -> None:
+    worker = services["worker"]
+    file = Path(worker["environment"]["RESIDENT_READY_FILE"])
+
+    assert worker["healthcheck"]["test"] == ["CMD", "test", "-e", str(file)]
+    assert str(file.parent) in worker["tmpfs"]  # the rest is read-only, and it goes with the worker
+
+
 def test_workers_can_be_scaled(services: dict[str, Any]) -> None:
     assert not services["worker"].keys() & {"container_name", "ports", "hostname"}
 
