@@ -23,6 +23,8 @@ class _WithoutTexts(logging.Filter):
         """Whether the line is written at all."""
         if record.name.partition(".")[0] != "rq":
             return True
+        if "could not connect to Redis" in str(record.msg):
+            return False  # every 2 s, by the thread that listens; resident/outage.py says it once
         kind = record.exc_info[0] if record.exc_info else None
         first_line = record.getMessage().partition("\n")[0][:_LONGEST_LINE]
         record.msg = f"{first_line} ({kind.__name__})" if kind else first_line

@@ -34,8 +34,9 @@ def call_until_back(
     except RedisError as error:
         if is_given_up():
             raise
-        trouble = _trouble(error)
-        _say(trouble, error)
+        kinds = [type(error).__name__]
+        what = "redis refuses" if isinstance(error, ResponseError) else "redis away"
+        _log.warning(what, error=str(error), kind=kinds[0])
     began = time.monotonic()
     pause_s = FIRST_PAUSE_S
     while True:
@@ -47,18 +48,8 @@ def call_until_back(
         except RedisError as error:
             if is_given_up():
                 raise
-            if _trouble(error) != trouble:
-                trouble = _trouble(error)
-                _say(trouble, error)
+            kinds += {type(error).__name__} - {*kinds}
         else:
-            _log.info("redis back", away_s=round(time.monotonic() - began, 3))
+            away_s = round(time.monotonic() - began, 3)
+            _log.info("redis back", away_s=away_s, kinds=", ".join(kinds))
             return answer
-
-
-def _trouble(error: RedisError) -> str:
-    return "redis refuses" if isinstance(error, ResponseError) else "redis away"
-
-
-def _say(trouble: str, error: RedisError) -> None:
-    """One line for each kind of trouble, however often it is met."""
-    _log.warning(trouble, error=str(error), kind=type(error).__name__)

@@ -32,6 +32,11 @@ class Relay:
         login, at, _ = self._redis.netloc.rpartition("@")
         self.url = urlunsplit(self._redis._replace(netloc=f"{login}{at}127.0.0.1:{port}"))
 
+    def lead_to(self, url: str) -> None:
+        """Resets all connections; whoever comes again reaches another Redis."""
+        self._redis = urlsplit(url)
+        self.cut()
+
     async def close(self) -> None:
         """Cuts everything and listens no more."""
         self.is_refusing = True
@@ -137,6 +142,10 @@ class Network:
                 self._relays[way].cut()
 
         self._call(change)
+
+    def lead_to(self, way: int, url: str) -> None:
+        """Resets all connections of a way, and lets it lead to another Redis from now on."""
+        self._call(lambda: self._relays[way].lead_to(url))
 
     def slow(self, way: int, delay_s: float) -> None:
         """Lets each byte take so much longer in each direction from now on."""
