@@ -1,5 +1,7 @@
 """Two "hosts": each is a worker.py with a supervisor and workers, started again when it ends.
 
+The workers of the second one load for themselves.
+
 Every process of theirs carries the run's mark in its environment, so that one is found whoever its
 parent is by now, and no other process is ever touched.
 """
@@ -23,6 +25,8 @@ from tests.support.processes import children_of, is_there, workers_of
 from tests.support.waiting import wait_until
 
 _MARK = "CHAOS_RUN"
+#: Of each host, what tests/chaos/tasks/chaos.py reads.
+_VARIANTS: tuple[dict[str, str], ...] = ({}, {"CHAOS_NO_PRELOAD": "1"})
 #: Between the end of a host and its next start, as an operator's service manager has it.
 RESTART_PAUSE_S = 0.3
 _STOP_TIMEOUT_S = 25.0
@@ -115,11 +119,12 @@ class Hosts:
         """Takes the project's folder, a Redis URL for each host, and where their logs go."""
         self._mark = secrets.token_hex(8)
         self._say = say
+        ours = {**os.environ, **settings, _MARK: self._mark}
         self.all = [
             Host(
                 f"host-{number}",
                 folder,
-                {**os.environ, **settings, "RESIDENT_REDIS_URL": url, _MARK: self._mark},
+                {**ours, "RESIDENT_REDIS_URL": url, **_VARIANTS[number % len(_VARIANTS)]},
                 logs / f"host-{number}.log",
                 workers=2,
             )

@@ -51,7 +51,7 @@ _DEEDS = {
 }
 
 
-@task(load=load, max_batch=8, timeout_s=0.5)
+@task(load=load, preload="CHAOS_NO_PRELOAD" not in os.environ, max_batch=8, timeout_s=0.5)
 def answer(_model: None, questions: list[str]) -> list[str]:
     """Of each question what is behind the colon, which no other question has."""
     time.sleep(0.003)
