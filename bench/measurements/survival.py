@@ -39,6 +39,8 @@ def measure(run: Run) -> None:
     _rest(run)
     _shares(run, "large", "a numpy model of 400 MB", Goal(1.10, 1.25, is_least=False))
     _shares(run, "faq", "faq", None)
+    _own(run, "echo", "echo")
+    _own(run, "large", "a numpy model of 400 MB")
 
 
 @contextlib.contextmanager
@@ -155,6 +157,24 @@ def _shares(run: Run, task: str, what: str, goal: Goal | None) -> None:
     run.add(Row(_NAME, row, sums[4] / sums[1], "× one worker's", goal, note=note))
 
 
+def _own(run: Run, task: str, what: str) -> None:
+    """What the two processes that answer nothing have for themselves, beside what they share."""
+    run.say(f"memory of its own of the supervisor of {task}")
+    workers = 4
+    with run.bench() as bench, _serving(bench, task, workers) as pid:
+        with Client(bench.redis.url) as client:
+            for _ in range(workers * 20):
+                client.ask(task, "今天几点开门？", 60_000)
+        [supervisor] = children_of(pid)
+        own = {
+            "the supervisor": _private_mb(supervisor),
+            "the process that stays": _private_mb(pid),
+        }
+    for whose, mb in own.items():
+        goal = Goal(30, 40, is_least=False)
+        run.add(Row(_NAME, f"memory of its own of {whose}, {what}", mb, "MB", goal))
+
+
 def _workers_of(pid: int) -> list[int]:
     return _wait_until(lambda: [one for each in children_of(pid) for one in children_of(each)])
 
@@ -180,5 +200,13 @@ def _cpu_s(pids: list[int]) -> float:
 
 
 def _pss_mb(pid: int) -> float:
+    return _rollup_mb(pid, "Pss")
+
+
+def _private_mb(pid: int) -> float:
+    return _rollup_mb(pid, "Private_Clean", "Private_Dirty")
+
+
+def _rollup_mb(pid: int, *names: str) -> float:
     text = Path(f"/proc/{pid}/smaps_rollup").read_text()
-    return int(text.partition("\nPss:")[2].split()[0]) / 1024
+    return sum(int(text.partition(f"\n{name}:")[2].split()[0]) for name in names) / 1024
