@@ -91,9 +91,10 @@ class Answerer:
                     timeout_s, lambda: self._task.answer(self._model, values)
                 )
             finally:
+                if os.getpid() != self._pid:  # one that the task forked: not the worker
+                    _log.warning("the task forked a process that ran on", task=self._task.name)
+                    os._exit(0)
                 self._pulse.overdue_at = 0
-                if os.getpid() != self._pid:
-                    os._exit(0)  # a process that the task forked and let run on: not the worker
             self._after_call(len(values), (time.monotonic() - began) * 1000)
             return answers
 

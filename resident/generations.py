@@ -24,6 +24,8 @@ from resident.signals import Signals
 #: While a generation loads, between two looks whether it is ready.
 _LOOK_S = 0.05
 _REST_S = 60.0
+#: The supervisor's, when its workers keep dying.
+_EXIT_GIVEN_UP = 1
 
 #: Serves until told to stop, and returns the exit code; says in the pulse when it is ready.
 Serve = Callable[[int, Pulse], int]
@@ -139,25 +141,33 @@ class Generations:
             exit_code = os.waitstatus_to_exitcode(status)
             if self._current is not None and pid == self._current.pid:
                 self._current = None
-                code = self._end(exit_code)
+                code = self._end(exit_code, was_ready=True)
             elif self._next is not None and pid == self._next.pid:
-                load_by, self._next = self._next.load_by, None
+                is_given_up, self._next = math.isinf(self._next.load_by), None
                 if self._current is None:
-                    code = self._end(exit_code, was_loading=math.isinf(load_by))
+                    code = self._end(exit_code, was_ready=False, was_given_up=is_given_up)
                 elif not self._is_stopping:
                     _log.error("reload failed; the generation before it goes on", code=exit_code)
             self._leaving = [one for one in self._leaving if one.pid != pid]
         return code
 
-    def _end(self, exit_code: int, *, was_loading: bool = False) -> int:
+    def _end(self, exit_code: int, *, was_ready: bool, was_given_up: bool = False) -> int:
         """What the exit code of a generation means for the whole; a shell's form of a signal."""
+        if was_given_up:
+            return EXIT_MISCONFIGURED
         if exit_code >= 0:
-            return exit_code
-        if was_loading:
-            return EXIT_MISCONFIGURED  # it was given up
+            return self._end_by_itself(exit_code, was_ready=was_ready)
         if not self._is_stopping:
             _log.error("supervisor died", cause=signal.Signals(-exit_code).name)
         return 128 - exit_code
+
+    def _end_by_itself(self, exit_code: int, *, was_ready: bool) -> int:
+        """Code of a task may have ended it; what we end it with ourselves has been said."""
+        is_ours = exit_code in (_EXIT_GIVEN_UP, EXIT_MISCONFIGURED) or (was_ready and not exit_code)
+        if is_ours or self._is_stopping:
+            return exit_code
+        _log.error("supervisor ended by itself", code=exit_code, was_ready=was_ready)
+        return exit_code if was_ready else EXIT_MISCONFIGURED
 
     def _start(self) -> Generation:
         self._count += 1

@@ -156,6 +156,54 @@ def test_a_reload_that_fails_leaves_what_serves_and_says_why(
     wait_until(lambda: version(client) == 3)
 
 
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [("def broken(:", "SyntaxError: "), ("import no_such_module", "ModuleNotFoundError: ")],
+)
+def test_a_reload_of_a_file_that_is_wrong_leaves_what_serves_and_names_the_file(
+    text: str, fault: str, start: Start, project: Project, client: Client, tmp_path: Path
+) -> None:
+    supervisor = start("mine")
+    (project.folder / "tasks" / "mine.py").write_text(text, "utf-8")
+    supervisor.send_signal(signal.SIGHUP)
+    log = tmp_path / "log"
+    wait_until(lambda: "reload failed" in log.read_text("utf-8"))
+    assert f"tasks/mine.py cannot be imported: {fault}" in log.read_text("utf-8")
+    assert version(client) == 1
+
+
+@pytest.mark.parametrize("code", [0, 3])
+def test_a_load_that_ends_the_process_is_fatal_and_told(
+    code: int, processes: Processes, project: Project
+) -> None:
+    project.write(1, load=f"os._exit({code})")
+    process = processes.start(sys.executable, "worker.py", "mine", folder=project.folder)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 2
+    assert "supervisor ended by itself" in errors
+
+
+def test_a_replacement_whose_load_never_ends_is_killed_and_the_other_task_goes_on(
+    start: Start, project: Project, client: Client, tmp_path: Path
+) -> None:
+    hang = tmp_path / "hang"
+    load = f"os.path.exists({str(hang)!r}) and __import__('ctypes').PyDLL(None).pause()"
+    project.write(1, load=load)
+    file = project.folder / "tasks" / "mine.py"
+    file.write_text(file.read_text("utf-8").replace("load=load,", "load=load, preload=False,"))
+    log, ready = tmp_path / "log", tmp_path / "ready"
+    start("mine", "echo", RESIDENT_LOAD_TIMEOUT_S="3", RESIDENT_READY_FILE=str(ready))
+    wait_until(ready.exists)
+    (_, worker) = client.ask("mine", "?").answer
+    hang.touch()
+    os.kill(worker, signal.SIGKILL)
+    wait_until(lambda: '"reason": "still loading"' in log.read_text("utf-8"))
+    assert client.ask("echo", "here").answer == "here"
+    hang.unlink()
+    wait_until(lambda: "mine" in client.tasks())
+    assert version(client) == 1
+
+
 def test_a_reload_that_never_ends_is_given_up(
     start: Start, project: Project, client: Client, tmp_path: Path
 ) -> None:

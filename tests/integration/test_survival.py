@@ -39,7 +39,13 @@ def supervisor(
     project: Path, processes: Processes, connection: Redis, tmp_path: Path
 ) -> subprocess.Popen[str]:
     output = tmp_path / "output"
-    return start_worker(processes, connection, output, "deadly", folder=project)
+    return start_worker(processes, connection, output, "deadly", "echo", folder=project)
+
+
+@pytest.fixture
+def neighbour(connection: Redis) -> Live:
+    """Another task of the same supervisor."""
+    return Live(connection, "echo")
 
 
 ENDS = {
@@ -49,6 +55,7 @@ ENDS = {
     "exit misconfigured": "crashed",
     "exit well": "crashed",
     "hang": "timed_out",
+    "fork and hang": "timed_out",
     "deadlock": "timed_out",
     "spin": "timed_out",
     "stop": "timed_out",
@@ -58,15 +65,30 @@ ENDS = {
 }
 
 
+#: What the log says of it, where that is not that a question has failed.
+LOGGED = {
+    "segfault": "SIGSEGV",
+    "kill": "SIGKILL",
+    "exit": "exit code 3",
+    "exit misconfigured": "exit code 2",
+    "exit well": "exit code 0",
+    "hang": "the model ran over its time-out",
+    "fork and hang": "the model ran over its time-out",
+    "stop": "the model ran over its time-out",
+}
+
+
 @pytest.mark.parametrize("deed", ENDS)
 def test_a_question_that_ends_its_worker_gets_its_error_and_its_mates_an_answer(
-    deed: str, supervisor: subprocess.Popen[str], live: Live
+    deed: str, supervisor: subprocess.Popen[str], live: Live, neighbour: Live, tmp_path: Path
 ) -> None:
     first, culprit, last = live.put(*map(live.fields, ("first", deed, "last")))
     assert live.answer(first) == "first"
     assert live.answer(last) == "last"
+    neighbour.answers_one()
     assert live.error_code(culprit) == ENDS[deed]
     live.check_that_it_serves()
+    assert LOGGED.get(deed, '"failed": 1') in (tmp_path / "output").read_text("utf-8")
     job = Job.fetch(culprit, live.connection, serializer=JSONSerializer)
     assert job.is_failed
     assert job.latest_result().exc_string
@@ -81,15 +103,24 @@ def test_a_question_that_hangs_alone_hangs_once(
     assert (tmp_path / "output").read_text("utf-8").count("worker killed") == 1
 
 
+#: What the log says of those that would do harm.
+NAMED = {
+    "fork": "the task forked a process that ran on",
+    "close": "the task closed the standard streams",
+}
+
+
 @pytest.mark.parametrize("deed", ["fork", "thread", "close", "chdir", "print", "signals"])
 def test_a_task_that_plays_with_its_process_disturbs_nobody(
-    deed: str, supervisor: subprocess.Popen[str], live: Live
+    deed: str, supervisor: subprocess.Popen[str], live: Live, neighbour: Live, tmp_path: Path
 ) -> None:
     played, mate = live.put(*map(live.fields, (deed, "mate")))
     assert live.reply(played)["id"] == played
     assert live.answer(mate) == "mate"
     for _ in range(3):
         live.check_that_it_serves()
+        neighbour.answers_one()
+    assert NAMED.get(deed, "") in (tmp_path / "output").read_text("utf-8")
 
 
 def test_jobs_of_a_killed_worker_are_answered_in_their_order_by_the_next(

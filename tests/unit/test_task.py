@@ -127,6 +127,7 @@ def test_a_file_that_is_wrong_is_told_with_its_reason_in_one_line(
         ("max_batch=8.0", "a whole number from 1 to 1024"),
         ("max_batch=True", "a whole number from 1 to 1024"),
         ("timeout_s=0", "a number from 0.1 to 86400"),
+        ("timeout_s=0.099", "a number from 0.1 to 86400"),
         ("timeout_s=86401", "a number from 0.1 to 86400"),
         ("timeout_s=nan", "a number from 0.1 to 86400"),
         ("timeout_s='10'", "a number from 0.1 to 86400"),

@@ -19,6 +19,11 @@ def _fork_and_go_on() -> None:
         return
 
 
+def _fork_and_hang() -> None:
+    if os.fork():
+        _hang()
+
+
 def _spin() -> None:
     numbers = __import__("numpy").ones(2**22)
     while True:
@@ -46,6 +51,7 @@ DEEDS = {
     "sys.exit": lambda: sys.exit(3),
     "raise": lambda: 1 / 0,
     "hang": _hang,
+    "fork and hang": _fork_and_hang,
     "deadlock": _deadlock,
     "sleep": lambda: time.sleep(60),
     "spin": _spin,
