@@ -75,6 +75,7 @@ class Forks:
     def _work(self, task: Task, token: str, pulse: Pulse) -> int:
         if not task.preload:
             load(task)
+        pulse.has_loaded = 1
         connection = connect(self._settings.redis_url.get_secret_value())
         worker = call_until_back(
             lambda: ResidentWorker(task, connection, self._settings, token, pulse), bool, bool

@@ -47,6 +47,11 @@ class Generation:
         """Whether all its workers serve."""
         return bool(self._pulse.is_ready)
 
+    @property
+    def is_late(self) -> bool:
+        """Whether it has loaded for too long; to wait for Redis is something else."""
+        return time.monotonic() > self.load_by and not self._pulse.has_loaded
+
     def kill(self, signum: int) -> None:
         """Sends a signal."""
         os.kill(self.pid, signum)
@@ -124,7 +129,7 @@ class Generations:
             if old is not None:
                 self._leaving.append(old)
                 old.kill(signal.SIGTERM)
-        elif time.monotonic() > following.load_by:
+        elif following.is_late:
             _log.error("still loading, given up", after_s=self._load_timeout_s)
             following.load_by = math.inf
             following.kill(signal.SIGKILL)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import mmap
 
-_BATCH_BEGAN, _OVERDUE_AT, _SEEN_AT, _JOBS, _IS_READY = range(5)
-_BYTES = 5 * 8
+_BATCH_BEGAN, _OVERDUE_AT, _SEEN_AT, _JOBS, _HAS_LOADED, _IS_READY = range(6)
+_BYTES = 6 * 8
 
 
 class Pulse:
@@ -20,6 +20,8 @@ class Pulse:
         overdue_at: When the call of the model that it is in has taken far too long.
         seen_at: When it last showed that it does not hang; from when it serves.
         jobs: How many jobs it has ended since it began.
+        has_loaded: 1 once its model is there; if it does not serve then, it waits for Redis. Of a
+            supervisor: once that is true of all its workers.
         is_ready: Of a supervisor: 1 once all its workers serve.
     """
 
@@ -39,6 +41,7 @@ class Pulse:
     overdue_at = _number(_OVERDUE_AT)
     seen_at = _number(_SEEN_AT)
     jobs = _number(_JOBS)
+    has_loaded = _number(_HAS_LOADED)
     is_ready = _number(_IS_READY)
 
     @property

@@ -55,7 +55,8 @@ class Running:
         if overdue_at:
             return "the model ran over its time-out" if now > overdue_at else ""
         if not seen_at:
-            return "still loading" if now > self.began + load_timeout_s else ""
+            is_late = now > self.began + load_timeout_s and not self.pulse.has_loaded
+            return "still loading" if is_late else ""
         return "it stands still" if now > seen_at + STUCK_S else ""
 
     def report(self, now: float) -> Worker:
@@ -121,6 +122,11 @@ class Roster:
         return all(
             sum(one.serves for one in self.of(place)) >= place.workers for place in self.places
         )
+
+    @property
+    def has_loaded(self) -> bool:
+        """Whether all who live have their models."""
+        return all(one.pulse.has_loaded for one in self)
 
     @property
     def tasks(self) -> list[str]:

@@ -88,6 +88,7 @@ class Supervisor:
             self._replace()
             self._kill_what_hangs()
             self._tick()
+            self._pulse.has_loaded = self._pulse.has_loaded or self._roster.has_loaded
             self._pulse.is_ready = self._pulse.is_ready or self._roster.is_ready
         self._leave()
         return self._exit_code

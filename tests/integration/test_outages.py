@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +20,7 @@ from resident.redis_client import connect
 from tests.support.live import Live
 from tests.support.lua import Full
 from tests.support.processes import Processes
+from tests.support.project import copy_project
 from tests.support.waiting import wait_until
 
 
@@ -46,6 +50,46 @@ def test_a_worker_outlives_a_restart_of_redis(server: EmbeddedRedis, suspended: 
         with Client(server.url) as client:
             assert client.ask("echo", "still there", 20_000).answer == "still there"
         assert worker.poll() is None
+
+
+def test_a_redis_that_goes_while_the_model_loads_is_waited_for(
+    server: EmbeddedRedis, tmp_path: Path
+) -> None:
+    project = copy_project(tmp_path / "project")
+    begun, go_on, log = (tmp_path / name for name in ("begun", "go-on", "log"))
+    for gate in (begun, go_on):
+        os.mkfifo(gate)
+    text = SLOW_TO_LOAD.format(begun=str(begun), go_on=str(go_on))
+    (project / "tasks" / "slow.py").write_text(text, "utf-8")
+    with Processes(server.url) as processes:
+        command = ("sh", "-c", 'exec "$0" worker.py slow 2>"$1"', sys.executable, str(log))
+        worker = processes.start(*command, folder=project, RESIDENT_LOAD_TIMEOUT_S="2")
+        began = time.monotonic()
+        begun.read_text()  # the model loads
+        server.kill()
+        go_on.write_text("")
+        wait_until(lambda: "redis away" in log.read_text("utf-8"))
+        wait_until(lambda: time.monotonic() > began + 3)  # it has had more than its time to load
+        assert worker.poll() is None
+        server.start()
+        with Client(server.url) as client:
+            wait_until(lambda: client.tasks() == ["slow"])
+            assert client.ask("slow", "there").answer == "there"
+    assert "given up" not in log.read_text("utf-8")
+
+
+SLOW_TO_LOAD = """
+from pathlib import Path
+from resident import task
+
+def load():
+    Path({begun!r}).write_text("")
+    Path({go_on!r}).read_text()
+
+@task(load=load)
+def answer(_model: None, questions: list[str]) -> list[str]:
+    return questions
+"""
 
 
 def test_a_job_on_rqs_own_path_waits_for_a_redis_that_is_full(

@@ -91,6 +91,12 @@ def test_a_worker_is_faulty_when_it_shows_itself_no_longer(
     assert one.fault(now, load_timeout_s=10.0) == fault
 
 
+def test_a_worker_that_has_loaded_may_wait_for_redis(place: Place) -> None:
+    one = running(place, serves=False)
+    one.pulse.has_loaded = 1
+    assert one.fault(1000.0, load_timeout_s=10.0) == ""
+
+
 def test_rq_hears_of_a_batch_after_a_second(place: Place) -> None:
     one = running(place)
     assert one.at_it_ms(200.0) == 0
