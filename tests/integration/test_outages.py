@@ -64,8 +64,8 @@ def test_a_redis_that_goes_while_the_model_loads_is_waited_for(
     with Processes(server.url) as processes:
         command = ("sh", "-c", 'exec "$0" worker.py slow 2>"$1"', sys.executable, str(log))
         worker = processes.start(*command, folder=project, RESIDENT_LOAD_TIMEOUT_S="2")
-        began = time.monotonic()
         begun.read_text()  # the model loads
+        began = time.monotonic()
         server.kill()
         go_on.write_text("")
         wait_until(lambda: "redis away" in log.read_text("utf-8"))
