@@ -24,6 +24,7 @@ with starting("worker.py"):
     from resident.loading import load
     from resident.pools import MOST_WORKERS, Pool, load_pools, read_pools
     from resident.pulse import Pulse
+    from resident.readiness import ReadyFile
     from resident.redis_client import looking_at
     from resident.settings import Settings, read_settings
     from resident.supervisor import Supervisor
@@ -72,10 +73,10 @@ def serve(settings: Settings, pools: dict[str, int]) -> int:
         with reporting_faults("worker.py"):
             return Supervisor(load_pools(pools), settings, generation=number, pulse=pulse).run()
 
-    generations = Generations(generation, settings.load_timeout_s, settings.ready_file)
-    generations.say_not_ready()
+    ready_file = ReadyFile(settings.ready_file)
+    ready_file.clear()
     wait_for_server(settings.redis_url.get_secret_value())
-    return generations.run()
+    return Generations(generation, settings.load_timeout_s, ready_file).run()
 
 
 def check_models(pools: list[Pool]) -> int:

@@ -11,7 +11,6 @@ import os
 import signal
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import NoReturn
 
 import structlog
@@ -19,6 +18,7 @@ import structlog
 from resident.lifeline import die_with_owner
 from resident.program import EXIT_MISCONFIGURED
 from resident.pulse import Pulse
+from resident.readiness import ReadyFile
 from resident.signals import Signals
 
 #: While a generation loads, between two looks whether it is ready.
@@ -60,11 +60,10 @@ class Generation:
 class Generations:
     """Runs one generation, and for moments two."""
 
-    def __init__(self, serve: Serve, load_timeout_s: float, ready_file: str = "") -> None:
-        """Takes the path of a file that is there while a generation serves; or none."""
+    def __init__(self, serve: Serve, load_timeout_s: float, ready_file: ReadyFile) -> None:
         self._serve = serve
         self._load_timeout_s = load_timeout_s
-        self._ready_file = Path(ready_file) if ready_file else None
+        self._ready_file = ready_file
         self._count = 0
         self._current: Generation | None = None
         self._next: Generation | None = None
@@ -84,20 +83,14 @@ class Generations:
             code = self._reap(code)
             self._promote()
             self._reload()
-        self.say_not_ready()
         return code
-
-    def say_not_ready(self) -> None:
-        """Takes the file away; one may be left of a worker.py that was killed."""
-        if self._ready_file:
-            self._ready_file.unlink(missing_ok=True)
 
     def _obey(self, signum: int) -> None:
         if signum == signal.SIGHUP:
             self._is_reload_wanted = True
         elif signum != signal.SIGCHLD:
             self._is_stopping = True
-            self.say_not_ready()
+            self._ready_file.take_away()
             for one in self._alive():
                 one.kill(signum)
 
@@ -124,8 +117,8 @@ class Generations:
         if following.is_ready:
             old, self._current, self._next = self._current, following, None
             _log.info("ready", generation=following.number)
-            if self._ready_file and not self._is_stopping:
-                self._ready_file.write_text(f"{os.getpid()}\n")
+            if not self._is_stopping:
+                self._ready_file.put()
             if old is not None:
                 self._leaving.append(old)
                 old.kill(signal.SIGTERM)
@@ -146,6 +139,7 @@ class Generations:
             exit_code = os.waitstatus_to_exitcode(status)
             if self._current is not None and pid == self._current.pid:
                 self._current = None
+                self._ready_file.take_away()
                 code = self._end(exit_code, was_ready=True)
             elif self._next is not None and pid == self._next.pid:
                 is_given_up, self._next = math.isinf(self._next.load_by), None

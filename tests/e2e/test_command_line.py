@@ -126,6 +126,12 @@ def test_a_wrong_setting_is_told_by_its_name(name: str, value: str, processes: P
     assert said.startswith(f"RESIDENT_{name}={value!r}: ")
 
 
+@pytest.mark.parametrize("path", ["/no/such/folder/ready", "."])
+def test_a_ready_file_that_cannot_be_written_is_told(path: str, processes: Processes) -> None:
+    said = fault(processes, "echo", RESIDENT_READY_FILE=path)
+    assert said == f"RESIDENT_READY_FILE={path!r} cannot be written"
+
+
 @pytest.mark.parametrize("prefix", ["a b", "", "rq%s", "店"])
 def test_a_key_prefix_that_rq_does_not_take_is_told(prefix: str, processes: Processes) -> None:
     said = fault(processes, "echo", RQ_KEY_PREFIX=prefix)

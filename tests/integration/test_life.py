@@ -347,6 +347,16 @@ def test_a_worker_that_drains_is_not_ready(
     assert supervisor.wait(20) == 0
 
 
+def test_a_dead_supervisor_is_not_ready(start: Start, tmp_path: Path) -> None:
+    file = tmp_path / "ready"
+    process = start("mine", RESIDENT_READY_FILE=str(file))
+    wait_until(file.exists)
+    (supervisor,) = children_of(process.pid)
+    os.kill(supervisor, signal.SIGKILL)
+    assert process.wait(20) == 137
+    assert not file.exists()
+
+
 def test_ready_is_told_by_a_file_and_by_a_command(start: Start, tmp_path: Path) -> None:
     file = tmp_path / "ready"
     refused = run("mine", "--check-ready")
