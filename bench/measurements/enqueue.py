@@ -15,12 +15,6 @@ def measure(run: Run) -> None:
     """`Client.submit_many` by turns with `Queue.enqueue_many`."""
     run.say("enqueue: the Python client and rq, by turns")
     goal = Goal(4, 2)
-    from enqueue_api.client import Client
-
-    if not hasattr(Client, "submit_many"):
-        note = "the Python client has no submit_many yet"
-        run.add(Row("enqueue", "enqueue, Resident, pipelined", goal=goal, note=note))
-        return
     # A worker that is ready, so that questions are taken at the door, and that answers none.
     with run.bench() as bench, gate() as closed:
         options = {"BENCH_GATE": closed.getsockname(), "RESIDENT_MAX_BACKLOG": "10000000"}
