@@ -93,9 +93,15 @@ class Bench:
     def running(self, peer: Peer) -> Iterator[Caller]:
         """A peer whose server has answered once, and its caller."""
         url = f"http://127.0.0.1:{free_port()}" if peer.http else self.redis.url
-        with self.serving(peer, url), self.calling(peer, url) as caller:
+        with self.serving(peer, url) as server, self.calling(peer, url) as caller:
             caller.order("wait")
+            caller.server = server.pid
             yield caller
+
+    def watched(self, caller: Caller) -> list[tuple[int, int]]:
+        """Redis, what serves a caller, and the caller: their processes and cores."""
+        server = [self.redis.pid, caller.server, *_descendants(caller.server)]
+        return [*((pid, self.cores.server) for pid in server), (caller.pid, self.cores.load)]
 
     @contextlib.contextmanager
     def serving(self, peer: Peer, url: str = "", **more: str) -> Iterator[subprocess.Popen[bytes]]:
@@ -138,12 +144,19 @@ class Bench:
 
 
 class Caller:
-    """Does what it is told to, in a process on the load core."""
+    """Does what it is told to, in a process on the load core.
+
+    Attributes:
+        pid: Of that process.
+        server: The process that answers it, where one was started with it.
+    """
 
     def __init__(self, name: str, process: subprocess.Popen[bytes], log: IO[bytes]) -> None:
         self._name = name
         self._process = process
         self._log = log
+        self.pid = process.pid
+        self.server = 0
 
     def order(self, do: str, **arguments: Any) -> Any:
         """Raises Failed if it did not work."""

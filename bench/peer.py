@@ -29,6 +29,7 @@ from typing import Any
 
 from bench.load import Link, Load, closed_loop, open_loop
 from bench.load import ask as ask_link
+from bench.tail import watched_trips
 
 QUESTION = "今天几点开门？"
 START_TIMEOUT_S = 30.0
@@ -107,6 +108,7 @@ def orders_of(peer: ModuleType) -> Orders:
     return {
         "wait": lambda: wait_for(trip),
         "trips": lambda count, seconds: trips(trip, count, seconds),
+        "watched": lambda **order: [vars(each) for each in watched_trips(trip, **order)],
         "load": told(load),
         "arrivals": told(lambda rate, seconds: open_loop(links_of(_MOST_LINKS), rate, seconds)),
     }
