@@ -15,12 +15,14 @@ from bench import catalogue, cpu, report
 from bench.harness import PEERS_PYTHON, ROOT
 from bench.measurements import (
     batching,
+    distance,
     drain,
     echo,
     enqueue,
     faq,
     memory,
     overload,
+    padding,
     redis_cost,
     survival,
 )
@@ -33,6 +35,8 @@ MEASUREMENTS: dict[str, Callable[[Run], None]] = {
     "drain": drain.measure,
     "enqueue": enqueue.measure,
     "batching": batching.measure,
+    "padding": padding.measure,
+    "distance": distance.measure,
     "faq": faq.measure,
     "redis": redis_cost.measure,
     "memory": memory.measure,

@@ -27,14 +27,19 @@ _LIST_VERSIONS = (
     "import importlib.metadata as m, json, sys; "
     "print(json.dumps({name: m.version(name) for name in sys.argv[1:]}))"
 )
-_HEADER = ("", "ratio", "", "goal", "limit", "", "median", "least to most", "")
-_WIDTHS = {0: 40, 2: 24, 8: 44}
+_HEADER = ("", "ratio", "", "goal", "limit", "floor", "", "median", "least to most", "")
+_WIDTHS = {0: 40, 2: 24, 9: 44}
+_FLOOR = (
+    "floor: the same ratio of the least that leaves RQ's books, in this run (bench/peers/floor.py)"
+)
 
 
 def as_table(rows: Sequence[Row]) -> str:
     """Ratios that have a goal first, then other ratios, then plain figures."""
     ordered = sorted(rows, key=lambda row: (row.goal is None, row.ratio is None and not row.note))
-    return table(_HEADER, [_cells(row) for row in ordered], limits=_WIDTHS, right={1, 3, 4, 6})
+    cells = [_cells(row) for row in ordered]
+    drawn = table(_HEADER, cells, limits=_WIDTHS, right={1, 3, 4, 5, 7})
+    return f"{drawn}\n\n{_FLOOR}" if any(row.floor is not None for row in rows) else drawn
 
 
 def as_histogram(details: Mapping[str, Any], names: Sequence[str]) -> str:
@@ -90,6 +95,7 @@ def _cells(row: Row) -> tuple[str, ...]:
         f"{row.ratio:.2f}" if row.ratio is not None else "",
         row.against if row.ratio is not None else "",
         *_goal_cells(row.goal),
+        f"{row.floor:.2f}" if row.floor is not None else "",
         row.verdict,
         f"{number(spread.median)} {row.unit}" if spread else "",
         _least_to_most(spread),

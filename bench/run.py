@@ -71,6 +71,7 @@ class Row:
     Attributes:
         what: What was measured.
         ratio: Of medians; `against` says of what to what.
+        floor: The same ratio of the least that leaves RQ's books, in the same run.
         value: The median of the rounds in `unit`, with the least and the most.
         note: Whatever else a reader should know; or why there is no figure.
     """
@@ -83,6 +84,7 @@ class Row:
     value: Spread | None = None
     unit: str = ""
     note: str = ""
+    floor: float | None = None
 
     @property
     def verdict(self) -> str:

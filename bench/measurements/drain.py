@@ -11,21 +11,26 @@ _NO_RESULT = {"RESIDENT_RESULT_TTL": "0"}
 _OURS = catalogue.timed("Resident")
 _OURS_0 = catalogue.timed("Resident, result_ttl 0", **_NO_RESULT)
 _RQ_0 = catalogue.RQ.with_options("rq.SimpleWorker, result_ttl 0", **_NO_RESULT)
-_GOALS = {_OURS.name: (Goal(120, 70), catalogue.RQ), _OURS_0.name: (Goal(250, 100), _RQ_0)}
+_FLOOR_0 = catalogue.FLOOR.with_options(f"{catalogue.FLOOR.name}, result_ttl 0", **_NO_RESULT)
+_GOALS = {_OURS.name: Goal(120, 70), _OURS_0.name: Goal(250, 100)}
+_FLOORS = {_OURS.name: catalogue.FLOOR.name, _OURS_0.name: _FLOOR_0.name}
+_PEERS = (
+    *(_OURS, catalogue.FLOOR, catalogue.RQ, _OURS_0, _FLOOR_0, _RQ_0),
+    *(catalogue.HUEY, catalogue.BARE, catalogue.BATCHED),
+)
 
 
 def measure(run: Run) -> None:
     """Every peer by turns, each time with a Redis of its own."""
-    peers = (_OURS, catalogue.RQ, _OURS_0, _RQ_0, catalogue.HUEY, catalogue.BARE, catalogue.BATCHED)
-    rates: dict[str, list[float]] = {peer.name: [] for peer in peers}
+    rates: dict[str, list[float]] = {peer.name: [] for peer in _PEERS}
     for turn in range(1, 2 if run.plan.is_quick else 3):
-        for peer in peers:
+        for peer in _PEERS:
             count = _count(run, peer)
             run.say(f"drain of {count} jobs, {peer.name}, round {turn}")
             with run.attempt("drain", f"drain, {peer.name}"):
                 rates[peer.name].append(drain_once(run, peer, count))
     values = {name: spread_of(each) for name, each in rates.items() if each}
-    for peer in peers:
+    for peer in _PEERS:
         if peer.name in values:
             run.add(_row(peer, values, _count(run, peer)))
 
@@ -46,17 +51,19 @@ def _count(run: Run, peer: Peer) -> int:
 
 
 def _row(peer: Peer, values: dict[str, Spread], count: int) -> Row:
-    goal, rival = _GOALS.get(peer.name, (None, catalogue.RQ))
-    against = values.get(rival.name)
-    is_rival = peer.module == rival.module
-    ratio = values[peer.name].median / against.median if against and not is_rival else None
+    """Beside RQ with the same result_ttl."""
+    rival = _RQ_0 if _NO_RESULT.items() <= peer.options.items() else catalogue.RQ
+    ratios = {}
+    if rival.name in values and peer is not rival:
+        ratios = {name: its.median / values[rival.name].median for name, its in values.items()}
     return Row(
         "drain",
         f"drain, {peer.name}",
-        ratio,
-        f"× {rival.name}" if ratio else "",
-        goal,
+        ratios.get(peer.name),
+        f"× {rival.name}" if ratios else "",
+        _GOALS.get(peer.name),
         values[peer.name],
         "/s",
         f"{count} waiting jobs",
+        ratios.get(_FLOORS.get(peer.name, "")),
     )

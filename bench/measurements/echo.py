@@ -9,16 +9,24 @@ from bench.run import Run
 
 def measure(run: Run) -> None:
     """Whichever of `roundtrip` and `throughput` is wanted."""
-    run.say("starting the bare loop and Resident")
+    run.say("starting the bare loop, Resident and the floor")
     with (
         run.bench() as bench,
         bench.running(catalogue.BARE) as bare,
         bench.running(catalogue.RESIDENT) as resident,
+        bench.running(catalogue.FLOOR) as floor,
     ):
+        started = {
+            catalogue.BARE.name: bare,
+            catalogue.RESIDENT.name: resident,
+            catalogue.FLOOR.name: floor,
+        }
         if run.wants("roundtrip"):
-            roundtrip.compare(run, bench, bare, resident)
+            roundtrip.compare(run, bench, started)
+            with run.attempt("roundtrip", "tail, Resident"):
+                roundtrip.tails(run, bench, started)
         if run.wants("throughput"):
-            throughput.compare(run, bench, bare, resident)
+            throughput.compare(run, bench, started)
         for peer in catalogue.QUICK if run.plan.is_quick else catalogue.OTHERS:
             if peer is catalogue.HUEY and not run.wants("roundtrip"):
                 continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import statistics
 import time
 from dataclasses import dataclass
@@ -35,7 +36,8 @@ class Cost:
 def measure(run: Run) -> None:
     """Drains tell the worker's side apart; a load of callers shows the whole."""
     run.say(f"Redis' cost of a question, worker's side, batches of {BATCH}")
-    drained = {peer.name: [_drain(run, peer)] for peer in (_OURS, catalogue.BARE)}
+    peers = (_OURS, catalogue.BARE, catalogue.FLOOR)
+    drained = {peer.name: [_drain(run, peer)] for peer in peers}
     _add_round_trips(run, drained[_OURS.name][0])
     _loaded(run)
     _full(run, drained[_OURS.name])
@@ -56,7 +58,10 @@ def _add_round_trips(run: Run, ours: Cost) -> None:
 
 def _loaded(run: Run) -> None:
     run.say(f"Redis' cost of a question, {CALLERS} callers, by turns")
-    with run.bench() as bench, bench.running(catalogue.BARE) as bare, bench.running(_OURS) as ours:
+    peers = (catalogue.BARE, _OURS, catalogue.FLOOR)
+    with contextlib.ExitStack() as stack:
+        bench = stack.enter_context(run.bench())
+        callers = {peer.name: stack.enter_context(bench.running(peer)) for peer in peers}
 
         def turn(caller: Any) -> Any:
             def load() -> Cost:
@@ -69,7 +74,7 @@ def _loaded(run: Run) -> None:
 
             return load
 
-        turns = {catalogue.BARE.name: turn(bare), _OURS.name: turn(ours)}
+        turns = {name: turn(caller) for name, caller in callers.items()}
         costs = alternate(2 if run.plan.is_quick else 4, turns, warm_up=False)
     _add(run, f"Redis CPU a question, {CALLERS} callers", Goal(1.5, 2.0, is_least=False), costs)
 
@@ -95,11 +100,12 @@ def _full(run: Run, empty: list[Cost]) -> None:
 
 def _add(run: Run, what: str, goal: Goal | None, costs: dict[str, list[Cost]]) -> None:
     values = {name: spread_of([each.cpu_us for each in rounds]) for name, rounds in costs.items()}
-    ours = values.pop(_OURS.name)
+    ours, floor = values.pop(_OURS.name), values.pop(catalogue.FLOOR.name, None)
     [(name, other)] = values.items()
     ratio = ours.median / other.median
+    its_floor = floor.median / other.median if floor else None
     note = f"{name}: {other.median:.0f} µs"
-    run.add(Row("redis", what, ratio, f"× {name}", goal, ours, "µs", note))
+    run.add(Row("redis", what, ratio, f"× {name}", goal, ours, "µs", note, its_floor))
 
 
 def _drain(run: Run, peer: Peer, stored: int = 0) -> Cost:

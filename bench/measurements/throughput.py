@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import statistics
+from collections.abc import Mapping
 from typing import Any
 
 from bench import catalogue, cpu
@@ -14,38 +15,40 @@ from bench.run import Goal, Row, Run
 CALLERS = 64
 _NAME = "throughput"
 _WARM_UP_S = 0.2
-_GOAL = Goal(1.8, 1.1)
-_GOAL_BESIDE_HUEY = Goal(8.0, 4.0)
+#: Resident's, beside these.
+_GOALS = {catalogue.BARE.name: Goal(1.8, 1.1), catalogue.HUEY.name: Goal(8.0, 4.0)}
 
 Loads = list[dict[str, Any]]
 
 
-def compare(run: Run, bench: Bench, bare: Caller, resident: Caller) -> None:
-    """The bare loop, plain and batched, huey and Resident, all by turns."""
-    run.say(f"questions/s at {CALLERS} callers: the bare loop, huey and Resident, by turns")
-    callers = [(catalogue.BARE, bare), (catalogue.RESIDENT, resident)]
+def compare(run: Run, bench: Bench, started: Mapping[str, Caller]) -> None:
+    """The bare loop, plain and batched, Resident, the floor and huey, all by turns."""
+    run.say(f"questions/s at {CALLERS} callers: the bare loop, Resident, the floor, huey, by turns")
+    callers = dict(started)
     with contextlib.ExitStack() as stack:
         with run.attempt(_NAME, catalogue.HUEY.name):
-            callers.append((catalogue.HUEY, stack.enter_context(bench.running(catalogue.HUEY))))
+            callers[catalogue.HUEY.name] = stack.enter_context(bench.running(catalogue.HUEY))
         # It reads the same list as the bare loop, so it has a Redis of its own.
         its_own = stack.enter_context(run.bench())
-        callers.append((catalogue.BATCHED, stack.enter_context(its_own.running(catalogue.BATCHED))))
-        turns = {peer.name: _turn(run, caller) for peer, caller in callers}
+        batched = stack.enter_context(its_own.running(catalogue.BATCHED))
+        callers[catalogue.BATCHED.name] = batched
+        turns = {name: _turn(run, caller) for name, caller in callers.items()}
         came = alternate(run.plan.rounds, turns, warm_up=False)
-        for name, loads in came.items():
-            _add(run, name, loads, came[catalogue.BARE.name])
+        for name in came:
+            _add(run, name, catalogue.BARE.name, came)
         if catalogue.HUEY.name in came:
-            _add_beside_huey(run, came[catalogue.RESIDENT.name], came[catalogue.HUEY.name])
+            _add(run, catalogue.RESIDENT.name, catalogue.HUEY.name, came)
         if run.plan.levels:
-            for peer, caller in callers:
-                _curve(run, peer, caller)
+            for name, caller in callers.items():
+                _curve(run, name, caller)
 
 
 def beside(run: Run, peer: Peer, caller: Caller, bare: Caller) -> None:
     """Another peer by turns with the bare loop."""
     turns = {"bare": _turn(run, bare), "peer": _turn(run, caller)}
     came = alternate(1 if run.plan.is_quick else 2, turns, warm_up=False)
-    _add(run, peer.name, came["peer"], came["bare"])
+    loads = {peer.name: came["peer"], catalogue.BARE.name: came["bare"]}
+    _add(run, peer.name, catalogue.BARE.name, loads)
 
 
 def _turn(run: Run, caller: Caller) -> Any:
@@ -63,19 +66,24 @@ def _load(run: Run, caller: Caller, callers: int, seconds: float) -> dict[str, A
     return load | {"server_busy": cpu.busy_share(before, cpu.now(), run.cores.server)}
 
 
-def _add(run: Run, name: str, loads: Loads, bare: Loads) -> None:
-    value = spread_of([load["rate"] for load in loads])
-    ratio = None if loads is bare else value.median / spread_of([x["rate"] for x in bare]).median
-    goal = _GOAL if name == catalogue.RESIDENT.name else None
-    what, against = f"questions/s, {CALLERS} callers, {name}", "× the bare loop"
-    run.add(Row(_NAME, what, ratio, against, goal, value, "/s", _busy(loads)))
-
-
-def _add_beside_huey(run: Run, ours: Loads, huey: Loads) -> None:
-    value, other = (spread_of([load["rate"] for load in loads]) for loads in (ours, huey))
-    what = f"questions/s, {CALLERS} callers, {catalogue.RESIDENT.name}"
-    ratio = value.median / other.median
-    run.add(Row(_NAME, what, ratio, "× huey", _GOAL_BESIDE_HUEY, value, "/s"))
+def _add(run: Run, name: str, other: str, came: Mapping[str, Loads]) -> None:
+    """A row of one beside another, and if it is Resident's, with its goal and the floor."""
+    values = {each: spread_of([load["rate"] for load in loads]) for each, loads in came.items()}
+    ratios = {each: value.median / values[other].median for each, value in values.items()}
+    is_ours = name == catalogue.RESIDENT.name
+    run.add(
+        Row(
+            _NAME,
+            f"questions/s, {CALLERS} callers, {name}",
+            ratios[name] if name != other else None,
+            "× the bare loop" if other == catalogue.BARE.name else f"× {other}",
+            _GOALS[other] if is_ours else None,
+            values[name],
+            "/s",
+            _busy(came[name]),
+            ratios.get(catalogue.FLOOR.name) if is_ours else None,
+        )
+    )
 
 
 def _busy(loads: Loads) -> str:
@@ -84,12 +92,12 @@ def _busy(loads: Loads) -> str:
     return f"server core {server:.0%} busy, callers {callers:.0%} of theirs"
 
 
-def _curve(run: Run, peer: Peer, caller: Caller) -> None:
+def _curve(run: Run, name: str, caller: Caller) -> None:
     """Questions a second against the number of callers, for the picture."""
-    run.say(f"questions/s at {', '.join(map(str, run.plan.levels))} callers, {peer.name}")
-    points = run.details.setdefault("throughput", {}).setdefault(peer.name, [])
+    run.say(f"questions/s at {', '.join(map(str, run.plan.levels))} callers, {name}")
+    points = run.details.setdefault("throughput", {}).setdefault(name, [])
     for callers in run.plan.levels:
-        with run.attempt(_NAME, f"{callers} callers, {peer.name}"):
+        with run.attempt(_NAME, f"{callers} callers, {name}"):
             loads = [_load(run, caller, callers, run.plan.load_s / 2) for _ in range(3)]
             times = sorted(time for load in loads for time in load["times_ms"])
             rate = statistics.median(load["rate"] for load in loads)

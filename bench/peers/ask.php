@@ -3,7 +3,7 @@
 /**
  * Callers in PHP over one kept connection: what bench/peer.py is for Python.
  *
- *     php bench/peers/ask.php resident|bare
+ *     php bench/peers/ask.php resident|bare|floor
  */
 
 declare(strict_types=1);
@@ -19,20 +19,42 @@ function residentAsker(): Closure
     return static fn() => $client->ask('echo', QUESTION)->answer;
 }
 
-/** @return Closure(): mixed one question to the bare loop: push and wait in one write */
-function bareAsker(): Closure
+/** A connection without the client. */
+function connection(): Redis
 {
     preg_match('#^unix://:([^@]*)@([^?]*)#', getenv('BENCH_URL'), $parts);
     [, $password, $path] = $parts;
     $redis = new Redis();
     $redis->connect(rawurldecode($path));
     $redis->auth(rawurldecode($password));
+    return $redis;
+}
+
+/** @return Closure(): mixed one question to the bare loop: push and wait in one write */
+function bareAsker(): Closure
+{
+    $redis = connection();
     return static function () use ($redis): mixed {
         $id = bin2hex(random_bytes(16));
         $pipeline = $redis->pipeline();
         $pipeline->rPush('bare:queue', "$id " . QUESTION);
         $pipeline->blPop(["bare:reply:$id"], 5);
         return $pipeline->exec()[1][1];
+    };
+}
+
+/** @return Closure(): mixed one question to the floor: its script and the wait in one write */
+function floorAsker(): Closure
+{
+    $redis = connection();
+    $script = $redis->script('load', file_get_contents(__DIR__ . '/floor_ask.lua'));
+    return static function () use ($redis, $script): mixed {
+        $id = bin2hex(random_bytes(16));
+        $pipeline = $redis->pipeline();
+        $question = json_encode(QUESTION, JSON_UNESCAPED_UNICODE);
+        $pipeline->evalSha($script, [$id, gmdate('Y-m-d\TH:i:s.000000\Z'), $question], 0);
+        $pipeline->blPop(["floor:reply:$id"], 5);
+        return json_decode($pipeline->exec()[1][1], true)['answer'];
     };
 }
 
@@ -74,7 +96,11 @@ function waitFor(Closure $ask): void
     }
 }
 
-$ask = $argv[1] === 'bare' ? bareAsker() : residentAsker();
+$ask = match ($argv[1]) {
+    'bare' => bareAsker(),
+    'floor' => floorAsker(),
+    'resident' => residentAsker(),
+};
 while (($line = fgets(STDIN)) !== false) {
     $order = json_decode($line, true, flags: JSON_THROW_ON_ERROR);
     try {

@@ -8,7 +8,9 @@ in one call of a script a batch, packed by hiredis: what a ratio to the bare loo
 from __future__ import annotations
 
 import base64
+import os
 import time
+from pathlib import Path
 from typing import Any
 
 import hiredis
@@ -21,32 +23,37 @@ from bench.peers.bare import URL, RawRedis
 _ids = Ids()
 _PLACEHOLDER = b"f" * 32
 _MOST = 128
+#: Seconds that a finished job is kept, as Resident's setting says.
+_RESULT_TTL = int(os.environ.get("RESIDENT_RESULT_TTL", "500"))
 _STAMP = "%Y-%m-%dT%H:%M:%S.000000Z"
 
-_ASK = """
-redis.call('HSET', 'rq:job:' .. ARGV[1], 'status', 'queued', 'created_at', ARGV[2],
-  'enqueued_at', ARGV[2], 'origin', 'floor', 'data', ARGV[3], 'description', 'floor')
-redis.call('PEXPIRE', 'rq:job:' .. ARGV[1], 60000)
-redis.call('RPUSH', 'rq:queue:floor', ARGV[1])
-"""
-# KEYS: none. ARGV: most to claim, expiry in s, stamp, then id, reply and result of each that ends.
+#: PHP callers send the same.
+_ASK = Path(__file__).with_name("floor_ask.lua").read_text(encoding="utf-8")
+# KEYS: none. ARGV: most to claim, expiry in s, stamp, seconds to keep a finished job, then id,
+# reply and result of each that ends.
 _TURN = """
 local ids, finished = {}, {}
-for i = 4, #ARGV, 3 do
+for i = 5, #ARGV, 3 do
   local id = ARGV[i]
   local job, reply, results = 'rq:job:' .. id, 'floor:reply:' .. id, 'rq:results:' .. id
   redis.call('RPUSH', reply, ARGV[i + 1])
   redis.call('PEXPIRE', reply, 60000)
-  redis.call('HSET', job, 'status', 'finished', 'ended_at', ARGV[3])
-  redis.call('EXPIRE', job, 500)
-  redis.call('XADD', results, '*', 'type', '1', 'return_value', ARGV[i + 2])
-  redis.call('EXPIRE', results, 500)
+  if ARGV[4] == '0' then
+    redis.call('DEL', job)
+  else
+    redis.call('HSET', job, 'status', 'finished', 'ended_at', ARGV[3])
+    redis.call('EXPIRE', job, ARGV[4])
+    redis.call('XADD', results, '*', 'type', '1', 'return_value', ARGV[i + 2])
+    redis.call('EXPIRE', results, ARGV[4])
+    finished[#finished + 1] = ARGV[2]
+    finished[#finished + 1] = id
+  end
   ids[#ids + 1] = id
-  finished[#finished + 1] = ARGV[2]
-  finished[#finished + 1] = id
 end
 if #ids > 0 then
   redis.call('ZREM', 'rq:wip:floor', unpack(ids))
+end
+if #finished > 0 then
   redis.call('ZADD', 'rq:finished:floor', unpack(finished))
 end
 local waiting = tonumber(ARGV[1]) > 0 and redis.call('LPOP', 'rq:queue:floor', ARGV[1])
@@ -80,10 +87,11 @@ def serve() -> None:
             ended += (job_id, b'{"v":1,"id":"%s","answer":%s}' % (job_id, data))
             ended.append(base64.b64encode(data))
         stamp, expiry = time.strftime(_STAMP, time.gmtime()), int(time.time()) + 500
-        [held] = redis.call(("EVALSHA", turn, 0, _MOST, expiry, stamp, *ended))
+        call = ("EVALSHA", turn, 0, _MOST, expiry, stamp, _RESULT_TTL)
+        [held] = redis.call((*call, *ended))
         if not held:
             wait = ("BLMOVE", "rq:queue:floor", "rq:queue:floor", "LEFT", "LEFT", 0)
-            _, held = redis.call(wait, ("EVALSHA", turn, 0, _MOST, expiry, stamp))
+            _, held = redis.call(wait, call)
 
 
 def _commands(job_id: bytes, script: bytes) -> tuple[tuple[Any, ...], ...]:

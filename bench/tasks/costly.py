@@ -1,11 +1,13 @@
 """Sleeps as long as a model would take, on a device that is not the worker's core.
 
 BENCH_COST names the kind of model; a question is a list of one integer, its length. BENCH_WINDOW_MS
-puts a fixed window in the place of the batching policy, to compare them.
+puts a fixed window in the place of the batching policy, to compare them. BENCH_MAX_COST says what a
+call of the model may cost, in questions by their longest; without it the task says no `cost`.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable
@@ -44,10 +46,20 @@ if _WINDOW_MS is not None:
     resident.worker.Gathering = FixedWindow  # type: ignore[attr-defined]
 
 
+_MAX_COST = float(os.environ.get("BENCH_MAX_COST", "0"))
+
+
+def length(question: list[int]) -> int:
+    """What padding makes every other question of its call as long as."""
+    return question[0]
+
+
 @task(
     load=load,
     max_batch=_MAX_BATCH,
     timeout_s=10,
+    cost=length if _MAX_COST else None,
+    max_cost=_MAX_COST or math.inf,
 )
 def answer(_model: None, questions: list[list[int]]) -> list[int]:
     """How many were asked at once, after a while."""

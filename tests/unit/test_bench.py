@@ -6,15 +6,18 @@ import contextlib
 import os
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from bench import cpu, figures, report
+from bench.far import Far
 from bench.harness import Failed, alternate
 from bench.http import HttpLink
-from bench.load import Ids, Link, RedisLink, ask, closed_loop, connect, open_loop
+from bench.load import Ids, Link, RedisLink, ask, closed_loop, connect, open_loop, received
+from bench.measurements import distance
 from bench.relay import Relay
 from bench.run import QUICK, Goal, Row, Run
 
@@ -82,6 +85,14 @@ def test_goals_come_first_in_the_table_and_plain_figures_last():
     assert "0.100 to 0.250" in lines[-1]
     assert "met" in lines[0]
     assert "-" in lines[1].split()
+
+
+def test_what_the_floor_reaches_stands_beside_the_goal():
+    row = Row("a", "missed", 2.0, "× the bare loop", Goal(1.0, 1.5, is_least=False), floor=1.75)
+    header, _, line, _, explanation = report.as_table([row]).splitlines()
+    assert line[header.index("floor") :].split() == ["1.75", "MISSED"]
+    assert explanation.startswith("floor: ")
+    assert "floor: " not in report.as_table([Row("a", "without one", 2.0, "× the bare loop")])
 
 
 def test_numbers_have_as_many_digits_as_they_deserve():
@@ -179,6 +190,45 @@ def test_a_relay_hears_what_a_client_sends_and_passes_the_answer_on(server: Serv
 def test_a_relay_keeps_the_password():
     with Relay("unix://:secret@/nowhere/redis.sock?db=0") as relay:
         assert relay.url.startswith("unix://:secret@/")
+
+
+def test_a_far_redis_takes_its_time_both_ways(server: Server):
+    server.answer = b"+PONG\r\n"
+    with Far(server.url, 0.02) as far, connect(far.url) as client:
+        began = time.perf_counter()
+        client.sendall(b"*1\r\n$4\r\nPING\r\n")
+        assert client.recv(100) == b"+PONG\r\n"
+        assert time.perf_counter() - began >= 0.04
+
+
+def test_what_is_sent_to_a_far_redis_waits_for_nothing_sent_before(server: Server):
+    server.answer = b"+PONG\r\n"
+    with Far(server.url, 0.5) as far, contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(connect(far.url)) for _ in range(3)]
+        began = time.perf_counter()
+        for client in clients:
+            client.sendall(b"*1\r\n$4\r\nPING\r\n")
+        assert [client.recv(100) for client in clients] == [b"+PONG\r\n"] * 3
+        assert time.perf_counter() - began < 2
+
+
+def test_a_far_redis_that_hangs_up_is_heard(server: Server):
+    server.hangs_up = True
+    with Far(server.url, 0.001) as far, connect(far.url) as client:
+        client.sendall(b"*1\r\n$4\r\nPING\r\n")
+        assert received(client) == server.answer
+        with pytest.raises(ConnectionError):
+            received(client)
+
+
+def test_a_far_redis_keeps_the_password_and_the_database():
+    with Far("unix://:secret@/nowhere/redis.sock?db=0", 0.001) as far:
+        assert far.url.startswith("unix://:secret@/")
+        assert far.url.endswith("?db=0")
+
+
+def test_batching_leaves_a_full_batch_for_each_round_trip():
+    assert distance.theory(near_rate=6_400, trip_s=0.005) == pytest.approx(32 / 0.010)
 
 
 def test_a_peer_that_fails_is_a_row_that_says_why():
