@@ -43,12 +43,14 @@ MEASUREMENTS: dict[str, Callable[[Run], None]] = {
     "survival": survival.measure,
     "overload": overload.measure,
 }
+#: A quick run has no time for these, unless they are named.
+LONG = ("padding", "distance", "memory", "survival")
 #: Whose tails are shown.
 HISTOGRAMS = (catalogue.BARE.name, catalogue.RESIDENT.name, catalogue.PHP_RESIDENT.name)
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--quick", is_flag=True, help="fewer rounds, and less of the survival")
+@click.option("--quick", is_flag=True, help=f"fewer rounds, and no {', '.join(LONG)}")
 @click.option(
     "--only", "names", multiple=True, type=click.Choice(list(MEASUREMENTS)), help="may be repeated"
 )
@@ -57,7 +59,7 @@ HISTOGRAMS = (catalogue.BARE.name, catalogue.RESIDENT.name, catalogue.PHP_RESIDE
 def main(quick: bool, names: tuple[str, ...], json_file: Path | None, plots: Path | None) -> None:
     """Measures Resident beside a bare Redis list and other libraries, and prints one table."""
     signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
-    wanted = names or tuple(MEASUREMENTS)
+    wanted = names or tuple(name for name in MEASUREMENTS if not quick or name not in LONG)
     run = Run(QUICK if quick else Plan(), frozenset(wanted))
     busy_before = cpu.busy_before(run.cores.server, run.cores.load)
     for measure in dict.fromkeys(MEASUREMENTS[name] for name in MEASUREMENTS if name in wanted):

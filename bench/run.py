@@ -28,18 +28,18 @@ class Plan:
         stored: Jobs that wait, and jobs that are finished, in a full Redis.
     """
 
-    rounds: int = 10
+    rounds: int = 6
     trips: int = 400
-    trip_s: float = 0.4
-    load_s: float = 1.0
+    trip_s: float = 0.3
+    load_s: float = 0.6
     jobs: int = 20_000
-    rq_jobs: int = 600
+    rq_jobs: int = 400
     levels: tuple[int, ...] = (1, 4, 16, 64, 256)
     stored: int = 100_000
     is_quick: bool = False
 
 
-QUICK = Plan(5, 150, 0.12, 0.4, 5_000, 200, (), 20_000, is_quick=True)
+QUICK = Plan(3, 150, 0.12, 0.3, 4_000, 100, (), 20_000, is_quick=True)
 
 
 @dataclass(frozen=True)

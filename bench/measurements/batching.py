@@ -30,10 +30,11 @@ def measure(run: Run) -> None:
     with run.bench() as bench:
         rates = _fixed(run, bench)
     _add_goals(run, rates)
+    if run.plan.is_quick:
+        return
     _arrivals(run)
-    if not run.plan.is_quick:
-        for cost in ("linear", "padded"):
-            _other_model(run, cost)
+    for cost in ("linear", "padded"):
+        _other_model(run, cost)
     _windows(run)
 
 
@@ -51,12 +52,12 @@ def _fixed(run: Run, bench: Bench) -> dict[Any, list[Any]]:
         turns: dict[Any, Any] = {}
         for peer in peers:
             caller = stack.enter_context(bench.running(peer))
-            for callers in (CALLERS, 1):
+            for callers in (CALLERS, 1) if peer is _OURS or not run.plan.is_quick else (CALLERS,):
                 turns[peer.name, callers] = _turn(run, caller, callers)
         # A Redis of its own: both workers would take from one queue.
         alone = stack.enter_context(stack.enter_context(run.bench()).running(_ALONE))
         turns[_ALONE.name, 1] = _turn(run, alone, 1)
-        return alternate(1 if run.plan.is_quick else 4, turns, warm_up=False)
+        return alternate(1 if run.plan.is_quick else 2, turns, warm_up=False)
 
 
 def _turn(run: Run, caller: Caller, callers: int) -> Any:
@@ -89,10 +90,9 @@ def _add_goals(run: Run, loads: dict[tuple[str, int], list[Any]]) -> None:
 def _arrivals(run: Run) -> None:
     """Open loops at rising rates: how batches grow with the load."""
     run.say("batching: questions that arrive by chance, at rising rates")
-    rates = _RATES[1::2] if run.plan.is_quick else _RATES
     points = []
     with run.bench() as bench, bench.running(_OURS) as caller:
-        for rate in rates:
+        for rate in _RATES:
             load = caller.order("arrivals", rate=rate, seconds=max(run.plan.load_s, _LOAD_S))
             p50, p99 = _p50_p99(load)
             points.append((rate, mean_batch(load["batches"]), p50, p99))
@@ -111,8 +111,8 @@ def _other_model(run: Run, cost: str) -> None:
 
 def _windows(run: Run) -> None:
     """Fixed windows beside the policy, on every model."""
-    for window in _WINDOWS[1:2] if run.plan.is_quick else _WINDOWS:
-        for cost in ("fixed",) if run.plan.is_quick else _PATIENT_RATES:
+    for window in _WINDOWS:
+        for cost in _PATIENT_RATES:
             options = {"BENCH_COST": cost, "BENCH_WINDOW_MS": str(window)}
             name = f"Resident, {cost} cost, window {window} ms"
             run.say(f"batching: {name}")
@@ -125,7 +125,7 @@ def _windows(run: Run) -> None:
 
 def _add_model(run: Run, name: str, cost: str, caller: Caller) -> None:
     """A closed and an open loop of one model."""
-    loads = [_turn(run, caller, CALLERS)() for _ in range(2)]
+    loads = [_turn(run, caller, CALLERS)()]
     rate = spread_of([load["rate"] for load in loads])
     note = _batch_note(loads)
     run.add(Row("batching", f"{CALLERS} callers, {name}", value=rate, unit="/s", note=note))

@@ -33,7 +33,7 @@ def measure(run: Run) -> None:
         near = stack.enter_context(stack.enter_context(run.bench()).running(_OURS))
         far, trip_s = stack.enter_context(_far(run))
         turns = {each: lambda each=each: each.order("load", **order) for each in (near, far)}
-        came = alternate(1 if run.plan.is_quick else 4, turns, warm_up=False)
+        came = alternate(1 if run.plan.is_quick else 2, turns, warm_up=False)
     rates = {each: spread_of([load["rate"] for load in loads]) for each, loads in came.items()}
     expected = theory(rates[near].median, trip_s)
     size = mean_batch([size for load in came[far] for size in load["batches"]])

@@ -26,7 +26,7 @@ def measure(run: Run) -> None:
             caller = stack.enter_context(bench.running(peer))
             order = {"callers": _CALLERS, "seconds": seconds, "warm_up_s": 0.3}
             turns[peer.name] = lambda caller=caller, order=order: caller.order("load", **order)
-        came = alternate(1 if run.plan.is_quick else 4, turns, warm_up=False)
+        came = alternate(1 if run.plan.is_quick else 2, turns, warm_up=False)
     rates = {name: spread_of([load["rate"] for load in loads]) for name, loads in came.items()}
     for name, rate in rates.items():
         sizes = [size for load in came[name] for size in load["batches"]]

@@ -14,7 +14,7 @@ from bench.run import Goal, Row, Run
 
 CALLERS = 64
 _NAME = "throughput"
-_WARM_UP_S = 0.2
+_WARM_UP_S = 0.15
 #: Resident's, beside these.
 _GOALS = {catalogue.BARE.name: Goal(1.8, 1.1), catalogue.HUEY.name: Goal(8.0, 4.0)}
 
@@ -98,7 +98,6 @@ def _curve(run: Run, name: str, caller: Caller) -> None:
     points = run.details.setdefault("throughput", {}).setdefault(name, [])
     for callers in run.plan.levels:
         with run.attempt(_NAME, f"{callers} callers, {name}"):
-            loads = [_load(run, caller, callers, run.plan.load_s / 2) for _ in range(3)]
-            times = sorted(time for load in loads for time in load["times_ms"])
-            rate = statistics.median(load["rate"] for load in loads)
-            points.append((callers, rate, quantile(times, 0.5), quantile(times, 0.99)))
+            load = _load(run, caller, callers, run.plan.load_s)
+            times = sorted(load["times_ms"])
+            points.append((callers, load["rate"], quantile(times, 0.5), quantile(times, 0.99)))
