@@ -8,6 +8,7 @@ in one call of a script a batch, packed by hiredis: what a ratio to the bare loo
 from __future__ import annotations
 
 import base64
+import json
 import os
 import time
 from pathlib import Path
@@ -100,17 +101,29 @@ def _commands(job_id: bytes, script: bytes) -> tuple[tuple[Any, ...], ...]:
     return ask, ("BLPOP", b"floor:reply:" + job_id, "5")
 
 
-_caller: list[Any] = []
+_caller: list[tuple[RawRedis, bytes]] = []
 
 
 def ask(question: str) -> str:
     """One question."""
+    redis, script = _connected()
+    _, (_, reply) = redis.call(*_commands(_ids.next(), script))
+    return str(json.loads(reply)["answer"])
+
+
+def submit(count: int) -> int:
+    """Many questions in one write, as a client sends them."""
+    redis, script = _connected()
+    redis.call(*[_commands(_ids.next(), script)[0] for _ in range(count)])
+    return count
+
+
+def _connected() -> tuple[RawRedis, bytes]:
+    """The caller's kept connection, and the name of its script."""
     if not _caller:
-        _caller.append(RawRedis(URL))
-        _caller.append(_caller[0].call(("SCRIPT", "LOAD", _ASK))[0])
-    redis, script = _caller
-    redis.call(*_commands(_ids.next(), script))
-    return question
+        redis = RawRedis(URL)
+        _caller.append((redis, redis.call(("SCRIPT", "LOAD", _ASK))[0]))
+    return _caller[0]
 
 
 def links(callers: int) -> list[Link]:
