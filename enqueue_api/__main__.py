@@ -15,7 +15,8 @@ with starting("enqueue_api"):
     import msgspec
     import structlog
 
-    from enqueue_api.client import LONGEST_BUDGET_MS, Client
+    from enqueue_api.client import Client
+    from enqueue_api.deadline import LONGEST_BUDGET_MS
     from enqueue_api.listening import listen, url_of
     from resident import log
     from resident.errors import ResidentError

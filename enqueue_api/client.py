@@ -2,41 +2,36 @@
 
 from __future__ import annotations
 
-import random
-import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any
 
-import msgspec
 import redis
-from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
-from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from resident import asking, keys, protocol
-from resident.asking import AskCode, Asked, Asking
-from resident.errors import ErrorCode, TransportError, error_for
+from enqueue_api import outcome
+from enqueue_api.deadline import Deadline, check_budget
+from enqueue_api.door import once_more, put, put_all, tasks_served
+from enqueue_api.many import Many, ask_all
+from enqueue_api.outcome import Outcome
+from enqueue_api.question import Question
+from enqueue_api.waiting import Wait
+from resident import protocol
 from resident.protocol import Answered
 from resident.redis_client import SOCKET_TIMEOUT_S, Link, connect
 from resident.settings import Settings, read_settings
 
-#: A budget is at most a day; RQ's job timeouts and Redis' TTLs mean nothing beyond.
-LONGEST_BUDGET_MS = 86_400_000
-#: Between two tries to reach Redis again while waiting for a reply, in seconds.
-RECONNECT_PAUSE_S = 0.05
-#: To Redis, a block of 0 s lasts for ever.
-SHORTEST_BLOCK_S = 0.001
-#: So many questions go out in one write.
-CHUNK = 500
+#: How long `tasks` and `ping` may take.
+_LOOK_MS = int(SOCKET_TIMEOUT_S * 1000)
 
 
 class Client:
     """Asks resident tasks through Redis; safe to share between threads.
 
-    Each question in flight takes a connection; they are kept and used again.
+    Each call takes a connection; they are kept and used again. A call ends within its budget and
+    50 ms, even if Redis accepts and never answers.
     """
 
     def __init__(self, redis: str | redis.Redis, settings: Settings | None = None) -> None:
@@ -63,25 +58,85 @@ class Client:
             TryAgain: The task has too much to do, or the budget ran out (code `expired`).
             TransportError: Redis could not be reached, or refused us.
         """
-        began = time.monotonic()
-        protocol.check_task_name(task)
-        budget_ms = check_budget(self._settings.budget_ms if budget_ms is None else budget_ms)
-        data = protocol.encode_job_data(task, question, self._settings.max_question_bytes)
-        is_own_id = job_id is not None
-        job_id = protocol.new_id() if job_id is None else protocol.check_id(job_id)
-        wait = Wait(keys.reply(job_id), began + budget_ms / 1000, keep=is_own_id)
-        with self._link(job_id) as link:
-            self._put(link, Asking(task, job_id, budget_ms, not is_own_id), data, wait)
-            payload = wait.on(link, job_id)
-        return _read_reply(payload, job_id, budget_ms)
+        deadline = self._deadline(budget_ms)
+        one = Question.of(self._settings, task, question, deadline.budget_ms, job_id)
+        wait = Wait(one.id, deadline, keep=one.is_shared)
+        with self._link(deadline, one.id) as link:
+            put(link, deadline, one, wait)
+            payload = wait.on(link)
+        return _answer_in(payload, one.id, deadline)
+
+    def submit(
+        self, task: str, question: Any, budget_ms: int | None = None, *, job_id: str | None = None
+    ) -> str:
+        """Asks one question and does not wait; `wait`, in any process, fetches the reply.
+
+        Args:
+            task: The task's name.
+            question: What the task takes, as for `ask`.
+            budget_ms: How long it may wait for its turn.
+            job_id: An idempotency key, as for `ask`.
+
+        Returns:
+            The question's id.
+
+        Raises:
+            CallerError, OperatorError, TryAgain, TransportError: As `ask` does.
+        """
+        deadline = self._deadline(budget_ms)
+        one = Question.of(self._settings, task, question, deadline.budget_ms, job_id)
+        with self._link(deadline, one.id) as link:
+            put(link, deadline, one)
+        return one.id
+
+    def wait(self, job_id: str, budget_ms: int | None = None) -> Answered:
+        """Waits for the reply to a question that was submitted, here or elsewhere.
+
+        The reply is left until it expires (60 s), so it can be fetched again, and by others.
+
+        Raises:
+            CallerError: The id or the budget is wrong.
+            OperatorError: The model failed.
+            TryAgain: There was no reply within the budget (code `expired`).
+            TransportError: Redis could not be reached, or refused us.
+        """
+        deadline = self._deadline(budget_ms)
+        protocol.check_id(job_id)
+        with self._link(deadline, job_id) as link:
+            payload = Wait(job_id, deadline, keep=True).on(link)
+        return _answer_in(payload, job_id, deadline)
+
+    def ask_many(
+        self, task: str, questions: Iterable[Any], budget_ms: int | None = None
+    ) -> list[Outcome]:
+        """Asks many questions at once and waits for all replies.
+
+        Args:
+            task: The task's name.
+            questions: What the task takes, as for `ask`.
+            budget_ms: How long to wait in all.
+
+        Returns:
+            For each question, in their order, its `Answered`, or the `ResidentError` that `ask`
+            would have raised for it alone: one bad question does not spoil the others.
+
+        Raises:
+            CallerError: The budget or the task's name is wrong; nothing was asked.
+        """
+        deadline = self._deadline(budget_ms)
+        many = Many.of(self._settings, task, questions, deadline.budget_ms)
+        if many.good:
+            with self._link(deadline) as link:
+                ask_all(link, many, deadline)
+        return many.outcomes()
 
     def submit_many(
         self, task: str, questions: Iterable[Any], budget_ms: int | None = None
     ) -> list[str]:
         """Asks many questions at once, and does not wait; `wait` fetches the reply to each.
 
-        Nothing is sent unless all questions can be. If one is refused at the door, those before it
-        may be on the queue, and run or expire like any other.
+        Nothing is sent unless all questions can be. If some are refused at the door, the others
+        are on the queue, and run or expire like any other.
 
         Args:
             task: The task's name.
@@ -94,48 +149,29 @@ class Client:
         Raises:
             CallerError, OperatorError, TryAgain, TransportError: As `ask` does.
         """
+        deadline = self._deadline(budget_ms)
         protocol.check_task_name(task)
-        budget_ms = check_budget(self._settings.budget_ms if budget_ms is None else budget_ms)
-        limit = self._settings.max_question_bytes
-        datas = [protocol.encode_job_data(task, question, limit) for question in questions]
-        jobs = [Asking(task, protocol.new_id(), budget_ms, is_new=True) for _ in datas]
-        with self._link() as link:
-            for start in range(0, len(jobs), CHUNK):
-                chunk = slice(start, start + CHUNK)
-                fields = [self._fields(task, data) for data in datas[chunk]]
-                asked = asking.ask_many(link, jobs[chunk], fields)
-                for job, one in zip(jobs[chunk], asked, strict=True):
-                    if one.code < 0:
-                        _refuse(link, job, one)
-        return [job.id for job in jobs]
-
-    def wait(self, job_id: str, budget_ms: int | None = None) -> Answered:
-        """Waits for the reply to a question that was submitted; it can be fetched once.
-
-        Raises:
-            CallerError: The id or the budget is wrong.
-            OperatorError: The model failed.
-            TryAgain: There was no reply within the budget (code `expired`).
-            TransportError: Redis could not be reached, or refused us.
-        """
-        began = time.monotonic()
-        protocol.check_id(job_id)
-        budget_ms = check_budget(self._settings.budget_ms if budget_ms is None else budget_ms)
-        wait = Wait(keys.reply(job_id), began + budget_ms / 1000, keep=False)
-        with self._link(job_id) as link:
-            link.send_all([wait.command()])
-            payload = wait.on(link, job_id)
-        return _read_reply(payload, job_id, budget_ms)
+        good = [
+            Question.of(self._settings, task, question, deadline.budget_ms)
+            for question in questions
+        ]
+        with self._link(deadline) as link:
+            refused = put_all(link, deadline, good)
+        for error in refused.values():
+            raise error
+        return [one.id for one in good]
 
     def tasks(self) -> list[str]:
         """The names of the tasks that ready workers serve now."""
-        with self._link() as link:
-            return _tasks_served(link)
+        deadline = Deadline(_LOOK_MS)
+        with self._link(deadline) as link:
+            return once_more(link, deadline, lambda: tasks_served(link))
 
     def ping(self) -> None:
         """Raises TransportError unless Redis answers."""
-        with self._link() as link:
-            _once_more(link, lambda: link.call("PING"))
+        deadline = Deadline(_LOOK_MS)
+        with self._link(deadline) as link:
+            once_more(link, deadline, lambda: link.call("PING"))
 
     def close(self) -> None:
         """Closes the connections that are not in use."""
@@ -154,140 +190,29 @@ class Client:
     ) -> None:
         self.close()
 
-    def _put(self, link: Link, job: Asking, data: bytes, wait: Wait) -> None:
-        """Asks, and sends the wait along, so that it costs no round trip of its own."""
-        fields = self._fields(job.task, data)
-        # Safe to repeat: an id that may be there already is joined, not asked twice.
-        tries = [msgspec.structs.replace(job, is_new=False), job]
-        asked = _once_more(
-            link, lambda: asking.ask(link, tries.pop(), fields, then=wait.command()), job.id
-        )
-        if asked.code < 0:
-            link.close()  # it waits for a reply that will not come
-            _refuse(link, job, asked)
-
-    def _fields(self, task: str, data: bytes) -> dict[str, Any]:
-        """What a caller writes of a job."""
-        return {
-            "data": data,
-            "origin": task,
-            "description": f"{protocol.function_name(task)}(…)",
-            "failure_ttl": self._settings.failure_ttl,
-            "success_callback_name": protocol.SUCCESS_CALLBACK,
-            "failure_callback_name": protocol.FAILURE_CALLBACK,
-        }
+    def _deadline(self, budget_ms: int | None) -> Deadline:
+        return Deadline(check_budget(self._settings.budget_ms if budget_ms is None else budget_ms))
 
     @contextmanager
-    def _link(self, job_id: str = "") -> Iterator[Link]:
-        """A connection for one question; closed, not kept, if anything interrupts it."""
+    def _link(self, deadline: Deadline, job_id: str = "") -> Iterator[Link]:
+        """A connection for one call; closed, not kept, if anything interrupts it."""
         try:
             link = self._idle.pop()
         except IndexError:
             link = Link(self._redis)
+        link.give_up_at(deadline.gives_up_at)
         try:
             yield link
         except RedisError as error:
             link.close()
-            raise TransportError(f"Redis: {error}", job_id) from error
+            raise outcome.refused_by_redis(error, job_id) from error
         except BaseException:
             link.close()
             raise
         self._idle.append(link)
 
 
-class Wait:
-    """Waits for one reply until a moment of the monotonic clock."""
-
-    def __init__(self, key: str, deadline: float, *, keep: bool) -> None:
-        self._key = key
-        self._deadline = deadline
-        self._keep = keep
-
-    def command(self) -> tuple[Any, ...]:
-        """The command that blocks until the reply is there, or until the deadline."""
-        seconds = f"{max(self._left_s(), SHORTEST_BLOCK_S):.3f}"
-        if self._keep:
-            return ("BLMOVE", self._key, self._key, "LEFT", "LEFT", seconds)
-        return ("BLPOP", self._key, seconds)
-
-    def on(self, link: Link, job_id: str) -> bytes | None:
-        """The reply, or None when the deadline has passed; the command has been sent once.
-
-        Raises:
-            TransportError: Redis was lost, and did not come back in time.
-        """
-        while True:
-            try:
-                reply = link.read(max(self._left_s(), 0.0) + SOCKET_TIMEOUT_S)
-            except (RedisConnectionError, RedisTimeoutError) as lost:
-                self._send_again(link, job_id, lost)
-            else:
-                return bytes(reply if self._keep else reply[1]) if reply else None
-
-    def _send_again(self, link: Link, job_id: str, lost: RedisError) -> None:
-        while (left_s := self._left_s()) > 0:
-            link.close()
-            time.sleep(min(RECONNECT_PAUSE_S * random.uniform(0.5, 1), left_s))  # noqa: S311
-            try:
-                link.send_all([self.command()])
-            except (RedisConnectionError, RedisTimeoutError) as error:
-                lost = error
-            else:
-                return
-        raise TransportError(f"Redis was lost while waiting: {lost}", job_id) from lost
-
-    def _left_s(self) -> float:
-        return self._deadline - time.monotonic()
-
-
-def check_budget(budget_ms: Any) -> int:
-    """Returns the budget; raises CallerError (invalid_question) if it cannot be one."""
-    is_int = isinstance(budget_ms, int) and not isinstance(budget_ms, bool)
-    if not is_int or not 1 <= budget_ms <= LONGEST_BUDGET_MS:
-        msg = f"A budget is a whole number of ms from 1 to {LONGEST_BUDGET_MS}, not {budget_ms!r}"
-        raise error_for(ErrorCode.INVALID_QUESTION, msg)
-    return int(budget_ms)
-
-
-def _once_more(link: Link, call: Callable[[], Any], job_id: str = "") -> Any:
-    """Calls; if the connection turns out to be dead, opens it and calls a second time."""
-    try:
-        return call()
-    except (RedisConnectionError, RedisTimeoutError):
-        link.close()
-    try:
-        return call()
-    except RedisError as error:
-        raise TransportError(f"Redis could not be reached: {error}", job_id) from error
-
-
-def _read_reply(payload: bytes | None, job_id: str, budget_ms: int) -> Answered:
+def _answer_in(payload: bytes | None, job_id: str, deadline: Deadline) -> Answered:
     if payload is None:
-        msg = f"No answer within {budget_ms} ms"
-        raise error_for(ErrorCode.EXPIRED, msg, job_id)
-    try:
-        return protocol.decode_reply(payload, job_id)
-    except ValueError as error:
-        raise TransportError(f"What came back is {error}", job_id) from error
-
-
-def _refuse(link: Link, job: Asking, asked: Asked) -> None:
-    if asked.code is AskCode.CONFLICT:
-        msg = f"Another question was asked with the id {job.id!r}"
-        raise error_for(ErrorCode.CONFLICT, msg, job.id)
-    if asked.code is AskCode.TOO_LATE:
-        msg = f"An answer of {job.task!r} takes {asked.waiting} ms now, longer than the budget"
-        raise error_for(ErrorCode.OVERLOADED, msg, job.id)
-    if asked.code is AskCode.OVERLOADED:
-        msg = f"{asked.waiting} questions wait for {job.task!r} already; {asked.limit} are allowed"
-        raise error_for(ErrorCode.OVERLOADED, msg, job.id)
-    served = ", ".join(_tasks_served(link)) or "none"
-    msg = f"No worker is ready for the task {job.task!r}. Tasks served now: {served}."
-    raise error_for(ErrorCode.NO_WORKER, msg, job.id)
-
-
-def _tasks_served(link: Link) -> list[str]:
-    seconds, microseconds = link.call("TIME")
-    now_ms = int(seconds) * 1000 + int(microseconds) // 1000
-    names = link.call("ZRANGEBYSCORE", keys.TASKS, now_ms, "+inf")
-    return sorted(name.decode(errors="replace") for name in names)
+        raise outcome.expired(deadline.budget_ms, job_id)
+    return outcome.answer_in(payload, job_id)

@@ -12,7 +12,7 @@ import redis
 from redis.exceptions import RedisError
 
 from resident.outage import call_until_back
-from resident.redis_client import check_version, connect, fault_of, is_away
+from resident.redis_client import check_version, connect, fault_of, may_pass
 
 
 def wait_for_server(url: str) -> None:
@@ -29,7 +29,7 @@ def _look(client: redis.Redis, url: str) -> None:
     try:
         check_version(client, url)
     except RedisError as error:
-        if is_away(error):
+        if may_pass(error):
             raise
         raise fault_of(error, url) from None
 

@@ -8,6 +8,7 @@ from enum import IntEnum, StrEnum
 from typing import Any
 
 import msgspec
+from redis.exceptions import NoScriptError, ResponseError
 
 from resident import keys
 from resident.errors import ErrorCode
@@ -18,6 +19,8 @@ from resident.redis_client import Link
 _ASK = script_of("clock", "ask")
 _CANCEL = script_of("clock", "write", "lanes", "cancel")
 _PLAIN_TENANT = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+#: The command after which the server knows the script.
+LOAD = ("SCRIPT", "LOAD", _ASK.source)
 #: How the keys of our own workers begin.
 _OUR_WORKERS = f"{keys.WORKER}{keys.WORKER_NAME_PREFIX}"
 
@@ -106,20 +109,42 @@ def ask(
         then: A command that goes out in the same write; its answer is the next to be read.
     """
     script_keys, args = _ask_arguments(job, fields)
-    return _read_asked(_ASK.call(link, script_keys, args, then))
+    return read_asked(_ASK.call(link, script_keys, args, then))
 
 
-def ask_many(link: Link, jobs: list[Asking], fields: list[dict[str, Any]]) -> list[Asked]:
-    """The same for many questions in one write.
+def ask_many(
+    link: Link, jobs: list[Asking], fields: list[dict[str, Any]]
+) -> list[Asked | ResponseError]:
+    """The same for many questions in one write; Redis may refuse some of them.
 
     Errors worth catching: those of Link; then it is not known which of them were asked.
     """
-    commands = [
-        _ASK.command(*_ask_arguments(job, one)) for job, one in zip(jobs, fields, strict=True)
-    ]
-    link.send_all([("SCRIPT", "LOAD", _ASK.source), *commands])
-    link.read(link.timeout_s)
-    return [_read_asked(link.read(link.timeout_s)) for _ in commands]
+    commands = [command(job, one) for job, one in zip(jobs, fields, strict=True)]
+    asked = _run(link, commands)
+    unknown = [at for at, one in enumerate(asked) if isinstance(one, NoScriptError)]
+    if unknown:
+        link.call(*LOAD)
+        again = _run(link, [commands[at] for at in unknown])
+        for at, one in zip(unknown, again, strict=True):
+            asked[at] = one
+    return asked
+
+
+def _run(link: Link, commands: list[tuple[Any, ...]]) -> list[Asked | ResponseError]:
+    link.send_all(commands)
+    return [_read_one(link) for _ in commands]
+
+
+def _read_one(link: Link) -> Asked | ResponseError:
+    try:
+        return read_asked(link.read(link.timeout_s))
+    except ResponseError as error:
+        return error
+
+
+def command(job: Asking, fields: dict[str, Any]) -> tuple[Any, ...]:
+    """The command that asks, if the server knows the script; LOAD makes it known."""
+    return _ASK.command(*_ask_arguments(job, fields))
 
 
 def _ask_arguments(job: Asking, fields: dict[str, Any]) -> tuple[list[str], list[Any]]:
@@ -147,7 +172,8 @@ def _digest_of(task: str, data: bytes) -> str:
     return hashlib.sha1(b"%s\n%s" % (task.encode(), data), usedforsecurity=False).hexdigest()
 
 
-def _read_asked(answer: Any) -> Asked:
+def read_asked(answer: Any) -> Asked:
+    """What ask.lua did, by its answer."""
     code, waiting, limit = answer
     return Asked(AskCode(code), waiting, limit)
 

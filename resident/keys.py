@@ -104,6 +104,14 @@ def asked(job_id: str) -> str:
     return f"resident:asked:{job_id}"
 
 
+def mailbox(token: str) -> str:
+    """Ours: list of the replies to one caller's questions; expires reply_ttl_s after the last.
+
+    Takes 32 hex digits that no other caller has.
+    """
+    return f"resident:mailbox:{token}"
+
+
 def results(job_id: str) -> str:
     """RQ: stream of a job's results; expires with the job."""
     return f"{PREFIX}:results:{job_id}"

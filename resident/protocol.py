@@ -69,6 +69,10 @@ class Failed(msgspec.Struct, frozen=True, kw_only=True):
     error: ErrorBody
 
 
+class _Id(msgspec.Struct):
+    id: str
+
+
 class _AnyReply(msgspec.Struct):
     v: int
     id: str
@@ -81,6 +85,7 @@ class _AnyReply(msgspec.Struct):
 
 _encode = msgspec.json.Encoder().encode
 _decode_reply = msgspec.json.Decoder(_AnyReply).decode
+_decode_id = msgspec.json.Decoder(_Id).decode
 _decode_call = msgspec.json.Decoder(tuple[str, Any, list[msgspec.Raw], dict[str, Any]]).decode
 _decode_any = msgspec.json.Decoder().decode
 
@@ -171,6 +176,14 @@ def encode_answered(job_id: str, answer: bytes, ms: Milliseconds, batch: int) ->
 def encode_failed(job_id: str, code: ErrorCode, message: str) -> bytes:
     """A reply with an error."""
     return _encode(Failed(id=job_id, error=ErrorBody(code.value, message)))
+
+
+def id_in_reply(payload: bytes) -> str:
+    """Whose reply it is; empty if that cannot be read."""
+    try:
+        return _decode_id(payload).id
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return ""
 
 
 def decode_reply(payload: bytes, job_id: str) -> Answered:

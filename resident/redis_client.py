@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import re
+import select
 import socket
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,8 +14,17 @@ import hiredis
 import redis
 from redis.backoff import NoBackoff
 from redis.connection import DefaultParser
+from redis.exceptions import (
+    AuthenticationError,
+    AuthorizationError,
+    ClusterDownError,
+    InvalidResponse,
+    MasterDownError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+)
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import InvalidResponse, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
@@ -25,6 +36,16 @@ OLDEST_REDIS = (6, 2)
 SOCKET_TIMEOUT_S = 5.0
 _CHUNK = 65_536
 _NOT_YET = object()
+#: A socket that waits for nothing at all would not even hear what is there.
+_SHORTEST_TIMEOUT_S = 0.001
+#: What a later try may not meet; a Redis that loads its data is a ConnectionError to redis-py.
+_PASSING = (
+    RedisConnectionError,
+    RedisTimeoutError,
+    ReadOnlyError,
+    MasterDownError,
+    ClusterDownError,
+)
 _HOW_TO_WRITE = (
     "write redis://user:password@host:port/db, rediss://... or unix:///path?db=0, and in a "
     "password %2F for /, %3F for ?, %23 for #, %40 for @ and %25 for %"
@@ -104,15 +125,6 @@ def check_version(client: redis.Redis, url: str) -> None:
         raise ConfigurationError(msg)
 
 
-def is_away(error: RedisError) -> bool:
-    """Whether it may pass: no connection, no answer, or LOADING; a wrong password does not."""
-    if isinstance(
-        error, redis.exceptions.AuthenticationError | redis.exceptions.AuthorizationError
-    ):
-        return False
-    return isinstance(error, redis.exceptions.ConnectionError | redis.exceptions.TimeoutError)
-
-
 def fault_of(error: RedisError, url: str) -> ConfigurationError:
     """The same for an operator."""
     place, reason = place_of(url), str(error)
@@ -123,6 +135,13 @@ def fault_of(error: RedisError, url: str) -> ConfigurationError:
     return ConfigurationError(
         f"Redis at {place} cannot be used: {reason.rstrip('.')}. Is RESIDENT_REDIS_URL right?"
     )
+
+
+def may_pass(error: RedisError) -> bool:
+    """Whether a later try may fare better: Redis is away, starts, fails over or was demoted."""
+    if isinstance(error, AuthenticationError | AuthorizationError):  # ConnectionErrors, too
+        return False
+    return isinstance(error, _PASSING) or str(error).startswith("UNBLOCKED")
 
 
 class Woken(BaseException):
@@ -148,7 +167,12 @@ class Link:
         self._connection: Any = pool.connection_class(**options)
         self._socket: Any = None
         self._buffer = bytearray(_CHUNK)
+        self._gives_up_at: float | None = None
         self._is_waiting = self._is_woken = False
+
+    def give_up_at(self, moment: float) -> None:
+        """From now on waits for nothing beyond this moment of the monotonic clock."""
+        self._gives_up_at = moment
 
     def call(self, *command: Any) -> Any:
         """Sends a command that does not block and returns its answer."""
@@ -158,12 +182,14 @@ class Link:
     def send_all(self, commands: list[tuple[Any, ...]]) -> None:
         """Sends commands in one write; as many answers must be read."""
         packed = b"".join([hiredis.pack_command(command) for command in commands])
+        patience_s = self._patience_s(self.timeout_s)
         if self._socket is None:
-            self._open()
+            self._open(patience_s)
         if self._socket is None:
             self._connection.send_packed_command([packed], check_health=False)
             return
         try:
+            self._limit_socket(patience_s)
             self._socket.sendall(packed)
         except OSError as error:
             raise self._lost(error) from error
@@ -184,6 +210,12 @@ class Link:
             raise answer
         return answer
 
+    def has_answer(self, within_s: float) -> bool:
+        """Whether an answer, or the end of the connection, comes within this time."""
+        if self._socket is None:
+            return bool(self._connection.can_read(timeout=within_s))
+        return self._reader.has_data() or bool(select.select([self._socket], [], [], within_s)[0])
+
     def wake(self) -> None:
         """For a signal handler: ends waiting for commands that block, now and from now on.
 
@@ -199,11 +231,13 @@ class Link:
         self._socket = None
         self._connection.disconnect()
 
-    def _open(self) -> None:
-        self._connection.connect()
-        if not isinstance(self._connection._sock, socket.socket):
+    def _open(self, patience_s: float) -> None:
+        connection = self._connection
+        connection.socket_timeout = connection.socket_connect_timeout = patience_s
+        connection.connect()
+        if not isinstance(connection._sock, socket.socket):
             return  # fakeredis, which only redis-py can talk to
-        self._socket = self._connection._sock
+        self._socket = connection._sock
         self._socket_timeout_s = self._socket.gettimeout()
         self._reader = hiredis.Reader(
             protocolError=InvalidResponse,
@@ -212,13 +246,11 @@ class Link:
         )
 
     def _wait_for_answer(self, timeout_s: float) -> Any:
-        if timeout_s != self._socket_timeout_s:
-            self._socket.settimeout(timeout_s)
-            self._socket_timeout_s = timeout_s
         self._is_waiting = timeout_s > self.timeout_s  # for a command that blocks in Redis
         try:
             if self._is_waiting and self._is_woken:
                 raise Woken
+            self._limit_socket(self._patience_s(timeout_s))
             while (answer := self._reader.gets(False)) is _NOT_YET:
                 size = self._socket.recv_into(self._buffer)
                 if not size:
@@ -233,6 +265,17 @@ class Link:
         finally:
             self._is_waiting = False
         return answer
+
+    def _patience_s(self, timeout_s: float) -> float:
+        if self._gives_up_at is None:
+            return timeout_s
+        left_s = self._gives_up_at - time.monotonic()
+        return max(_SHORTEST_TIMEOUT_S, min(timeout_s, left_s))
+
+    def _limit_socket(self, timeout_s: float) -> None:
+        if timeout_s != self._socket_timeout_s:
+            self._socket.settimeout(timeout_s)
+            self._socket_timeout_s = timeout_s
 
     def _lost(self, error: OSError) -> RedisError:
         """What was not sent or read to its end would be taken for the next command's."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from enqueue_api.client import check_budget
+from enqueue_api.deadline import check_budget
 from resident import errors, protocol
 from resident.errors import CallerError, ErrorCode, ResidentError
 from resident.lua_script import source_of

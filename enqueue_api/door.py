@@ -1,0 +1,111 @@
+"""Puts questions on their tasks' queues over one connection, or says why not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from enqueue_api import outcome
+from enqueue_api.deadline import Deadline
+from enqueue_api.question import Question
+from enqueue_api.waiting import Wait
+from resident import asking
+from resident.asking import AskCode, Asked
+from resident.errors import ResidentError, TransportError
+from resident.redis_client import Link
+
+T = TypeVar("T")
+
+#: So many questions go out in one write.
+CHUNK = 500
+
+
+def put(link: Link, deadline: Deadline, question: Question, wait: Wait | None = None) -> None:
+    """Asks; a wait for the reply goes out with it, and costs no round trip of its own.
+
+    Raises:
+        ResidentError: It was not let in.
+    """
+    tries = [question.asking(is_first=False), question.asking(is_first=True)]
+    then = [None if wait is None else wait.command]
+
+    def ask() -> Asked:
+        command = then[0] and then[0]()
+        return asking.ask(link, tries.pop(), question.fields(), then=command)
+
+    asked = once_more(link, deadline, ask, question.id)
+    if asked.code < 0:
+        if wait is not None:
+            link.close()  # it waits for a reply that will not come
+        served = tasks_served(link) if asked.code is AskCode.NO_WORKER else []
+        raise outcome.refusal(question, asked, served)
+
+
+def put_all(
+    link: Link, deadline: Deadline, questions: list[Question], reply_to: str = ""
+) -> dict[str, ResidentError]:
+    """Asks many; returns why not by the ids of those that were not let in."""
+    refused: dict[str, ResidentError] = {}
+    for start in range(0, len(questions), CHUNK):
+        chunk = questions[start : start + CHUNK]
+        try:
+            refused |= _put_chunk(link, deadline, chunk, reply_to)
+        except TransportError as error:
+            link.close()
+            refused |= {one.id: TransportError(error.message, one.id) for one in chunk}
+        except RedisError as error:
+            link.close()
+            refused |= {one.id: outcome.refused_by_redis(error, one.id) for one in chunk}
+    return refused
+
+
+def _put_chunk(
+    link: Link, deadline: Deadline, chunk: list[Question], reply_to: str
+) -> dict[str, ResidentError]:
+    fields = [one.fields(reply_to) for one in chunk]
+    tries = [False, True]
+
+    def ask() -> list[Asked | RedisError]:
+        is_first = tries.pop()
+        return [*asking.ask_many(link, [one.asking(is_first=is_first) for one in chunk], fields)]
+
+    refused: dict[str, ResidentError] = {}
+    served: list[str] | None = None
+    for one, asked in zip(chunk, once_more(link, deadline, ask), strict=True):
+        if isinstance(asked, RedisError):
+            refused[one.id] = outcome.refused_by_redis(asked, one.id)
+        elif asked.code < 0:
+            if served is None:
+                served = tasks_served(link)
+            refused[one.id] = outcome.refusal(one, asked, served)
+    return refused
+
+
+def tasks_served(link: Link) -> list[str]:
+    """The names of the tasks that ready workers serve now."""
+    return outcome.tasks_in(link.call(*outcome.query_for_tasks(link.call("TIME"))))
+
+
+def once_more(link: Link, deadline: Deadline, call: Callable[[], T], job_id: str = "") -> T:
+    """Calls; if the connection turns out to be dead, opens it and calls a second time.
+
+    It must be safe to repeat; an id that may be there already is joined, not asked twice.
+    """
+    try:
+        return call()
+    except (RedisConnectionError, RedisTimeoutError) as error:
+        link.close()
+        if deadline.is_over:
+            raise _unreached(error, job_id) from error
+    try:
+        return call()
+    except RedisError as error:
+        raise _unreached(error, job_id) from error
+
+
+def _unreached(error: RedisError, job_id: str) -> TransportError:
+    return TransportError(f"Redis could not be reached: {error}", job_id)

@@ -1,0 +1,40 @@
+"""A list in Redis to which the replies to many questions go; their ids tell them apart."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any
+
+from resident import keys
+
+#: So many replies are read at once.
+MOST = 500
+
+
+class Mailbox:
+    """What to send in order to read a mailbox, and what is in the answers.
+
+    Replies are taken out only by the read after the one that brought them: so a connection that
+    breaks in the middle loses none.
+    """
+
+    def __init__(self) -> None:
+        self.key = keys.mailbox(secrets.token_hex(16))
+        self._read = 0
+
+    def commands(self, block_s: str) -> list[tuple[Any, ...]]:
+        """Commands that wait so long for a reply, and read those that are there."""
+        taken = [("LTRIM", self.key, self._read, -1)] if self._read else []
+        wait = ("BLMOVE", self.key, self.key, "LEFT", "LEFT", block_s)
+        return [*taken, wait, ("LRANGE", self.key, 1, MOST - 1)]
+
+    def replies_in(self, answers: list[Any]) -> list[bytes]:
+        """The replies in the answers to these commands."""
+        *_, first, others = answers
+        replies = [] if first is None else [first, *others]
+        self._read = len(replies)
+        return replies
+
+    def start_over(self) -> None:
+        """The answers were lost; what has been read may be read again."""
+        self._read = 0

@@ -1,0 +1,75 @@
+"""What can come of a question: an answer, or one of the errors of resident/errors.py."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from redis.exceptions import RedisError
+
+from enqueue_api.question import Question
+from resident import keys, protocol
+from resident.asking import AskCode, Asked
+from resident.errors import ErrorCode, ResidentError, TransportError, error_for
+from resident.protocol import Answered
+
+#: What came of one of many questions; `isinstance(one, Answered)` tells, an error can be raised.
+Outcome = Answered | ResidentError
+
+
+def answer_in(payload: bytes, job_id: str) -> Answered:
+    """The answer in a reply; raises the error that is in it, or TransportError if it is none."""
+    try:
+        return protocol.decode_reply(payload, job_id)
+    except ValueError as error:
+        raise TransportError(f"What came back is {error}", job_id) from error
+
+
+def outcome_in(payload: bytes, job_id: str) -> Outcome:
+    """The same, and nothing is raised."""
+    try:
+        return answer_in(payload, job_id)
+    except ResidentError as error:
+        return error
+
+
+def expired(budget_ms: int, job_id: str) -> ResidentError:
+    """There was no reply within the budget."""
+    return error_for(ErrorCode.EXPIRED, f"No answer within {budget_ms} ms", job_id)
+
+
+def lost(error: BaseException, job_id: str = "") -> TransportError:
+    """Redis broke off, and did not come back before the budget was over."""
+    return TransportError(f"Redis was lost while waiting: {error}", job_id)
+
+
+def refused_by_redis(error: RedisError, job_id: str = "") -> TransportError:
+    """Redis answered with an error."""
+    return TransportError(f"Redis: {error}", job_id)
+
+
+def refusal(question: Question, asked: Asked, served: list[str]) -> ResidentError:
+    """Why a question was not let in; `served` are the tasks that have ready workers."""
+    if asked.code is AskCode.OVERLOADED:
+        msg = f"{asked.waiting} questions wait for {question.task!r} already; {asked.limit} are "
+        return error_for(ErrorCode.OVERLOADED, f"{msg}allowed", question.id)
+    if asked.code is AskCode.TOO_LATE:
+        msg = f"An answer of {question.task!r} takes {asked.waiting} ms now, the budget is "
+        return error_for(ErrorCode.OVERLOADED, f"{msg}{asked.limit} ms", question.id)
+    if asked.code is AskCode.CONFLICT:
+        msg = f"Another question was asked with the id {question.id!r}"
+        return error_for(ErrorCode.CONFLICT, msg, question.id)
+    names = ", ".join(served) or "none"
+    msg = f"No worker is ready for the task {question.task!r}. Tasks served now: {names}."
+    return error_for(ErrorCode.NO_WORKER, msg, question.id)
+
+
+def query_for_tasks(time: Any) -> tuple[Any, ...]:
+    """The command that lists the tasks which have ready workers at Redis' TIME."""
+    seconds, microseconds = time
+    now_ms = int(seconds) * 1000 + int(microseconds) // 1000
+    return ("ZRANGEBYSCORE", keys.TASKS, now_ms, "+inf")
+
+
+def tasks_in(names: Any) -> list[str]:
+    """Their names, in order, in Redis' answer."""
+    return sorted(name.decode(errors="replace") for name in names)

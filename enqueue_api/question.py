@@ -1,0 +1,58 @@
+"""One question that has been checked and is ready to be asked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from resident import protocol
+from resident.asking import Asking
+from resident.settings import Settings
+
+
+class Question(msgspec.Struct, frozen=True):
+    """What a caller says of one question.
+
+    Attributes:
+        is_shared: The caller chose the id, so others may wait for the same reply.
+        data: RQ's job data.
+    """
+
+    task: str
+    id: str
+    is_shared: bool
+    budget_ms: int
+    data: bytes
+    failure_ttl: int
+
+    @classmethod
+    def of(
+        cls, settings: Settings, task: str, question: Any, budget_ms: int, job_id: str | None = None
+    ) -> Question:
+        """Checks what a caller wants to ask.
+
+        Raises:
+            CallerError: Something is wrong with it; nothing was sent.
+        """
+        protocol.check_task_name(task)
+        data = protocol.encode_job_data(task, question, settings.max_question_bytes)
+        checked_id = protocol.new_id() if job_id is None else protocol.check_id(job_id)
+        return cls(task, checked_id, job_id is not None, budget_ms, data, settings.failure_ttl)
+
+    def asking(self, *, is_first: bool) -> Asking:
+        """For ask.lua; any try but the first joins what the one before may have asked."""
+        is_new = is_first and not self.is_shared
+        return Asking(self.task, self.id, self.budget_ms, is_new)
+
+    def fields(self, reply_to: str = "") -> dict[str, Any]:
+        """The fields of the job's hash, without those that ask.lua writes itself."""
+        fields = {
+            "data": self.data,
+            "origin": self.task,
+            "description": f"{protocol.function_name(self.task)}(…)",
+            "failure_ttl": self.failure_ttl,
+            "success_callback_name": protocol.SUCCESS_CALLBACK,
+            "failure_callback_name": protocol.FAILURE_CALLBACK,
+        }
+        return {**fields, "reply_to": reply_to} if reply_to else fields

@@ -1,0 +1,149 @@
+"""Waiting for replies over one connection; a Redis that is lost meanwhile is tried again."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from redis.exceptions import RedisError
+
+from enqueue_api import outcome
+from enqueue_api.deadline import Deadline
+from enqueue_api.mailbox import Mailbox
+from enqueue_api.outcome import Outcome
+from resident import keys, protocol
+from resident.errors import TransportError
+from resident.redis_client import Link, may_pass
+
+T = TypeVar("T")
+
+#: Between two tries to reach Redis again while waiting for a reply, in seconds.
+RECONNECT_PAUSE_S = 0.05
+#: Between two tries to wake a Redis that has not noticed the end of a block, in seconds.
+WAKE_EACH_S = 0.004
+
+
+class Wait:
+    """Waits for the reply to one question.
+
+    A reply that is kept stays for others who wait for it, and for another try.
+    """
+
+    def __init__(self, job_id: str, deadline: Deadline, *, keep: bool) -> None:
+        self._key = keys.reply(job_id)
+        self._deadline = deadline
+        self._keep = keep
+        self._is_sent = False
+
+    def command(self) -> tuple[Any, ...]:
+        """The command that blocks until the reply is there; for somebody else to send."""
+        self._is_sent = True
+        return self._command()
+
+    def on(self, link: Link) -> bytes | None:
+        """The reply, or None when the deadline has passed.
+
+        Raises:
+            TransportError: Redis was lost, and did not come back in time.
+        """
+        return until_something(link, self._deadline, lambda: self._read(link))
+
+    def _read(self, link: Link) -> bytes | None:
+        if not self._is_sent:
+            link.send_all([self._command()])
+        self._is_sent = False
+        reply = read_blocked(link, self._deadline)
+        return bytes(reply if self._keep else reply[1]) if reply else None
+
+    def _command(self) -> tuple[Any, ...]:
+        if self._keep:
+            return ("BLMOVE", self._key, self._key, "LEFT", "LEFT", self._deadline.block_s)
+        return ("BLPOP", self._key, self._deadline.block_s)
+
+
+class WaitForMany:
+    """Waits for the replies to many questions, which come to one mailbox."""
+
+    def __init__(self, mailbox: Mailbox, job_ids: set[str], deadline: Deadline) -> None:
+        self._mailbox = mailbox
+        self._waiting = job_ids
+        self._deadline = deadline
+        self._outcomes: dict[str, Outcome] = {}
+
+    def on(self, link: Link) -> dict[str, Outcome]:
+        """What came of each by its id."""
+        late: TransportError | None = None
+        if self._waiting:
+            try:
+                until_something(link, self._deadline, lambda: self._read(link))
+            except TransportError as error:
+                late = error
+        for job_id in self._waiting - self._outcomes.keys():
+            self._outcomes[job_id] = (
+                TransportError(late.message, job_id)
+                if late
+                else outcome.expired(self._deadline.budget_ms, job_id)
+            )
+        return self._outcomes
+
+    def _read(self, link: Link) -> bool | None:
+        """Reads what is there; True when nothing is waited for any more."""
+        commands = self._mailbox.commands(self._deadline.block_s)
+        try:
+            link.send_all(commands)
+            answers = [link.read(link.timeout_s) for _ in commands[:-2]]
+            answers.append(read_blocked(link, self._deadline))
+            answers.append(link.read(link.timeout_s))
+        except RedisError:
+            self._mailbox.start_over()
+            raise
+        for payload in self._mailbox.replies_in(answers):
+            job_id = protocol.id_in_reply(payload)
+            if job_id in self._waiting:
+                self._outcomes[job_id] = outcome.outcome_in(payload, job_id)
+        return len(self._outcomes) == len(self._waiting) or None
+
+
+def read_blocked(link: Link, deadline: Deadline) -> Any:
+    """Reads the answer to a command that blocks until the deadline.
+
+    A Redis with nothing else to do looks for the ends of blocks every 100 ms only (`hz`); what is
+    sent then wakes it.
+    """
+    wakes = 0
+    within_s = deadline.left_s
+    while not link.has_answer(within_s) and deadline.patience_s:
+        link.send_all([("PING",)])
+        wakes += 1
+        within_s = WAKE_EACH_S
+    answer = link.read(deadline.patience_s + link.timeout_s)
+    for _ in range(wakes):
+        link.read(link.timeout_s)
+    return answer
+
+
+def until_something(link: Link, deadline: Deadline, read: Callable[[], T | None]) -> T | None:
+    """Reads until something comes, None when the deadline has passed.
+
+    Raises:
+        TransportError: Redis refused, or was lost and did not come back in time.
+    """
+    while True:
+        lost: RedisError | None = None
+        try:
+            found = read()
+        except RedisError as error:
+            link.close()
+            if not may_pass(error):
+                raise outcome.refused_by_redis(error) from error
+            lost, found = error, None
+            jitter = random.uniform(0.5, 1)  # noqa: S311
+            time.sleep(min(RECONNECT_PAUSE_S * jitter, deadline.left_s))
+        if found is not None:
+            return found
+        if deadline.is_over:
+            if lost is not None:
+                raise outcome.lost(lost) from lost
+            return None

@@ -1,0 +1,97 @@
+"""Something that takes connections like a Redis and then breaks in one of a few ways.
+
+`python -m tests.support.broken` serves all of them for tests in another language, and says where.
+"""
+
+from __future__ import annotations
+
+import json
+import socketserver
+import sys
+import threading
+from types import TracebackType
+
+#: What it says to a command of these words before it breaks off; None: it goes on saying nothing.
+_HALF_A_REPLY = b"*2\r\n$14\r\nresident:rep"
+WAYS: dict[str, dict[bytes, bytes | None]] = {
+    "says nothing": {b"": None},
+    "breaks off the ask": {b"EVAL": b"*3\r\n:1\r\n", b"BL": b"*2\r\n$3\r\n"},
+    "breaks off the reply": {b"BL": _HALF_A_REPLY},
+}
+_QUEUED = b"*3\r\n:1\r\n:0\r\n:0\r\n"
+
+
+class Broken:
+    """One of them, on a free port of 127.0.0.1."""
+
+    def __init__(self, way: str) -> None:
+        self._server = _Server(("127.0.0.1", 0), _Connection)
+        self._server.breaks = WAYS[way]
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self._server.server_address[1]}/0"
+
+    def __enter__(self) -> Broken:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._server.shutdown()
+        self._thread.join(20)
+        self._server.server_close()
+
+
+class _Server(socketserver.ThreadingTCPServer):
+    allow_reuse_address = True
+    daemon_threads = True
+    block_on_close = False
+    breaks: dict[bytes, bytes | None]
+
+
+class _Connection(socketserver.BaseRequestHandler):
+    server: _Server
+
+    def handle(self) -> None:
+        try:
+            while sent := self.request.recv(1_000_000):
+                if not self._answer(sent):
+                    return
+        except ConnectionError:
+            pass
+
+    def _answer(self, sent: bytes) -> bool:
+        """Answers what a client says of itself, and an ask; whether to go on."""
+        for word, last in self.server.breaks.items():
+            if word in sent:
+                if last is None:
+                    return True
+                self.request.sendall((b"" if b"EVAL" in word else self._good(sent)) + last)
+                return False
+        self.request.sendall(self._good(sent))
+        return True
+
+    def _good(self, sent: bytes) -> bytes:
+        return b"+OK\r\n" * sent.count(b"CLIENT\r\n") + _QUEUED * sent.count(b"EVALSHA\r\n")
+
+
+def main() -> None:
+    """Serves until standard input ends."""
+    broken = {way: Broken(way) for way in WAYS}
+    for one in broken.values():
+        one.__enter__()
+    sys.stdout.write(json.dumps({way: one.url for way, one in broken.items()}) + "\n")
+    sys.stdout.flush()
+    sys.stdin.read()
+    for one in broken.values():
+        one.__exit__(None, None, None)
+
+
+if __name__ == "__main__":
+    main()
