@@ -12,6 +12,8 @@ from typing import Any
 
 import hiredis
 import redis
+import redis.asyncio
+from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.connection import DefaultParser
 from redis.exceptions import (
@@ -78,6 +80,21 @@ def connect(url: str) -> redis.Redis:
         msg = f"RESIDENT_REDIS_URL {place_of(url)} cannot be read: {_HOW_TO_WRITE}"
         raise ConfigurationError(msg) from None
     return client
+
+
+class AsyncConnections:
+    """Makes connections for one event loop, which never repeat a command by themselves."""
+
+    def __init__(self, url: str) -> None:
+        """Raises ConfigurationError if the URL cannot be read."""
+        connect(url).close()
+        self._pool = redis.asyncio.ConnectionPool.from_url(
+            url, protocol=2, retry=AsyncRetry(NoBackoff(), 0), socket_timeout=None
+        )
+
+    def make(self) -> Any:
+        """One that is not open yet; whoever has it closes it."""
+        return self._pool.connection_class(**self._pool.connection_kwargs)
 
 
 def place_of(url: str) -> str:

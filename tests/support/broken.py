@@ -6,9 +6,13 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import socketserver
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 
 #: What it says to a command of these words before it breaks off; None: it goes on saying nothing.
@@ -19,6 +23,16 @@ WAYS: dict[str, dict[bytes, bytes | None]] = {
     "breaks off the reply": {b"BL": _HALF_A_REPLY},
 }
 _QUEUED = b"*3\r\n:1\r\n:0\r\n:0\r\n"
+
+
+@contextmanager
+def hung(pid: int) -> Iterator[None]:
+    """A real Redis that takes connections, and does nothing until this is over."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
 
 
 class Broken:
@@ -78,7 +92,8 @@ class _Connection(socketserver.BaseRequestHandler):
         return True
 
     def _good(self, sent: bytes) -> bytes:
-        return b"+OK\r\n" * sent.count(b"CLIENT\r\n") + _QUEUED * sent.count(b"EVALSHA\r\n")
+        ok = sum(sent.count(word) for word in (b"CLIENT\r\n", b"SCRIPT\r\n", b"PING\r\n"))
+        return b"+OK\r\n" * ok + _QUEUED * sent.count(b"EVALSHA\r\n")
 
 
 def main() -> None:

@@ -1,0 +1,246 @@
+"""Ask from asyncio: `async with AsyncClient(url) as client: await client.ask("faq", "…")`."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable
+from types import TracebackType
+from typing import Any, TypeVar
+
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from enqueue_api import outcome
+from enqueue_api.async_link import AsyncLink
+from enqueue_api.deadline import Deadline, check_budget
+from enqueue_api.delivery import Delivery
+from enqueue_api.many import Many
+from enqueue_api.outcome import Outcome
+from enqueue_api.question import Question
+from enqueue_api.waiting import RECONNECT_PAUSE_S, WAKE_EACH_S
+from resident import asking, keys, protocol
+from resident.errors import ResidentError, TransportError
+from resident.protocol import Answered
+from resident.redis_client import SOCKET_TIMEOUT_S, AsyncConnections, may_pass
+from resident.settings import Settings, read_settings
+
+T = TypeVar("T")
+
+#: How long `tasks` may take.
+_LOOK_MS = int(SOCKET_TIMEOUT_S * 1000)
+
+
+class AsyncClient:
+    """Asks resident tasks through Redis, for the coroutines of one event loop.
+
+    Any number of questions in flight share two connections: one asks, the other waits at a
+    mailbox. Only where a reply is for others too (an id of one's own, and `wait`) does a waiting
+    coroutine take a connection for itself. A lost connection is opened again and the wait goes
+    on, within each budget; a coroutine that is cancelled leaves nothing behind.
+
+    The methods are those of `enqueue_api.client.Client`, with the same outcomes.
+    """
+
+    def __init__(self, redis_url: str, settings: Settings | None = None) -> None:
+        """Raises ConfigurationError if the URL cannot be read; connects with the first question."""
+        self._settings = settings or read_settings()
+        self._connections = AsyncConnections(redis_url)
+        self._link = AsyncLink(self._connections, asking.LOAD)
+        self._delivery: Delivery | None = None
+        self._idle: deque[AsyncLink] = deque()
+        self._lent: set[AsyncLink] = set()
+
+    async def ask(
+        self, task: str, question: Any, budget_ms: int | None = None, *, job_id: str | None = None
+    ) -> Answered:
+        """Asks one question and waits for its reply; as `Client.ask`."""
+        deadline = self._deadline(budget_ms)
+        one = Question.of(self._settings, task, question, deadline.budget_ms, job_id)
+        return await self._ask(one, deadline)
+
+    async def submit(
+        self, task: str, question: Any, budget_ms: int | None = None, *, job_id: str | None = None
+    ) -> str:
+        """Asks one question and does not wait; as `Client.submit`."""
+        deadline = self._deadline(budget_ms)
+        one = Question.of(self._settings, task, question, deadline.budget_ms, job_id)
+        await self._put(one, deadline)
+        return one.id
+
+    async def wait(self, job_id: str, budget_ms: int | None = None) -> Answered:
+        """Waits for the reply to a question that was submitted anywhere; as `Client.wait`."""
+        deadline = self._deadline(budget_ms)
+        return await self._wait_apart(protocol.check_id(job_id), deadline)
+
+    async def ask_many(
+        self, task: str, questions: Iterable[Any], budget_ms: int | None = None
+    ) -> list[Outcome]:
+        """Asks many questions at once and waits for all replies; as `Client.ask_many`."""
+        deadline = self._deadline(budget_ms)
+        many = Many.of(self._settings, task, questions, deadline.budget_ms)
+        outcomes = await asyncio.gather(*[self._outcome(one, deadline) for one in many.good])
+        many.note({one.id: came for one, came in zip(many.good, outcomes, strict=True)})
+        return many.outcomes()
+
+    async def tasks(self) -> list[str]:
+        """The names of the tasks that ready workers serve now."""
+        deadline = Deadline(_LOOK_MS)
+        return await self._within(deadline, "", self._tasks_served)
+
+    async def close(self) -> None:
+        """Closes all connections; who waits still gets a TransportError."""
+        if self._delivery is not None:
+            await self._delivery.close()
+        for link in (self._link, *self._idle, *self._lent):
+            await link.close()
+        self._idle.clear()
+
+    async def __aenter__(self) -> AsyncClient:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    def _deadline(self, budget_ms: int | None) -> Deadline:
+        return Deadline(check_budget(self._settings.budget_ms if budget_ms is None else budget_ms))
+
+    async def _outcome(self, one: Question, deadline: Deadline) -> Outcome:
+        try:
+            return await self._ask(one, deadline)
+        except ResidentError as error:
+            return error
+
+    async def _ask(self, one: Question, deadline: Deadline) -> Answered:
+        if one.is_shared:
+            await self._put(one, deadline)
+            return await self._wait_apart(one.id, deadline)
+        if self._delivery is None:
+            self._delivery = Delivery(AsyncLink(self._connections))
+        reply = self._delivery.expect(one.id)
+        try:
+            await self._put(one, deadline, self._delivery.key)
+            async with asyncio.timeout(deadline.left_s):
+                payload = await reply
+        except TimeoutError:
+            raise await self._no_reply(one, deadline) from None
+        finally:
+            self._delivery.forget(one.id)
+        return outcome.answer_in(payload, one.id)
+
+    async def _no_reply(self, one: Question, deadline: Deadline) -> ResidentError:
+        """Why there is none: Redis is away, or nobody answered in time."""
+        trouble = self._delivery and self._delivery.trouble
+        if trouble:
+            return outcome.lost(trouble, one.id)
+        try:
+            async with asyncio.timeout(deadline.patience_s):
+                await self._link.call("PING")
+        except (RedisError, TimeoutError) as error:
+            self._link.drop_if_silent()
+            return outcome.lost(error, one.id)
+        return outcome.expired(one.budget_ms, one.id)
+
+    async def _put(self, one: Question, deadline: Deadline, reply_to: str = "") -> None:
+        """Asks; raises why not if it is not let in."""
+        tries = [False, True]
+
+        async def ask() -> asking.Asked:
+            command = asking.command(one.asking(is_first=tries.pop()), one.fields(reply_to))
+            try:
+                return asking.read_asked(await self._link.call(*command))
+            except NoScriptError:  # somebody made Redis forget it
+                await self._link.call(*asking.LOAD)
+                return asking.read_asked(await self._link.call(*command))
+
+        asked = await self._within(deadline, one.id, lambda: self._once_more(deadline, ask))
+        if asked.code < 0:
+            served = await self._within(deadline, one.id, self._tasks_served)
+            raise outcome.refusal(one, asked, served)
+
+    async def _once_more(self, deadline: Deadline, call: Callable[[], Awaitable[T]]) -> T:
+        """Calls; if the connection turns out to be dead, opens it and calls a second time."""
+        try:
+            return await call()
+        except (RedisConnectionError, RedisTimeoutError):
+            if deadline.is_over:
+                raise
+        return await call()
+
+    async def _within(self, deadline: Deadline, job_id: str, call: Callable[[], Awaitable[T]]) -> T:
+        """Calls Redis on the asking connection; raises TransportError if that fails or lasts."""
+        try:
+            async with asyncio.timeout(deadline.patience_s):
+                return await call()
+        except TimeoutError:
+            self._link.drop_if_silent()
+            msg = "Redis could not be reached: it did not answer"
+            raise TransportError(msg, job_id) from None
+        except (RedisConnectionError, RedisTimeoutError) as error:
+            msg = f"Redis could not be reached: {error}"
+            raise TransportError(msg, job_id) from error
+        except RedisError as error:
+            raise outcome.refused_by_redis(error, job_id) from error
+
+    async def _tasks_served(self) -> list[str]:
+        time = await self._link.call("TIME")
+        return outcome.tasks_in(await self._link.call(*outcome.query_for_tasks(time)))
+
+    async def _wait_apart(self, job_id: str, deadline: Deadline) -> Answered:
+        """Waits on a connection of its own, and leaves the reply to others."""
+        link = self._idle.pop() if self._idle else AsyncLink(self._connections)
+        self._lent.add(link)
+        try:
+            payload = await _kept_reply(link, job_id, deadline)
+        except BaseException:
+            link.drop(RedisConnectionError("nobody waits any more"))
+            raise
+        finally:
+            self._lent.discard(link)
+            self._idle.append(link)
+        if payload is None:
+            raise outcome.expired(deadline.budget_ms, job_id)
+        return outcome.answer_in(payload, job_id)
+
+
+async def _kept_reply(link: AsyncLink, job_id: str, deadline: Deadline) -> bytes | None:
+    """The reply, or None when the deadline has passed; TransportError if Redis did not answer."""
+    while True:
+        lost: RedisError | None = None
+        payload = None
+        try:
+            payload = await _blocked_for(link, keys.reply(job_id), deadline)
+        except RedisError as error:
+            if not may_pass(error):
+                raise outcome.refused_by_redis(error, job_id) from error
+            lost = error
+            link.drop(error)
+            jitter = random.uniform(0.5, 1)  # noqa: S311
+            await asyncio.sleep(min(RECONNECT_PAUSE_S * jitter, deadline.left_s))
+        if payload is not None or deadline.is_over:
+            if lost is not None:
+                raise outcome.lost(lost, job_id) from lost
+            return payload
+
+
+async def _blocked_for(link: AsyncLink, key: str, deadline: Deadline) -> bytes | None:
+    """One command that blocks until the deadline; see waiting.read_blocked for the rest."""
+    reply = asyncio.ensure_future(link.call("BLMOVE", key, key, "LEFT", "LEFT", deadline.block_s))
+    try:
+        await asyncio.wait([reply], timeout=deadline.left_s)
+        while not reply.done() and deadline.patience_s:
+            link.call_all([("PING",)])
+            await asyncio.wait([reply], timeout=WAKE_EACH_S)
+        if not reply.done():
+            msg = "it did not answer"
+            raise RedisTimeoutError(msg)
+        return reply.result()  # type: ignore[no-any-return]
+    finally:
+        reply.cancel()

@@ -1,0 +1,104 @@
+"""Reads one mailbox for all who wait at it, and hands each reply to the one with its id."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+from redis.exceptions import RedisError
+
+from enqueue_api import outcome
+from enqueue_api.async_link import AsyncLink
+from enqueue_api.mailbox import Mailbox
+from enqueue_api.waiting import RECONNECT_PAUSE_S
+from resident import protocol
+from resident.redis_client import SOCKET_TIMEOUT_S, may_pass
+
+#: How long one read may block in Redis, in seconds; nobody waits for its end.
+_BLOCK_S = 5.0
+
+
+class Delivery:
+    """As long as somebody waits, it reads; a lost connection is opened again meanwhile.
+
+    Attributes:
+        trouble: Why it cannot read at the moment, if so.
+    """
+
+    def __init__(self, link: AsyncLink) -> None:
+        self._link = link
+        self._mailbox = Mailbox()
+        self._waiting: dict[str, asyncio.Future[bytes]] = {}
+        self._is_wanted = asyncio.Event()
+        self._reading: asyncio.Task[None] | None = None
+        self.trouble: RedisError | None = None
+
+    @property
+    def key(self) -> str:
+        """What a question names as the place for its reply."""
+        return self._mailbox.key
+
+    def expect(self, job_id: str) -> asyncio.Future[bytes]:
+        """The reply to a question that will be asked; `forget` it in the end."""
+        reply: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._waiting[job_id] = reply
+        self._is_wanted.set()
+        if self._reading is None:
+            self._reading = asyncio.create_task(self._read())
+        return reply
+
+    def forget(self, job_id: str) -> None:
+        """Nobody waits for it any more."""
+        reply = self._waiting.pop(job_id)
+        if not reply.cancel() and not reply.cancelled():
+            reply.exception()  # which may be nobody's by now
+        if not self._waiting:
+            self._is_wanted.clear()
+
+    async def close(self) -> None:
+        """Stops reading; who waits still is told so."""
+        if self._reading is not None:
+            self._reading.cancel()
+            await asyncio.gather(self._reading, return_exceptions=True)
+            self._reading = None
+        self._fail(RedisError("the client was closed"))
+        await self._link.close()
+
+    async def _read(self) -> None:
+        while True:
+            await self._is_wanted.wait()
+            try:
+                await self._read_once()
+                self.trouble = None
+            except RedisError as error:
+                self._start_over(error)
+                jitter = random.uniform(0.5, 1)  # noqa: S311
+                await asyncio.sleep(RECONNECT_PAUSE_S * jitter)
+
+    async def _read_once(self) -> None:
+        commands = self._mailbox.commands(f"{_BLOCK_S:.3f}")
+        try:
+            async with asyncio.timeout(_BLOCK_S + SOCKET_TIMEOUT_S):
+                answers = await self._link.call_all(commands)
+        except TimeoutError:
+            msg = "it did not answer"
+            raise RedisError(msg) from None
+        for answer in answers:
+            if isinstance(answer, RedisError):
+                raise answer
+        for payload in self._mailbox.replies_in(answers):
+            reply = self._waiting.get(protocol.id_in_reply(payload))
+            if reply is not None and not reply.done():
+                reply.set_result(payload)
+
+    def _start_over(self, error: RedisError) -> None:
+        self.trouble = error
+        self._mailbox.start_over()
+        self._link.drop(error)
+        if not may_pass(error):
+            self._fail(error)
+
+    def _fail(self, error: RedisError) -> None:
+        for job_id, reply in self._waiting.items():
+            if not reply.done():
+                reply.set_exception(outcome.refused_by_redis(error, job_id))
