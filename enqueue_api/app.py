@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import Any
 from urllib.parse import parse_qs, quote
 
 import anyio
-from anyio.to_thread import run_sync
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 
-from enqueue_api.client import Client
+from enqueue_api.async_client import AsyncClient
 from enqueue_api.schemas import Health
 from resident.errors import ErrorCode, ResidentError, error_for, invalid_question
 from resident.settings import Settings
@@ -23,18 +21,17 @@ _ENCODED = 3
 _FIELD = 64
 
 
-def make_app(settings: Settings, client: Client | None = None) -> FastAPI:
+def make_app(settings: Settings, client: AsyncClient | None = None) -> FastAPI:
     """The application; with a client of one's own, tests can ask where they like."""
-    client = client or Client(settings.redis_url.get_secret_value(), settings)
-    # Each question in flight holds a thread. Beyond the limit a caller is refused at once: a
-    # place in a queue of ours would only eat its budget.
+    client = client or AsyncClient(settings.redis_url.get_secret_value(), settings)
+    # Beyond the limit a caller is refused at once: a place in a queue of ours would only eat its
+    # budget.
     in_flight = anyio.CapacityLimiter(settings.http_concurrency)
-    looking_after = anyio.CapacityLimiter(2)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         yield
-        client.close()
+        await client.close()
 
     app = FastAPI(title="Resident", lifespan=lifespan, openapi_url=None)
 
@@ -54,15 +51,15 @@ def make_app(settings: Settings, client: Client | None = None) -> FastAPI:
         if in_flight.available_tokens < 1:
             msg = f"{settings.http_concurrency} questions are in flight already"
             raise error_for(ErrorCode.OVERLOADED, msg)
-        ask = partial(client.ask, settings.http_task, question)
-        reply = await run_sync(ask, limiter=in_flight)
+        async with in_flight:
+            reply = await client.ask(settings.http_task, question)
         return PlainTextResponse(quote(_text_of(reply.answer)))
 
     @app.get("/healthz")
     async def healthz() -> Response:
         """200 if Redis answers and some task has a ready worker, else 503."""
         try:
-            tasks = await run_sync(client.tasks, limiter=looking_after)
+            tasks = await client.tasks()
             health = Health(ok=bool(tasks), tasks=tasks, reason="" if tasks else "no worker")
         except ResidentError as error:
             health = Health(ok=False, tasks=[], reason=error.message)

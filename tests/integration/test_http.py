@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Iterator
 from urllib.parse import quote, unquote
@@ -10,7 +11,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from enqueue_api.app import make_app
-from enqueue_api.client import Client
+from enqueue_api.async_client import AsyncClient
 from resident.protocol import Answered, Milliseconds
 from resident.settings import Settings
 from tests.support.processes import Processes
@@ -89,19 +90,19 @@ def test_what_is_no_question_is_400(
         assert (reply.status_code, reply.headers["x-resident-error"]) == (400, "invalid_question")
 
 
-class SlowClient(Client):
+class SlowClient(AsyncClient):
     """Answers when it is let go."""
 
     def __init__(self) -> None:
-        self.asked = threading.Semaphore(0)
+        self.asked = 0
         self.go_on = threading.Event()
 
-    def ask(self, task: str, question: object, *_: object, **__: object) -> Answered:
-        self.asked.release()
-        self.go_on.wait(20)
+    async def ask(self, task: str, question: object, *_: object, **__: object) -> Answered:
+        self.asked += 1
+        await asyncio.to_thread(self.go_on.wait, 20)
         return Answered(id="x", answer=question, ms=Milliseconds(0, 0), batch=1)
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """There is nothing to close."""
 
 
@@ -115,7 +116,7 @@ def test_more_callers_than_places_are_refused_at_once() -> None:
         ]
         for caller in callers:
             caller.start()
-        wait_until(lambda: slow.asked._value == 2)
+        wait_until(lambda: slow.asked == 2)
         refused = http.get("/deal?question=b")
         assert (refused.status_code, refused.headers["x-resident-error"]) == (429, "overloaded")
         slow.go_on.set()
