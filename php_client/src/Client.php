@@ -4,18 +4,22 @@ declare(strict_types=1);
 
 namespace Resident;
 
+use Psr\Log\LoggerInterface;
 use Resident\Exception\CallerError;
 use Resident\Exception\ConfigurationError;
 use Resident\Exception\OperatorError;
+use Resident\Exception\ResidentException;
 use Resident\Exception\TransportError;
 use Resident\Exception\TryAgain;
 use Resident\Redis\ConnectionLost;
 use Resident\Redis\Dsn;
 use Resident\Redis\DsnSource;
 use Resident\Redis\ErrorReply;
+use Resident\Redis\FactorySource;
 use Resident\Redis\Fault;
 use Resident\Redis\LentSource;
 use Resident\Redis\Source;
+use Resident\Wire\Names;
 use Resident\Wire\NoReply;
 use Resident\Wire\Question;
 use Resident\Wire\Reply;
@@ -31,23 +35,32 @@ final class Client
     public const MAX_BUDGET_MS = 86_400_000;
 
     private readonly Source $source;
+    private readonly Log $log;
     private readonly Door $door;
     private readonly Waiting $waiting;
 
     /**
-     * @param \Redis|string $redis A connected object, whose settings are given back as they were
-     *     and which nobody else uses during an ask; or a DSN, which connects at the first question
-     *     and again when the connection is lost: `redis://[user[:password]@]host:port/db`,
-     *     `rediss://…` for TLS, `unix://[:password@]/path/redis.sock?db=0`.
+     * @param \Redis|string|\Closure(): \Redis $redis A connected object, whose settings are given
+     *     back as they were and which nobody else uses during a call; or a function that makes one,
+     *     called at the first question and again when the connection is lost; or a DSN, for a
+     *     connection of the client's own: `redis://[user[:password]@]host:port/db`, `rediss://…` for
+     *     TLS, `unix://[:password@]/path/redis.sock?db=0`.
+     * @param LoggerInterface|null $logger Is told of lost connections, never of questions.
      * @throws ConfigurationError The DSN cannot be read.
      */
     public function __construct(
-        #[\SensitiveParameter] \Redis|string $redis,
+        #[\SensitiveParameter] \Redis|string|\Closure $redis,
         private readonly Options $options = new Options(),
+        ?LoggerInterface $logger = null,
     ) {
-        $this->source = is_string($redis) ? new DsnSource(Dsn::parse($redis)) : new LentSource($redis);
-        $this->door = new Door($this->source, $options);
-        $this->waiting = new Waiting($this->source, $options);
+        $this->source = match (true) {
+            is_string($redis) => new DsnSource(Dsn::parse($redis)),
+            $redis instanceof \Redis => new LentSource($redis),
+            default => new FactorySource($redis),
+        };
+        $this->log = new Log($logger);
+        $this->door = new Door($this->source, $options, $this->log);
+        $this->waiting = new Waiting($this->source, $this->log);
     }
 
     /**
@@ -72,31 +85,167 @@ final class Client
         ?int $budgetMs = null,
         ?string $id = null,
     ): Answer {
-        $budgetMs ??= $this->options->budgetMs;
-        $deadline = Deadline::in($budgetMs);
-        $checked = Question::of($task, $question, $id, $budgetMs, $this->options);
+        $deadline = $this->deadline($budgetMs);
+        $checked = Question::of($task, $question, $id, $deadline->budgetMs, $this->options);
+        return $this->guarded($checked->id, function () use ($checked, $deadline): Answer {
+            $this->door->enter($checked, $deadline);
+            return $this->answer($checked->id, $checked->isShared, $deadline);
+        });
+    }
+
+    /**
+     * Asks many questions at once and waits for all replies.
+     *
+     * @param string $task The task's name.
+     * @param array<mixed> $questions What the task takes, as for `ask`.
+     * @param int|null $budgetMs How long to wait in all.
+     * @return array<array-key, Answer|ResidentException> Under the key of each question its answer,
+     *     or the exception that `ask` would have thrown for it alone: one bad question does not spoil
+     *     the others.
+     * @throws CallerError The budget or the task's name is wrong; nothing was asked.
+     * @throws ConfigurationError As `ask` does.
+     */
+    public function askMany(
+        string $task,
+        #[\SensitiveParameter] array $questions,
+        ?int $budgetMs = null,
+    ): array {
+        $deadline = $this->deadline($budgetMs);
+        $many = Many::of(Names::checkTask($task), $questions, $deadline->budgetMs, $this->options);
+        if ($many->good() !== []) {
+            $this->askAll($many, $deadline);
+        }
+        return $many->outcomes();
+    }
+
+    /**
+     * Asks one question and does not wait; `wait`, in any request or process, fetches the reply.
+     *
+     * @param string $task The task's name.
+     * @param mixed $question What the task takes, as for `ask`.
+     * @param int|null $budgetMs How long it may wait for its turn.
+     * @param string|null $id An idempotency key, as for `ask`.
+     * @return string The question's id.
+     * @throws CallerError|OperatorError|TryAgain|ConfigurationError As `ask` does.
+     */
+    public function submit(
+        string $task,
+        #[\SensitiveParameter] mixed $question,
+        ?int $budgetMs = null,
+        ?string $id = null,
+    ): string {
+        $deadline = $this->deadline($budgetMs);
+        $checked = Question::of($task, $question, $id, $deadline->budgetMs, $this->options);
+        $this->guarded($checked->id, fn () => $this->door->enter($checked, $deadline));
+        return $checked->id;
+    }
+
+    /**
+     * Waits for the reply to a question that was submitted, here or elsewhere.
+     *
+     * The reply is left until it expires (60 s), so it can be fetched again, and by others.
+     *
+     * @param string $id What `submit` returned.
+     * @param int|null $budgetMs How long to wait.
+     * @throws CallerError The id or the budget is wrong.
+     * @throws OperatorError The model failed.
+     * @throws TryAgain There was no reply within the budget (`expired`).
+     * @throws TransportError Redis could not be reached, or refused us.
+     * @throws ConfigurationError As `ask` does.
+     */
+    public function wait(string $id, ?int $budgetMs = null): Answer
+    {
+        $deadline = $this->deadline($budgetMs);
+        $id = Names::checkId($id);
+        return $this->guarded($id, fn (): Answer => $this->answer($id, true, $deadline));
+    }
+
+    private function deadline(?int $budgetMs): Deadline
+    {
+        return Deadline::in($budgetMs ?? $this->options->budgetMs, $this->options->readTimeoutMs);
+    }
+
+    private function answer(string $id, bool $keep, Deadline $deadline): Answer
+    {
+        $payload = $this->waiting->forReply($id, $keep, $deadline);
+        return $payload === null ? throw self::expired($id, $deadline) : Reply::decode($payload, $id);
+    }
+
+    private function askAll(Many $many, Deadline $deadline): void
+    {
+        $mailbox = new Mailbox();
         try {
-            return $this->askChecked($checked, $deadline);
-        } catch (ErrorReply $refusal) {
-            throw Fault::of($refusal, $this->source->place(), $checked->id);
-        } catch (ConnectionLost $loss) {
-            $this->source->drop();
-            throw Fault::of($loss, $this->source->place(), $checked->id);
+            $this->guarded('', function () use ($many, $mailbox, $deadline): void {
+                foreach ($this->door->enterAll($many->good(), $mailbox->key, $deadline) as $id => $refusal) {
+                    $many->note((string) $id, $refusal);
+                }
+                $mailbox->expect($many->open());
+                if (!$mailbox->isComplete()) {
+                    $this->waiting->forReplies($mailbox, $deadline);
+                }
+            });
+        } catch (TransportError $trouble) {
+            // Those that are answered are; the others are told below.
+        }
+        foreach ($mailbox->payloads() as $id => $payload) {
+            $many->note((string) $id, self::outcome($payload, (string) $id));
+        }
+        foreach ($many->open() as $id) {
+            $many->note($id, isset($trouble)
+                ? new TransportError($trouble->getMessage(), $id)
+                : self::expired($id, $deadline));
+        }
+    }
+
+    private static function outcome(string $payload, string $id): Answer|ResidentException
+    {
+        try {
+            return Reply::decode($payload, $id);
+        } catch (ResidentException $error) {
+            return $error;
         } catch (NoReply $other) {
-            throw new TransportError("What came back is no reply: {$other->getMessage()}", $checked->id);
+            return self::noReply($other, $id);
+        }
+    }
+
+    private static function expired(string $id, Deadline $deadline): TryAgain
+    {
+        return new TryAgain(ErrorCode::Expired, "No answer within $deadline->budgetMs ms", $id);
+    }
+
+    private static function noReply(NoReply $other, string $id): TransportError
+    {
+        return new TransportError("What came back is no reply: {$other->getMessage()}", $id);
+    }
+
+    /**
+     * Does what needs Redis; a connection that something went wrong with is closed.
+     *
+     * @template T
+     * @param \Closure(): T $work
+     * @return T
+     */
+    private function guarded(string $id, \Closure $work): mixed
+    {
+        try {
+            return $work();
+        } catch (ErrorReply $refusal) {
+            throw $this->failed(Fault::of($refusal, $this->source->place(), $id));
+        } catch (ConnectionLost $loss) {
+            $fault = Fault::of($loss, $this->source->place(), $id);
+            $this->source->drop();
+            throw $this->failed($fault);
+        } catch (NoReply $other) {
+            $this->source->drop(); // it may be the answer to something else
+            throw $this->failed(self::noReply($other, $id));
         } finally {
             $this->source->release();
         }
     }
 
-    private function askChecked(Question $question, Deadline $deadline): Answer
+    private function failed(TransportError $error): TransportError
     {
-        $this->door->enter($question, $deadline);
-        $payload = $this->waiting->forReply($question, $deadline);
-        if ($payload === null) {
-            $message = "No answer within $question->budgetMs ms";
-            throw new TryAgain(ErrorCode::Expired, $message, $question->id);
-        }
-        return Reply::decode($payload, $question->id);
+        $this->log->failed($error);
+        return $error;
     }
 }

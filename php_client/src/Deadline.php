@@ -15,25 +15,34 @@ use Resident\Exception\Errors;
 final class Deadline
 {
     /**
-     * Even a budget of 1 ms gives Redis so long to answer a command that does not block.
+     * Redis may say so much later what it has to say at the end of a budget.
      */
-    private const SHORTEST_TIMEOUT_MS = 100;
+    private const GRACE_MS = 45;
+    /**
+     * Blocks end so much before the budget does: a Redis with nothing else to do looks for the ends
+     * of blocks every 100 ms only (`hz`), and ext-redis can do nothing but wait for that.
+     */
+    private const BLOCKS_END_EARLIER_MS = 80;
 
-    private function __construct(private readonly int $atNs)
-    {
+    private function __construct(
+        public readonly int $budgetMs,
+        private readonly int $atNs,
+        private readonly int $readTimeoutMs,
+    ) {
     }
 
     /**
+     * @param int $readTimeoutMs A Redis that says nothing for so long is gone.
      * @throws CallerError invalid_question, if that is no budget
      */
-    public static function in(int $budgetMs): self
+    public static function in(int $budgetMs, int $readTimeoutMs = 5_000): self
     {
         if ($budgetMs < 1 || $budgetMs > Client::MAX_BUDGET_MS) {
             throw Errors::invalidQuestion(
                 'A budget is a whole number of ms from 1 to ' . Client::MAX_BUDGET_MS . ", not $budgetMs"
             );
         }
-        return new self(hrtime(true) + $budgetMs * 1_000_000);
+        return new self($budgetMs, hrtime(true) + $budgetMs * 1_000_000, $readTimeoutMs);
     }
 
     /**
@@ -41,7 +50,7 @@ final class Deadline
      */
     public function leftMs(): int
     {
-        return max(0, intdiv($this->atNs - hrtime(true) + 999_999, 1_000_000));
+        return max(0, $this->untilMs());
     }
 
     public function isOver(): bool
@@ -50,10 +59,32 @@ final class Deadline
     }
 
     /**
-     * How long to wait for a server that should answer at once, and within $longestMs anyway.
+     * How long a command may block in Redis; 0 if so little is left that it should not.
      */
-    public function timeoutMs(int $longestMs): int
+    public function blockMs(): int
     {
-        return min($longestMs, max($this->leftMs(), self::SHORTEST_TIMEOUT_MS));
+        return max(0, $this->untilMs() - self::BLOCKS_END_EARLIER_MS);
+    }
+
+    /**
+     * How long to wait for an answer that should come at once.
+     */
+    public function patienceMs(): int
+    {
+        return min($this->readTimeoutMs, $this->blockPatienceMs());
+    }
+
+    /**
+     * How long to wait for the answer to a command that blocks.
+     */
+    public function blockPatienceMs(): int
+    {
+        return max(1, $this->untilMs() + self::GRACE_MS);
+    }
+
+    private function untilMs(): int
+    {
+        $untilNs = $this->atNs - hrtime(true);
+        return $untilNs > 0 ? intdiv($untilNs + 999_999, 1_000_000) : intdiv($untilNs, 1_000_000);
     }
 }

@@ -6,9 +6,11 @@ namespace Resident;
 
 use Resident\Exception\CallerError;
 use Resident\Exception\OperatorError;
+use Resident\Exception\ResidentException;
 use Resident\Exception\TryAgain;
 use Resident\Redis\ConnectionLost;
 use Resident\Redis\ErrorReply;
+use Resident\Redis\Fault;
 use Resident\Redis\Script;
 use Resident\Redis\Source;
 use Resident\Wire\NoReply;
@@ -30,11 +32,21 @@ final class Door
     private const CONFLICT = -3;
     private const TOO_LATE = -4;
 
-    private readonly Script $script;
+    /**
+     * So many questions are asked by one script, which holds up everybody else in Redis.
+     */
+    private const CHUNK = 100;
 
-    public function __construct(private readonly Source $source, private readonly Options $options)
-    {
-        $this->script = Script::named('ask');
+    private readonly Script $ask;
+    private readonly Script $askEach;
+
+    public function __construct(
+        private readonly Source $source,
+        private readonly Options $options,
+        private readonly Log $log,
+    ) {
+        $this->ask = Script::of('ask');
+        $this->askEach = Script::of('each_begin', 'ask', 'each_end');
     }
 
     /**
@@ -46,64 +58,149 @@ final class Door
      */
     public function enter(Question $question, Deadline $deadline): void
     {
-        $answer = $this->callTwiceAtMost($question, $deadline);
-        $code = is_array($answer) ? $answer[0] ?? null : null;
-        match ($code) {
-            self::QUEUED, self::JOINED, self::ANSWERED => null,
-            self::NO_WORKER => throw $this->noWorker($question, $deadline),
-            self::OVERLOADED => throw $this->overloaded($question, $answer[1], $answer[2]),
-            self::CONFLICT => throw new CallerError(
-                ErrorCode::Conflict,
-                "Another question was asked with the id '$question->id'",
-                $question->id
-            ),
-            self::TOO_LATE => throw new TryAgain(
-                ErrorCode::Overloaded,
-                "An answer of '$question->task' takes $answer[1] ms now, longer than the budget",
-                $question->id
-            ),
-            default => throw new NoReply('the answer of another script than ask.lua'),
-        };
+        $answer = $this->twiceAtMost($deadline, fn (bool $isFirst): mixed => $this->ask->call(
+            $this->source->link($deadline),
+            $deadline,
+            $this->keys($question),
+            $this->arguments($question, $isFirst),
+        ));
+        $refusal = $this->refusal($question, $answer, $deadline);
+        if ($refusal !== null) {
+            throw $refusal;
+        }
+    }
+
+    /**
+     * Many questions in one write, a hundred a script; never throws for one of them.
+     *
+     * @param list<Question> $questions
+     * @return array<string, ResidentException> Why not, by the ids of those that were not let in.
+     */
+    public function enterAll(array $questions, string $replyTo, Deadline $deadline): array
+    {
+        $refused = [];
+        foreach (array_chunk($questions, self::CHUNK) as $chunk) {
+            try {
+                $refused += $this->enterChunk($chunk, $replyTo, $deadline);
+            } catch (ErrorReply | ConnectionLost $trouble) {
+                foreach ($chunk as $question) {
+                    $refused[$question->id] = Fault::of($trouble, $this->source->place(), $question->id);
+                }
+                if ($trouble instanceof ConnectionLost) {
+                    $this->source->drop();
+                }
+            }
+        }
+        return $refused;
+    }
+
+    /**
+     * @param non-empty-list<Question> $chunk
+     * @return array<string, ResidentException>
+     */
+    private function enterChunk(array $chunk, string $replyTo, Deadline $deadline): array
+    {
+        $keys = array_merge(...array_map($this->keys(...), $chunk));
+        $answers = $this->twiceAtMost($deadline, fn (bool $isFirst): mixed => $this->askEach->call(
+            $this->source->link($deadline),
+            $deadline,
+            $keys,
+            $this->argumentsOfAll($chunk, $isFirst, $replyTo),
+        ));
+        $refused = [];
+        foreach ($chunk as $position => $question) {
+            $answer = is_array($answers) ? $answers[$position] ?? null : null;
+            $refused[$question->id] = $this->refusal($question, $answer, $deadline);
+        }
+        return array_filter($refused);
     }
 
     /**
      * A kept connection may turn out to be dead, so one new one is tried, at once.
      *
      * Safe to repeat: an id that may be there already is joined, not asked twice.
+     *
+     * @template T
+     * @param \Closure(bool): T $ask Takes whether this is the first try.
+     * @return T
      */
-    private function callTwiceAtMost(Question $question, Deadline $deadline): mixed
+    private function twiceAtMost(Deadline $deadline, \Closure $ask): mixed
     {
         try {
-            return $this->call($question, $deadline, !$question->isShared);
+            return $ask(true);
         } catch (ConnectionLost $loss) {
             if (!$this->source->canReopen() || $deadline->isOver()) {
                 throw $loss;
             }
+            $this->log->lost($this->source->place(), $loss);
         }
         $this->source->drop();
-        return $this->call($question, $deadline, isNew: false);
+        return $ask(false);
     }
 
     /**
-     * @param bool $isNew The id was made for this question, and nobody can have asked it yet.
+     * KEYS of ask.lua.
+     *
+     * @return list<string>
      */
-    private function call(Question $question, Deadline $deadline, bool $isNew): mixed
+    private function keys(Question $question): array
     {
-        $prefix = $this->options->keyPrefix;
-        $timeoutMs = $deadline->timeoutMs($this->options->readTimeoutMs);
-        return $this->script->call(
-            $this->source->link($timeoutMs),
-            $timeoutMs,
-            Keys::ofAsk($prefix, $question->task, $question->id),
-            [
-                $question->id,
-                (string) $question->budgetMs,
-                Keys::ownWorkers($prefix),
-                $isNew ? '' : $question->digest(),
-                '',
-                ...$question->fields(),
-            ],
-        );
+        return Keys::ofAsk($this->options->keyPrefix, $question->task, $question->id);
+    }
+
+    /**
+     * ARGV of ask.lua.
+     *
+     * @return list<string>
+     */
+    private function arguments(Question $question, bool $isFirst, string $replyTo = ''): array
+    {
+        return [
+            $question->id,
+            (string) $question->budgetMs,
+            Keys::ownWorkers($this->options->keyPrefix),
+            // The id was made for this question, and nobody can have asked it yet.
+            $isFirst && !$question->isShared ? '' : $question->digest(),
+            '',
+            ...$question->fields($replyTo),
+        ];
+    }
+
+    /**
+     * ARGV of the script that asks each.
+     *
+     * @param list<Question> $questions
+     * @return list<string>
+     */
+    private function argumentsOfAll(array $questions, bool $isFirst, string $replyTo): array
+    {
+        $arguments = [(string) count($questions)];
+        foreach ($questions as $question) {
+            $own = $this->arguments($question, $isFirst, $replyTo);
+            array_push($arguments, (string) count($own), ...$own);
+        }
+        return $arguments;
+    }
+
+    private function refusal(Question $question, mixed $answer, Deadline $deadline): ?ResidentException
+    {
+        $code = is_array($answer) ? $answer[0] ?? null : null;
+        return match ($code) {
+            self::QUEUED, self::JOINED, self::ANSWERED => null,
+            self::NO_WORKER => $this->noWorker($question, $deadline),
+            self::OVERLOADED => $this->overloaded($question, $answer[1], $answer[2]),
+            self::CONFLICT => new CallerError(
+                ErrorCode::Conflict,
+                "Another question was asked with the id '$question->id'",
+                $question->id
+            ),
+            self::TOO_LATE => new TryAgain(
+                ErrorCode::Overloaded,
+                "An answer of '$question->task' takes $answer[1] ms now, the budget is $answer[2] ms",
+                $question->id
+            ),
+            default => throw new NoReply('the answer of another script than ask.lua'),
+        };
     }
 
     private function noWorker(Question $question, Deadline $deadline): OperatorError
@@ -130,14 +227,13 @@ final class Door
      */
     private function tasksServed(Deadline $deadline): array
     {
-        $timeoutMs = $deadline->timeoutMs($this->options->readTimeoutMs);
-        $link = $this->source->link($timeoutMs);
+        $link = $this->source->link($deadline);
         /** @var array{string, string} $now */
-        $now = $link->call($timeoutMs, 'TIME');
+        $now = $link->call($deadline, 'TIME');
         $nowMs = (int) $now[0] * 1000 + intdiv((int) $now[1], 1000);
         $tasks = Keys::tasks($this->options->keyPrefix);
         /** @var list<string> $names */
-        $names = $link->call($timeoutMs, 'ZRANGEBYSCORE', $tasks, (string) $nowMs, '+inf');
+        $names = $link->call($deadline, 'ZRANGEBYSCORE', $tasks, (string) $nowMs, '+inf');
         sort($names);
         return $names;
     }

@@ -25,6 +25,16 @@ final class Keys
     }
 
     /**
+     * The list to which the replies to many questions of one caller go.
+     *
+     * @param string $token 32 hex digits that no other caller has.
+     */
+    public static function mailbox(string $token): string
+    {
+        return "resident:mailbox:$token";
+    }
+
+    /**
      * KEYS of ask.lua, in its order.
      *
      * @return list<string>

@@ -6,11 +6,11 @@ namespace Resident;
 
 use Resident\Redis\ConnectionLost;
 use Resident\Redis\ErrorReply;
+use Resident\Redis\Link;
 use Resident\Redis\Source;
-use Resident\Wire\Question;
 
 /**
- * Waits for the reply to a question that is on its queue.
+ * Waits for replies to questions that are on their queues.
  *
  * @internal
  */
@@ -20,44 +20,89 @@ final class Waiting
      * Between two tries to reach Redis again.
      */
     private const RECONNECT_PAUSE_MS = 50;
+    /**
+     * Between two looks when so little is left that Redis should not block.
+     */
+    private const LOOK_EACH_MS = 4;
+    /**
+     * So many replies are read at once.
+     */
+    private const MOST = 500;
 
-    public function __construct(private readonly Source $source, private readonly Options $options)
+    public function __construct(private readonly Source $source, private readonly Log $log)
     {
     }
 
     /**
      * The reply, or null when the deadline has passed; reconnects meanwhile if it must and can.
      *
+     * @param bool $keep Leave the reply for others who wait for it, and for another try.
      * @throws ErrorReply
      * @throws ConnectionLost
      */
-    public function forReply(Question $question, Deadline $deadline): ?string
+    public function forReply(string $id, bool $keep, Deadline $deadline): ?string
     {
-        do {
-            $trouble = null;
-            try {
-                $payload = $this->read($question, $deadline);
-            } catch (ConnectionLost | ErrorReply $trouble) {
-                $payload = null;
-                $this->pauseAfter($trouble, $deadline);
-            }
-        } while ($payload === null && !$deadline->isOver());
-        return $trouble === null ? $payload : throw $trouble;
+        $key = Keys::reply($id);
+        return $this->untilSomething($deadline, static function (Link $link) use ($key, $keep, $deadline): ?string {
+            $blockMs = $deadline->blockMs();
+            $seconds = sprintf('%.3F', $blockMs / 1000);
+            $reply = match (true) {
+                $blockMs === 0 && $keep => $link->call($deadline, 'LINDEX', $key, '0'),
+                $blockMs === 0 => $link->call($deadline, 'LPOP', $key),
+                $keep => $link->callBlocking($deadline, 'BLMOVE', $key, $key, 'LEFT', 'LEFT', $seconds),
+                default => $link->callBlocking($deadline, 'BLPOP', $key, $seconds),
+            };
+            // ext-redis says false, null or an empty list for nothing, after its version and options.
+            $payload = is_array($reply) ? $reply[1] ?? null : $reply;
+            return is_string($payload) ? $payload : null;
+        });
     }
 
-    private function read(Question $question, Deadline $deadline): ?string
+    /**
+     * Fills the mailbox until it is complete or the deadline has passed.
+     *
+     * Replies are taken out of Redis after they have come: a connection that breaks loses none.
+     *
+     * @throws ErrorReply
+     * @throws ConnectionLost
+     */
+    public function forReplies(Mailbox $mailbox, Deadline $deadline): void
     {
-        $marginMs = $this->options->readTimeoutMs;
-        $link = $this->source->link($deadline->timeoutMs($marginMs));
-        $key = Keys::reply($question->id);
-        // 0 would block for ever; the reply may be there although the budget is over.
-        $blockMs = max(1, $deadline->leftMs());
-        // A shared reply stays for the others who wait for it.
-        $reply = $question->isShared
-            ? $link->callBlocking($blockMs, $marginMs, 'BLMOVE', $key, $key, 'LEFT', 'LEFT')
-            : $link->callBlocking($blockMs, $marginMs, 'BLPOP', $key);
-        $payload = is_array($reply) ? $reply[1] ?? null : $reply;
-        return is_string($payload) ? $payload : null;
+        $key = $mailbox->key;
+        $this->untilSomething($deadline, static function (Link $link) use ($mailbox, $key, $deadline): ?bool {
+            $blockMs = $deadline->blockMs();
+            if ($blockMs > 0) {
+                $seconds = sprintf('%.3F', $blockMs / 1000);
+                $link->callBlocking($deadline, 'BLMOVE', $key, $key, 'LEFT', 'LEFT', $seconds);
+            }
+            $replies = $link->call($deadline, 'LRANGE', $key, '0', (string) (self::MOST - 1));
+            if (is_array($replies) && $replies !== []) {
+                $mailbox->take($replies);
+                $link->call($deadline, 'LTRIM', $key, (string) count($replies), '-1');
+            }
+            return $mailbox->isComplete() ?: null;
+        });
+    }
+
+    /**
+     * @template T
+     * @param \Closure(Link): ?T $read
+     * @return ?T
+     */
+    private function untilSomething(Deadline $deadline, \Closure $read): mixed
+    {
+        do {
+            $trouble = $found = null;
+            try {
+                $found = $read($this->source->link($deadline));
+            } catch (ConnectionLost | ErrorReply $trouble) {
+                $this->pauseAfter($trouble, $deadline);
+            }
+            if ($found === null && $trouble === null && $deadline->blockMs() === 0) {
+                usleep(min(self::LOOK_EACH_MS, $deadline->leftMs()) * 1000);
+            }
+        } while ($found === null && !$deadline->isOver());
+        return $trouble === null ? $found : throw $trouble;
     }
 
     /**
@@ -69,6 +114,7 @@ final class Waiting
         if (!$mayPass || !$this->source->canReopen()) {
             throw $trouble;
         }
+        $this->log->lost($this->source->place(), $trouble);
         $this->source->drop();
         $pauseMs = random_int(intdiv(self::RECONNECT_PAUSE_MS, 2), self::RECONNECT_PAUSE_MS);
         usleep(min($pauseMs, $deadline->leftMs()) * 1000);

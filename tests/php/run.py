@@ -1,6 +1,7 @@
 """Runs the PHP tests: `python tests/php/run.py [arguments of phpunit]`.
 
-They get two Redis of their own: one with an `echo` worker, and one without any, to break.
+They get two Redis of their own, one with an `echo` worker, and one without any, to break; and some
+that are broken.
 """
 
 from __future__ import annotations
@@ -22,7 +23,15 @@ from resident import keys  # noqa: E402
 from resident.embedded_redis import EmbeddedRedis  # noqa: E402
 from resident.lifeline import die_with_owner  # noqa: E402
 from resident.redis_client import connect  # noqa: E402
+from tests.support.broken import Broken  # noqa: E402
 
+#: Where the tests find a Redis that breaks in this way.
+BROKEN = {
+    "RESIDENT_SILENT_URL": "says nothing",
+    "RESIDENT_ASK_BREAKS_URL": "breaks off the ask",
+    "RESIDENT_REPLY_BREAKS_URL": "breaks off the reply",
+    "RESIDENT_OLD_ANSWER_URL": "has an old answer",
+}
 READY_WITHIN_S = 30.0
 STOPPED_WITHIN_S = 15.0
 TESTED_WITHIN_S = 180.0
@@ -39,6 +48,8 @@ def main() -> int:
             "RESIDENT_REDIS_URL": served.url,
             "RESIDENT_SPARE_REDIS_URL": spare.url,
         }
+        for variable, way in BROKEN.items():
+            environment[variable] = stack.enter_context(Broken(way)).url
         stack.enter_context(echo_worker(served.url, environment))
         command = ["phpunit", "-c", "tests/php/phpunit.xml", *sys.argv[1:]]
         return subprocess.run(

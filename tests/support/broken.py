@@ -1,15 +1,10 @@
-"""Something that takes connections like a Redis and then breaks in one of a few ways.
-
-`python -m tests.support.broken` serves all of them for tests in another language, and says where.
-"""
+"""Something that takes connections like a Redis and then breaks in one of a few ways."""
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import socketserver
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +17,8 @@ WAYS: dict[str, dict[bytes, bytes | None]] = {
     "breaks off the ask": {b"EVAL": b"*3\r\n:1\r\n", b"BL": b"*2\r\n$3\r\n"},
     "breaks off the reply": {b"BL": _HALF_A_REPLY},
 }
+#: What a persistent connection of PHP may bring along: an answer that an earlier request left.
+OLD_ANSWER = {b"ECHO": b"*2\r\n$3\r\nkey\r\n$3\r\nold\r\n"}
 _QUEUED = b"*3\r\n:1\r\n:0\r\n:0\r\n"
 
 
@@ -40,7 +37,7 @@ class Broken:
 
     def __init__(self, way: str) -> None:
         self._server = _Server(("127.0.0.1", 0), _Connection)
-        self._server.breaks = WAYS[way]
+        self._server.breaks = WAYS.get(way, OLD_ANSWER)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
 
     @property
@@ -94,19 +91,3 @@ class _Connection(socketserver.BaseRequestHandler):
     def _good(self, sent: bytes) -> bytes:
         ok = sum(sent.count(word) for word in (b"CLIENT\r\n", b"SCRIPT\r\n", b"PING\r\n"))
         return b"+OK\r\n" * ok + _QUEUED * sent.count(b"EVALSHA\r\n")
-
-
-def main() -> None:
-    """Serves until standard input ends."""
-    broken = {way: Broken(way) for way in WAYS}
-    for one in broken.values():
-        one.__enter__()
-    sys.stdout.write(json.dumps({way: one.url for way, one in broken.items()}) + "\n")
-    sys.stdout.flush()
-    sys.stdin.read()
-    for one in broken.values():
-        one.__exit__(None, None, None)
-
-
-if __name__ == "__main__":
-    main()

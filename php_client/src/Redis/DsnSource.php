@@ -4,6 +4,8 @@ declare(strict_types=1);
 
 namespace Resident\Redis;
 
+use Resident\Deadline;
+
 /**
  * Opens a connection of its own when it is first needed, and keeps it.
  *
@@ -19,15 +21,15 @@ final class DsnSource implements Source
     {
     }
 
-    public function link(int $timeoutMs): Link
+    public function link(Deadline $deadline): Link
     {
         // A child of pcntl_fork must not read from its parent's connection.
         if ($this->link !== null && $this->pid === getmypid()) {
             return $this->link;
         }
-        $redis = $this->connect($timeoutMs);
+        $redis = $this->connect($deadline);
         $link = new Link($redis);
-        $this->logIn($link, $timeoutMs);
+        $this->logIn($link, $deadline);
         [$this->redis, $this->pid] = [$redis, (int) getmypid()];
         return $this->link = $link;
     }
@@ -60,10 +62,10 @@ final class DsnSource implements Source
         return $this->dsn->place();
     }
 
-    private function connect(int $timeoutMs): \Redis
+    private function connect(Deadline $deadline): \Redis
     {
         $redis = new \Redis();
-        $seconds = $timeoutMs / 1000;
+        $seconds = $deadline->patienceMs() / 1000;
         $context = $this->dsn->tls === [] ? [] : ['stream' => $this->dsn->tls];
         $connect = fn (): bool => $redis->connect(
             $this->dsn->host,
@@ -88,15 +90,15 @@ final class DsnSource implements Source
         return $redis;
     }
 
-    private function logIn(Link $link, int $timeoutMs): void
+    private function logIn(Link $link, Deadline $deadline): void
     {
         if ($this->dsn->user !== '') {
-            $link->call($timeoutMs, 'AUTH', $this->dsn->user, $this->dsn->password);
+            $link->call($deadline, 'AUTH', $this->dsn->user, $this->dsn->password);
         } elseif ($this->dsn->password !== '') {
-            $link->call($timeoutMs, 'AUTH', $this->dsn->password);
+            $link->call($deadline, 'AUTH', $this->dsn->password);
         }
         if ($this->dsn->database !== 0) {
-            $link->call($timeoutMs, 'SELECT', (string) $this->dsn->database);
+            $link->call($deadline, 'SELECT', (string) $this->dsn->database);
         }
     }
 }

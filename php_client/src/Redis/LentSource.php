@@ -4,6 +4,7 @@ declare(strict_types=1);
 
 namespace Resident\Redis;
 
+use Resident\Deadline;
 use Resident\Exception\ConfigurationError;
 
 /**
@@ -23,7 +24,7 @@ final class LentSource implements Source
     ];
 
     private ?Link $link = null;
-    private bool $isSelected = false;
+    private bool $isChecked = false;
     private float $readTimeout = 0.0;
     private int $maxRetries = 0;
 
@@ -31,7 +32,7 @@ final class LentSource implements Source
     {
     }
 
-    public function link(int $timeoutMs): Link
+    public function link(Deadline $deadline): Link
     {
         if ($this->link !== null) {
             return $this->link;
@@ -42,7 +43,7 @@ final class LentSource implements Source
             $this->maxRetries = (int) $this->redis->getOption(\Redis::OPT_MAX_RETRIES);
             $this->redis->setOption(\Redis::OPT_MAX_RETRIES, 0);
             $this->link = new Link($this->redis);
-            $this->select($this->link, $timeoutMs);
+            $this->comeInStep($this->link, $deadline);
         } catch (\RedisException) {
             throw new ConnectionLost('the Redis object is not connected');
         }
@@ -51,7 +52,7 @@ final class LentSource implements Source
 
     public function drop(): void
     {
-        $this->isSelected = false;
+        $this->isChecked = false;
         try {
             $this->redis->close();
         } catch (\RedisException) {
@@ -110,13 +111,19 @@ final class LentSource implements Source
     }
 
     /**
-     * pconnect leaks the database that an earlier request selected.
+     * What pconnect brings along from an earlier request: an answer that it did not read, if PHP
+     * ended it in the middle of a wait, and the database that it selected.
      */
-    private function select(Link $link, int $timeoutMs): void
+    private function comeInStep(Link $link, Deadline $deadline): void
     {
-        if (!$this->isSelected) {
-            $link->call($timeoutMs, 'SELECT', (string) $this->redis->getDbNum());
-            $this->isSelected = true;
+        if ($this->isChecked) {
+            return;
         }
+        $nonce = bin2hex(random_bytes(8));
+        if ($link->call($deadline, 'ECHO', $nonce) !== $nonce) {
+            throw new ConnectionLost('the connection has answers of an earlier request in it');
+        }
+        $link->call($deadline, 'SELECT', (string) $this->redis->getDbNum());
+        $this->isChecked = true;
     }
 }

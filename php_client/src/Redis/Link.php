@@ -4,6 +4,8 @@ declare(strict_types=1);
 
 namespace Resident\Redis;
 
+use Resident\Deadline;
+
 /**
  * One connection that sends raw commands, and tells an error of Redis from a lost connection.
  *
@@ -25,37 +27,49 @@ final class Link
      * @throws ErrorReply
      * @throws ConnectionLost
      */
-    public function call(int $timeoutMs, #[\SensitiveParameter] string ...$command): mixed
+    public function call(Deadline $deadline, #[\SensitiveParameter] string ...$command): mixed
     {
-        try {
-            // In every call: a timeout below the time of a block would cut it off.
-            $this->redis->setOption(\Redis::OPT_READ_TIMEOUT, $timeoutMs / 1000);
-            $this->redis->clearLastError();
-            $this->isInterrupted = true;
-            $answer = Quietly::run(fn (): mixed => $this->redis->rawCommand(...$command));
-            $this->isInterrupted = false;
-        } catch (\RedisException $error) {
-            throw $this->meaningOf($error);
-        }
+        return $this->send($deadline->patienceMs(), $command);
+    }
+
+    /**
+     * Sends a command that blocks until the deadline, or a little less.
+     *
+     * @throws ErrorReply
+     * @throws ConnectionLost
+     */
+    public function callBlocking(Deadline $deadline, string ...$command): mixed
+    {
+        return $this->send($deadline->blockPatienceMs(), array_values($command));
+    }
+
+    /**
+     * @param array<string> $command
+     */
+    private function send(int $timeoutMs, #[\SensitiveParameter] array $command): mixed
+    {
+        $answer = $this->guarded($timeoutMs, fn (): mixed => $this->redis->rawCommand(...$command));
         // For some errors ext-redis throws, for the others it returns false.
         $error = $this->redis->getLastError();
         return $error === null ? $answer : throw new ErrorReply($error);
     }
 
     /**
-     * Sends a command that blocks for at most $timeoutMs; its last argument is added here.
-     *
-     * @param int $marginMs How much longer than that we wait for its answer.
-     * @return list<mixed>|string|null null if nothing came
-     * @throws ErrorReply
-     * @throws ConnectionLost
+     * @param \Closure(): mixed $work
      */
-    public function callBlocking(int $timeoutMs, int $marginMs, string ...$command): array|string|null
+    private function guarded(int $timeoutMs, \Closure $work): mixed
     {
-        $seconds = sprintf('%d.%03d', intdiv($timeoutMs, 1000), $timeoutMs % 1000);
-        $answer = $this->call($timeoutMs + $marginMs, ...[...$command, $seconds]);
-        // ext-redis says false, null or an empty list for nothing, after its version and options.
-        return is_string($answer) || (is_array($answer) && $answer !== []) ? $answer : null;
+        try {
+            // In every call: a timeout below the time of a block would cut it off.
+            $this->redis->setOption(\Redis::OPT_READ_TIMEOUT, $timeoutMs / 1000);
+            $this->redis->clearLastError();
+            $this->isInterrupted = true;
+            $answer = Quietly::run($work);
+            $this->isInterrupted = false;
+            return $answer;
+        } catch (\RedisException $error) {
+            throw $this->meaningOf($error);
+        }
     }
 
     /**

@@ -4,6 +4,8 @@ declare(strict_types=1);
 
 namespace Resident\Redis;
 
+use Resident\Deadline;
+
 /**
  * A Lua script on the server, sent whole only when the server does not know it.
  *
@@ -19,11 +21,13 @@ final class Script
     }
 
     /**
-     * The script of this name in src/Lua.
+     * The script that these files of src/Lua make, in their order.
      */
-    public static function named(string $name): self
+    public static function of(string ...$names): self
     {
-        return new self((string) file_get_contents(dirname(__DIR__) . "/Lua/$name.lua"));
+        $read = static fn (string $name): string
+            => (string) file_get_contents(dirname(__DIR__) . "/Lua/$name.lua");
+        return new self(implode("\n", array_map($read, $names)));
     }
 
     /**
@@ -34,18 +38,18 @@ final class Script
      */
     public function call(
         Link $link,
-        int $timeoutMs,
+        Deadline $deadline,
         array $keys,
         #[\SensitiveParameter] array $arguments,
     ): mixed {
         $rest = [(string) count($keys), ...$keys, ...$arguments];
         try {
-            return $link->call($timeoutMs, 'EVALSHA', $this->sha, ...$rest);
+            return $link->call($deadline, 'EVALSHA', $this->sha, ...$rest);
         } catch (ErrorReply $error) {
             if ($error->word() !== 'NOSCRIPT') {
                 throw $error;
             }
         }
-        return $link->call($timeoutMs, 'EVAL', $this->source, ...$rest);
+        return $link->call($deadline, 'EVAL', $this->source, ...$rest);
     }
 }

@@ -4,6 +4,7 @@ declare(strict_types=1);
 
 namespace Resident\Redis;
 
+use Resident\Deadline;
 use Resident\Exception\ConfigurationError;
 
 /**
@@ -14,13 +15,13 @@ use Resident\Exception\ConfigurationError;
 interface Source
 {
     /**
-     * The connection, opened within $timeoutMs if it has to be; the same one until it is dropped.
+     * The connection, opened before the deadline if it has to be; the same one until it is dropped.
      *
      * @throws ErrorReply
      * @throws ConnectionLost
      * @throws ConfigurationError
      */
-    public function link(int $timeoutMs): Link;
+    public function link(Deadline $deadline): Link;
 
     /**
      * Closes a connection whose answers cannot be told apart any more.

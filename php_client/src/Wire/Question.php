@@ -49,9 +49,10 @@ final class Question
     /**
      * Fields and values of the job hash in turn, without those that ask.lua writes itself.
      *
+     * @param string $replyTo The mailbox that the reply goes to, unless it is the id's own key.
      * @return list<string>
      */
-    public function fields(): array
+    public function fields(string $replyTo = ''): array
     {
         return [
             'data', $this->data,
@@ -60,6 +61,7 @@ final class Question
             'failure_ttl', (string) $this->failureTtl,
             'success_callback_name', self::SUCCESS_CALLBACK,
             'failure_callback_name', self::FAILURE_CALLBACK,
+            ...($replyTo === '' ? [] : ['reply_to', $replyTo]),
         ];
     }
 

@@ -45,6 +45,20 @@ final class Reply
     }
 
     /**
+     * Whose reply it is; empty if that cannot be read.
+     */
+    public static function idIn(string $payload): string
+    {
+        try {
+            $reply = Json::decode($payload);
+        } catch (\JsonException) {
+            return '';
+        }
+        $id = is_array($reply) ? $reply['id'] ?? null : null;
+        return is_string($id) ? $id : '';
+    }
+
+    /**
      * @param array<mixed> $reply
      */
     private static function checkHead(array $reply, string $id): void

@@ -103,6 +103,28 @@ final class LentConnectionTest extends TestCase
         self::assertSame('from database 3', $answer->answer);
     }
 
+    public function testAPersistentConnectionIsUsedAndGivenBack(): void
+    {
+        $dsn = \Resident\Redis\Dsn::parse($this->server->url);
+        $redis = new \Redis();
+        $redis->pconnect($dsn->host, $dsn->port, 0, 'resident-tests');
+        $redis->auth($dsn->password);
+        $this->server->reply('own-id', 'x');
+        self::assertSame('x', (new Client($redis))->ask('faq', 'x', 50, 'own-id')->answer);
+        self::assertTrue((bool) $redis->ping());
+        $redis->close();
+    }
+
+    public function testAnAnswerThatAnEarlierRequestLeftIsNobodysReply(): void
+    {
+        $dsn = \Resident\Redis\Dsn::parse(getenv('RESIDENT_OLD_ANSWER_URL'));
+        $redis = new \Redis();
+        $redis->connect($dsn->host, $dsn->port);
+        $this->expectException(TransportError::class);
+        $this->expectExceptionMessage('answers of an earlier request');
+        (new Client($redis))->ask('faq', 'x', 500);
+    }
+
     public function testAnObjectThatIsNotConnectedIsATransportError(): void
     {
         $this->expectException(TransportError::class);

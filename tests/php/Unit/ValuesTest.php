@@ -93,9 +93,17 @@ final class ValuesTest extends TestCase
         self::assertTrue($deadline->isOver());
     }
 
-    public function testAShortBudgetStillLetsRedisAnswerACommand(): void
+    public function testNothingIsWaitedForBeyondTheBudgetAndALittle(): void
     {
-        self::assertSame(100, Deadline::in(1)->timeoutMs(5000));
-        self::assertSame(5000, Deadline::in(60_000)->timeoutMs(5000));
+        self::assertEqualsWithDelta(46, Deadline::in(1)->patienceMs(), 2);
+        self::assertSame(5_000, Deadline::in(60_000)->patienceMs());
+        self::assertSame(200, Deadline::in(60_000, 200)->patienceMs());
+        self::assertEqualsWithDelta(60_045, Deadline::in(60_000, 200)->blockPatienceMs(), 2);
+    }
+
+    public function testABlockEndsBeforeTheBudgetDoes(): void
+    {
+        self::assertSame(0, Deadline::in(80)->blockMs());
+        self::assertEqualsWithDelta(920, Deadline::in(1_000)->blockMs(), 2);
     }
 }

@@ -1,0 +1,65 @@
+<?php
+
+declare(strict_types=1);
+
+namespace Resident;
+
+use Resident\Wire\Reply;
+
+/**
+ * A list in Redis to which the replies to many questions go; their ids tell them apart.
+ *
+ * @internal
+ */
+final class Mailbox
+{
+    public readonly string $key;
+    /** @var array<string, true> */
+    private array $waiting = [];
+    /** @var array<string, string> */
+    private array $payloads = [];
+
+    public function __construct()
+    {
+        $this->key = Keys::mailbox(bin2hex(random_bytes(16)));
+    }
+
+    /**
+     * @param list<string> $ids
+     */
+    public function expect(array $ids): void
+    {
+        $this->waiting = array_fill_keys($ids, true);
+    }
+
+    public function isComplete(): bool
+    {
+        return $this->waiting === [];
+    }
+
+    /**
+     * The replies that came, by their questions' ids.
+     *
+     * @return array<string, string>
+     */
+    public function payloads(): array
+    {
+        return $this->payloads;
+    }
+
+    /**
+     * Takes down replies that were read.
+     *
+     * @param array<mixed> $payloads
+     */
+    public function take(array $payloads): void
+    {
+        foreach (array_filter($payloads, is_string(...)) as $payload) {
+            $id = Reply::idIn($payload);
+            if (isset($this->waiting[$id])) {
+                unset($this->waiting[$id]);
+                $this->payloads[$id] = $payload;
+            }
+        }
+    }
+}

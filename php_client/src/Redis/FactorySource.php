@@ -1,0 +1,68 @@
+<?php
+
+declare(strict_types=1);
+
+namespace Resident\Redis;
+
+use Resident\Deadline;
+use Resident\Exception\ConfigurationError;
+
+/**
+ * Takes connections from a function of the caller's, another one after each that was lost.
+ *
+ * @internal
+ */
+final class FactorySource implements Source
+{
+    private ?LentSource $lent = null;
+
+    /**
+     * @param \Closure(): \Redis $factory
+     */
+    public function __construct(private readonly \Closure $factory)
+    {
+    }
+
+    public function link(Deadline $deadline): Link
+    {
+        $this->lent ??= new LentSource($this->make());
+        return $this->lent->link($deadline);
+    }
+
+    public function drop(): void
+    {
+        $this->lent?->drop();
+        $this->lent?->release();
+        $this->lent = null;
+    }
+
+    public function release(): void
+    {
+        $this->lent?->release();
+    }
+
+    public function canReopen(): bool
+    {
+        return true;
+    }
+
+    public function place(): string
+    {
+        return $this->lent?->place() ?? 'the place that the factory connects to';
+    }
+
+    private function make(): \Redis
+    {
+        try {
+            $redis = ($this->factory)();
+        } catch (\RedisException $error) {
+            throw new ConnectionLost($error->getMessage());
+        }
+        if (!$redis instanceof \Redis) {
+            throw new ConfigurationError(
+                'The factory returned ' . get_debug_type($redis) . '; it must return a connected \Redis object'
+            );
+        }
+        return $redis;
+    }
+}

@@ -1,0 +1,67 @@
+<?php
+
+declare(strict_types=1);
+
+namespace Resident\Tests\Integration;
+
+use PHPUnit\Framework\TestCase;
+use Resident\Client;
+use Resident\Exception\ConfigurationError;
+use Resident\Exception\TransportError;
+use Resident\Tests\Support\Memory;
+use Resident\Tests\Support\Server;
+
+/**
+ * Connections from a function of the caller's, and a logger that is told when one is lost.
+ */
+final class FactoryTest extends TestCase
+{
+    public function testAFactoryIsCalledOnceAndAgainWhenItsConnectionIsLost(): void
+    {
+        $server = Server::served();
+        $made = [];
+        $logger = Memory::logger();
+        $factory = static function () use ($server, &$made): \Redis {
+            return $made[] = $server->connect();
+        };
+        $client = new Client($factory, logger: $logger);
+        self::assertSame([], $made, 'it connects at the first question');
+        $client->ask('echo', 'a');
+        $client->ask('echo', 'b');
+        self::assertCount(1, $made);
+        $server->redis->rawCommand('CLIENT', 'KILL', 'ID', (string) $made[0]->client('id'));
+        self::assertSame('c', $client->ask('echo', 'c')->answer);
+        self::assertCount(2, $made);
+        self::assertSame(['warning'], array_column($logger->records, 0));
+        self::assertStringNotContainsString('"c"', json_encode($logger->records));
+    }
+
+    public function testAFactoryThatFailsIsATransportError(): void
+    {
+        $logger = Memory::logger();
+        $client = new Client(static fn () => throw new \RedisException('no more sockets'), logger: $logger);
+        try {
+            $client->ask('echo', 'a', 200);
+            self::fail('It was answered');
+        } catch (TransportError $error) {
+            self::assertStringContainsString('no more sockets', $error->getMessage());
+        }
+        self::assertSame('error', end($logger->records)[0]);
+    }
+
+    public function testAFactoryOfSomethingElseIsAConfigurationError(): void
+    {
+        $this->expectException(ConfigurationError::class);
+        $this->expectExceptionMessage('The factory returned string');
+        (new Client(static fn () => 'redis://'))->ask('echo', 'a');
+    }
+
+    public function testWhatAFactoryMakesIsCheckedLikeALentConnection(): void
+    {
+        $redis = Server::served()->connect();
+        $redis->setOption(\Redis::OPT_SERIALIZER, \Redis::SERIALIZER_PHP);
+        $this->expectException(ConfigurationError::class);
+        $this->expectExceptionMessage('OPT_SERIALIZER');
+        (new Client(static fn () => $redis))->ask('echo', 'a');
+    }
+}
