@@ -47,7 +47,8 @@ final class Waiting
             $blockMs = $deadline->blockMs();
             $seconds = sprintf('%.3F', $blockMs / 1000);
             $reply = match (true) {
-                $blockMs === 0 && $keep => $link->call($deadline, 'LINDEX', $key, '0'),
+                // LINDEX would do, but for a replica, which has to be told from a Redis without a reply.
+                $blockMs === 0 && $keep => $link->call($deadline, 'LMOVE', $key, $key, 'LEFT', 'LEFT'),
                 $blockMs === 0 => $link->call($deadline, 'LPOP', $key),
                 $keep => $link->callBlocking($deadline, 'BLMOVE', $key, $key, 'LEFT', 'LEFT', $seconds),
                 default => $link->callBlocking($deadline, 'BLPOP', $key, $seconds),
@@ -70,16 +71,21 @@ final class Waiting
     {
         $key = $mailbox->key;
         $this->untilSomething($deadline, static function (Link $link) use ($mailbox, $key, $deadline): ?bool {
+            if ($mailbox->isComplete()) {
+                return true; // and the connection was lost over taking it out
+            }
             $blockMs = $deadline->blockMs();
-            if ($blockMs > 0) {
-                $seconds = sprintf('%.3F', $blockMs / 1000);
-                $link->callBlocking($deadline, 'BLMOVE', $key, $key, 'LEFT', 'LEFT', $seconds);
+            $seconds = sprintf('%.3F', $blockMs / 1000);
+            $first = $blockMs === 0
+                ? $link->call($deadline, 'LMOVE', $key, $key, 'LEFT', 'LEFT')
+                : $link->callBlocking($deadline, 'BLMOVE', $key, $key, 'LEFT', 'LEFT', $seconds);
+            if (!is_string($first)) {
+                return null;
             }
             $replies = $link->call($deadline, 'LRANGE', $key, '0', (string) (self::MOST - 1));
-            if (is_array($replies) && $replies !== []) {
-                $mailbox->take($replies);
-                $link->call($deadline, 'LTRIM', $key, (string) count($replies), '-1');
-            }
+            $replies = is_array($replies) ? $replies : [];
+            $mailbox->take($replies);
+            $link->call($deadline, 'LTRIM', $key, (string) count($replies), '-1');
             return $mailbox->isComplete() ?: null;
         });
     }

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ from enqueue_api.deadline import check_budget
 from resident import errors, protocol
 from resident.errors import CallerError, ErrorCode, ResidentError
 from resident.lua_script import source_of
+from tests.support.vectors import read, value_of
 
 ROOT = Path(__file__).parents[2]
 RENEW = (
@@ -22,40 +21,7 @@ RENEW = (
 )
 
 
-def _read(name: str) -> dict[str, Any]:
-    return json.loads((Path(__file__).parent / "vectors" / f"{name}.json").read_bytes())
-
-
-JOBS, REPLIES, ERRORS = _read("jobs"), _read("replies"), _read("errors")
-
-
-def _nested(levels_and_value: list[Any]) -> Any:
-    levels, value = levels_and_value
-    for _ in range(levels):
-        value = [value]
-    return value
-
-
-#: How the vectors write what JSON cannot; bytes that are not UTF-8 become lone surrogates here.
-FORMS: dict[str, Callable[[Any], Any]] = {
-    "$bytes": lambda digits: bytes.fromhex(digits).decode(errors="surrogateescape"),
-    "$float": float,
-    "$repeat": lambda text_and_times: text_and_times[0] * text_and_times[1],
-    "$nested": _nested,
-    "$object": lambda pairs: {value_of(key): value_of(value) for key, value in pairs},
-    "$concat": lambda parts: "".join(value_of(part) for part in parts),
-}
-
-
-def value_of(written: Any) -> Any:
-    if isinstance(written, list):
-        return [value_of(item) for item in written]
-    if not isinstance(written, dict):
-        return written
-    form = next(iter(written), "")
-    if form in FORMS:
-        return FORMS[form](written[form])
-    return {key: value_of(value) for key, value in written.items()}
+JOBS, REPLIES, ERRORS = read("jobs"), read("replies"), read("errors")
 
 
 def payload_of(written: Any) -> bytes:

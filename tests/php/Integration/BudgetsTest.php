@@ -50,8 +50,7 @@ final class BudgetsTest extends TestCase
     }
 
     /**
-     * @testWith [1]
-     *           [60]
+     * @testWith [60]
      *           [150]
      *           [400]
      */

@@ -1,0 +1,180 @@
+<?php
+
+declare(strict_types=1);
+
+namespace Resident\Tests\Support;
+
+use PHPUnit\Framework\Assert;
+
+/**
+ * One scenario on its stage; a new thing that happens beside the calls is a method and a line of
+ * `playOne`.
+ */
+final class Scene
+{
+    /**
+     * Over the budget; what a machine that has other things to do may add is much more than ours.
+     */
+    private const OVER_MS = 50 + 450;
+
+    /** @var array<string, string> */
+    private array $names;
+    /** @var array<string, Program> */
+    private array $callers = [];
+
+    /**
+     * @param string $url Where the callers find Redis.
+     * @param \Redis|null $redis What the test sees of it, if there is one.
+     */
+    public function __construct(private readonly string $url, private readonly ?\Redis $redis)
+    {
+        $this->names = ['$new' => bin2hex(random_bytes(16)), '$new64' => bin2hex(random_bytes(32))];
+    }
+
+    /**
+     * @param list<\stdClass> $steps
+     */
+    public function play(array $steps): void
+    {
+        try {
+            foreach ($steps as $step) {
+                $this->playOne($this->named($step));
+            }
+        } finally {
+            if ($this->redis !== null) {
+                $this->change('well');
+            }
+        }
+    }
+
+    private function playOne(\stdClass $step): void
+    {
+        if (in_array($step->do, Calls::NAMES, true)) {
+            $this->compare($step, $step, Calls::resultOf($this->url, $step));
+            return;
+        }
+        match ($step->do) {
+            'begin' => $this->begin($step),
+            'end' => $this->end($step),
+            'announce' => $this->announce($step),
+            'fill' => $this->redis->rPush("rq:queue:$step->task", ...array_fill(0, $step->jobs, 'filled')),
+            'work' => $this->work($step),
+            'reply' => $this->reply($step),
+            'forget' => $this->redis->del("resident:reply:$step->id"),
+            'gone' => Wait::until(fn (): bool => !$this->redis->exists("rq:job:$step->id")),
+            'check' => Wait::until(fn (): bool => $this->redis->lLen("rq:queue:$step->task") === $step->waiting),
+            'callers' => Wait::until(fn (): bool => count($this->blocked()) === $step->waiting),
+            'redis' => $this->change($step->state),
+        };
+    }
+
+    private function begin(\stdClass $step): void
+    {
+        $words = ['tests/php/Support/call.php', $this->url];
+        $this->callers[$step->name] = new Program($words, [], json_encode($step->call, JSON_THROW_ON_ERROR));
+    }
+
+    private function end(\stdClass $step): void
+    {
+        [$exitCode, $output, $errors] = $this->callers[$step->name]->result();
+        unset($this->callers[$step->name]);
+        Assert::assertSame([0, ''], [$exitCode, $errors]);
+        $this->compare($step, null, json_decode($output, true, 512, JSON_THROW_ON_ERROR));
+    }
+
+    private function announce(\stdClass $step): void
+    {
+        $untilMs = ((int) $this->redis->time()[0] + 60) * 1000;
+        $this->redis->zAdd('resident:tasks', $untilMs, $step->task);
+        $this->redis->hSet("resident:task:$step->task", 'max_backlog', (string) ($step->max_backlog ?? 1000));
+    }
+
+    /**
+     * Answers the next question that waits; an id whose hash is gone is passed over.
+     */
+    private function work(\stdClass $step): void
+    {
+        $id = Wait::until(function () use ($step): ?string {
+            $id = $this->redis->lPop("rq:queue:$step->task");
+            return $id !== false && $this->redis->exists("rq:job:$id") ? $id : null;
+        });
+        $key = $this->redis->hGet("rq:job:$id", 'reply_to') ?: "resident:reply:$id";
+        $this->redis->hSet("rq:job:$id", 'status', 'finished');
+        $this->push($key, $id, $step);
+    }
+
+    private function reply(\stdClass $step): void
+    {
+        $key = "resident:reply:$step->id";
+        match (true) {
+            isset($step->string) => $this->redis->set($key, $step->string),
+            isset($step->payload) => $this->redis->rPush($key, $step->payload),
+            default => $this->push($key, $step->id, $step),
+        };
+    }
+
+    private function push(string $key, string $id, \stdClass $step): void
+    {
+        $said = isset($step->error)
+            ? ['ok' => false, 'error' => ['code' => $step->error, 'message' => 'So it is.']]
+            : ['ok' => true, 'answer' => $step->answer, 'ms' => ['queued' => 1.5, 'model' => 2.5]];
+        $this->redis->rPush($key, json_encode(['v' => 1, 'id' => $id] + $said, JSON_THROW_ON_ERROR));
+        $this->redis->pExpire($key, 60_000);
+    }
+
+    private function change(string $state): void
+    {
+        match ($state) {
+            'cuts' => array_map(
+                fn (string $id): mixed => $this->redis->rawCommand('CLIENT', 'KILL', 'ID', $id),
+                $this->blocked()
+            ),
+            'full' => $this->redis->config('SET', 'maxmemory', '1'),
+            'read-only' => $this->redis->rawCommand('REPLICAOF', '127.0.0.1', '1'),
+            'well' => [
+                $this->redis->rawCommand('REPLICAOF', 'NO', 'ONE'),
+                $this->redis->config('SET', 'maxmemory', '0'),
+            ],
+        };
+    }
+
+    /**
+     * @return list<string>
+     */
+    private function blocked(): array
+    {
+        $isBlocked = static fn (array $client): bool => str_contains($client['flags'], 'b');
+        $blocked = array_filter($this->redis->client('list'), $isBlocked);
+        return array_map(strval(...), array_column($blocked, 'id'));
+    }
+
+    private function named(mixed $written): mixed
+    {
+        if ($written instanceof \stdClass) {
+            return (object) array_map($this->named(...), get_object_vars($written));
+        }
+        return is_string($written) ? $this->names[$written] ?? $written : $written;
+    }
+
+    /**
+     * @param \stdClass|null $call The call, if it ran here and its time is to be looked at.
+     * @param array<string, mixed> $result
+     */
+    private function compare(\stdClass $step, ?\stdClass $call, array $result): void
+    {
+        $budgetMs = $call->budget_ms ?? null;
+        if (is_int($budgetMs)) {
+            Assert::assertLessThan(max(0, $budgetMs) + self::OVER_MS, $result['took_ms']);
+        }
+        $expected = (array) Vectors::valueOf($step->expect_php ?? $step->expect);
+        if (isset($expected['byte'])) {
+            Assert::assertStringContainsString("byte {$expected['byte']} ", $result['message'] ?? '');
+        }
+        unset($expected['byte'], $result['took_ms'], $result['message']);
+        if ($expected === ['id' => '$any']) {
+            $this->names[$step->keep] = $result['id'];
+            return;
+        }
+        Assert::assertSame($expected, $result, json_encode($step, JSON_INVALID_UTF8_SUBSTITUTE) ?: '');
+    }
+}
