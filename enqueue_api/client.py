@@ -19,8 +19,9 @@ from enqueue_api.outcome import Outcome
 from enqueue_api.question import Question
 from enqueue_api.waiting import Wait
 from resident import protocol
+from resident.link import Link
 from resident.protocol import Answered
-from resident.redis_client import SOCKET_TIMEOUT_S, Link, connect
+from resident.redis_client import SOCKET_TIMEOUT_S, connect
 from resident.settings import Settings, read_settings
 
 #: How long `tasks` and `ping` may take.

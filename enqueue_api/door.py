@@ -16,7 +16,7 @@ from enqueue_api.waiting import Wait
 from resident import asking
 from resident.asking import AskCode, Asked
 from resident.errors import ResidentError, TransportError
-from resident.redis_client import Link
+from resident.link import Link
 
 T = TypeVar("T")
 

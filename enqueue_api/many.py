@@ -15,7 +15,7 @@ from enqueue_api.question import Question
 from enqueue_api.waiting import WaitForMany
 from resident import protocol
 from resident.errors import ResidentError
-from resident.redis_client import Link
+from resident.link import Link
 from resident.settings import Settings
 
 

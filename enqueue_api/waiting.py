@@ -15,7 +15,8 @@ from enqueue_api.mailbox import Mailbox
 from enqueue_api.outcome import Outcome
 from resident import keys, protocol
 from resident.errors import TransportError
-from resident.redis_client import Link, may_pass
+from resident.link import Link
+from resident.redis_client import may_pass
 
 T = TypeVar("T")
 

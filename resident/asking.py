@@ -12,9 +12,9 @@ from redis.exceptions import NoScriptError, ResponseError
 
 from resident import keys
 from resident.errors import ErrorCode
+from resident.link import Link
 from resident.lua_script import script_of
 from resident.protocol import encode_failed
-from resident.redis_client import Link
 
 _ASK = script_of("clock", "ask")
 _CANCEL = script_of("clock", "write", "lanes", "cancel")

@@ -18,7 +18,7 @@ from rq.worker import SimpleWorker
 
 from resident import keys, scripts
 from resident.errors import ErrorCode
-from resident.redis_client import Link
+from resident.link import Link
 from resident.scripts import Alive, Death
 
 #: Between two looks at what workers are at; RQ's execution records are for what runs longer.

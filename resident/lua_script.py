@@ -8,7 +8,7 @@ from typing import Any
 
 from redis.exceptions import NoScriptError
 
-from resident.redis_client import Link
+from resident.link import Link
 
 _LUA = Path(__file__).parent / "lua"
 

@@ -12,8 +12,8 @@ from redis.exceptions import ResponseError
 
 from resident import keys
 from resident.errors import ErrorCode
+from resident.link import Exchange, Link
 from resident.lua_script import script_of
-from resident.redis_client import Exchange, Link
 
 _ANNOUNCE = script_of("clock", "write", "announce")
 _CLAIM = script_of("clock", "write", "deadline", "lanes", "claim")

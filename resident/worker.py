@@ -29,10 +29,11 @@ from resident.counts import Counts
 from resident.death_penalty import FineDeathPenalty
 from resident.gathering import Gathering
 from resident.job import job_class_for
+from resident.link import Link, Woken
 from resident.outage import call_until_back
 from resident.pace import Pace
 from resident.pulse import Pulse
-from resident.redis_client import SOCKET_TIMEOUT_S, Link, Woken
+from resident.redis_client import SOCKET_TIMEOUT_S
 from resident.scripts import (
     Claim,
     Claimed,

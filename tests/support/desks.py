@@ -20,7 +20,7 @@ from rq.serializers import JSONSerializer
 from enqueue_api.client import Client
 from resident import keys, protocol
 from resident.errors import ErrorCode, TryAgain
-from resident.redis_client import Link
+from resident.link import Link
 from resident.scripts import Limits, WorkerScripts
 from resident.settings import Settings
 from tests.support.waiting import wait_until

@@ -17,7 +17,8 @@ from redis.exceptions import ConnectionError
 import resident.worker
 from resident import log, scripts
 from resident.batching import StopNow
-from resident.redis_client import Link, connect
+from resident.link import Link
+from resident.redis_client import connect
 from resident.settings import read_settings
 from resident.task import Task
 from resident.worker import ResidentWorker

@@ -10,7 +10,7 @@ from redis import Redis
 
 from resident import asking, keys, protocol, scripts
 from resident.asking import Asked, Asking
-from resident.redis_client import Link
+from resident.link import Link
 from resident.scripts import (
     Claim,
     Limits,

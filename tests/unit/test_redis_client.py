@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from resident.errors import ConfigurationError
-from resident.redis_client import Link, check_server, connect, place_of
+from resident.link import Link
+from resident.redis_client import check_server, connect, place_of
 
 
 @pytest.mark.parametrize(
