@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from resident.embedded_redis import EmbeddedRedis
 from tests.chaos.hosts import Hosts
 from tests.chaos.proxy import Network
+from tests.chaos.server import arrange
 
 #: Each kind with how long it lasts, in seconds, and how often it is drawn in one round.
 KINDS: dict[str, tuple[float, float, int]] = {
@@ -137,8 +138,11 @@ class Storm:
             self._redis.kill()
         else:
             self._redis.stop()
-        self._later(one, self._redis.start)
+        self._later(one, self._start_redis)
         return True
+
+    def _start_redis(self) -> None:
+        arrange(self._redis.start())
 
     def _to_way(self, one: Disturbance, way: int) -> bool:
         network = self._network

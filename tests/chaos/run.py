@@ -21,6 +21,7 @@ from tests.chaos.hosts import Hosts
 from tests.chaos.ledger import Ledger, balance
 from tests.chaos.proxy import Network
 from tests.chaos.questions import TASK, questions_of
+from tests.chaos.server import arrange
 from tests.support.project import copy_project
 from tests.support.waiting import wait_until
 
@@ -67,6 +68,7 @@ class Run:
         (project / "tasks" / task_file.name).write_text(task_file.read_text("utf-8"), "utf-8")
         with contextlib.ExitStack() as stack:
             server = stack.enter_context(EmbeddedRedis(self._folder / "redis", tcp=True))
+            arrange(server)
             network = stack.enter_context(Network(server.url, HOSTS + 1))
             connection = stack.enter_context(connect(server.url))
             urls = [network.url(way) for way in range(HOSTS)]
