@@ -58,6 +58,7 @@ def connect(url: str) -> redis.Redis:
             url,
             protocol=2,
             retry=Retry(NoBackoff(), 0),
+            driver_info=None,  # an answer to it that comes late is taken for one to a command
             socket_timeout=SOCKET_TIMEOUT_S,
             socket_connect_timeout=SOCKET_TIMEOUT_S,
             **keepalive,

@@ -102,3 +102,12 @@ def _answers(connection: Redis) -> bool:
         return bool(connection.ping())
     except RedisError:
         return False
+
+
+def test_a_connection_says_nothing_but_who_it_is(redis_url: str, connection: Redis) -> None:
+    connection.config_resetstat()
+    with connect(redis_url) as client:
+        client.ping()
+    said = connection.info("commandstats").keys()
+    assert connection.info("errorstats") == {}  # older servers know nothing of libraries
+    assert said == {"cmdstat_auth", "cmdstat_ping", "cmdstat_config|resetstat"}
