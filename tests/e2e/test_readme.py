@@ -90,7 +90,8 @@ def test_the_table_states_the_defaults(readme: str) -> None:
 
 
 def test_every_link_leads_somewhere() -> None:
-    for page in [*READMES, "CONTRIBUTING.md", "CHANGELOG.md", "deploy/README.md"]:
+    others = ["CONTRIBUTING.md", "CHANGELOG.md", "deploy/README.md"]
+    for page in [*READMES, *others, *(f"php_client/{readme}" for readme in READMES)]:
         text = (ROOT / page).read_text(encoding="utf-8")
         for link in re.findall(r"\]\((?!http)([^)#]+)", text):
             assert ((ROOT / page).parent / link).exists(), f"{page}: {link}"
