@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from enqueue_api import outcome
 from enqueue_api.deadline import Deadline
@@ -115,11 +116,17 @@ def read_blocked(link: Link, deadline: Deadline) -> Any:
     """
     wakes = 0
     within_s = deadline.left_s
-    while not link.has_answer(within_s) and deadline.patience_s:
-        link.send_all([("PING",)])
-        wakes += 1
-        within_s = WAKE_EACH_S
-    answer = link.read(deadline.patience_s + link.timeout_s)
+    while True:
+        try:
+            answer = link.read(within_s, close_late=False)
+        except RedisTimeoutError:
+            if not deadline.patience_s:
+                raise  # and whoever uses the link closes it
+            link.send_all([("PING",)])
+            wakes += 1
+            within_s = WAKE_EACH_S
+        else:
+            break
     for _ in range(wakes):
         link.read(link.timeout_s)
     return answer

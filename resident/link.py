@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import select
 import socket
 import time
 from collections.abc import Callable
@@ -70,30 +69,32 @@ class Link:
         try:
             self._limit_socket(patience_s)
             self._socket.sendall(packed)
+        except TimeoutError as error:
+            raise self._late() from error
         except OSError as error:
             raise self._lost(error) from error
         except BaseException:
             self.close()
             raise
 
-    def read(self, timeout_s: float) -> Any:
-        """Reads the answer to the next command that was sent; raises it if it is an error."""
+    def read(self, timeout_s: float, *, close_late: bool = True) -> Any:
+        """Reads the answer to the next command that was sent; raises it if it is an error.
+
+        Without close_late the connection stays open if no answer comes in time, and it can be read
+        again.
+        """
         if self._socket is None:
-            return self._connection.read_response(disable_decoding=True, timeout=timeout_s)
+            return self._connection.read_response(
+                disable_decoding=True, timeout=timeout_s, disconnect_on_error=close_late
+            )
         answer = self._reader.gets(False)
         if answer is _NOT_YET:
-            answer = self._wait_for_answer(timeout_s)
+            answer = self._wait_for_answer(timeout_s, close_late)
         if isinstance(answer, RedisError):
             if isinstance(answer, RedisConnectionError):
                 self.close()  # LOADING, say
             raise answer
         return answer
-
-    def has_answer(self, within_s: float) -> bool:
-        """Whether an answer, or the end of the connection, comes within this time."""
-        if self._socket is None:
-            return bool(self._connection.can_read(timeout=within_s))
-        return self._reader.has_data() or bool(select.select([self._socket], [], [], within_s)[0])
 
     def wake(self) -> None:
         """For a signal handler: ends waiting for commands that block, now and from now on.
@@ -124,7 +125,7 @@ class Link:
             notEnoughData=_NOT_YET,
         )
 
-    def _wait_for_answer(self, timeout_s: float) -> Any:
+    def _wait_for_answer(self, timeout_s: float, close_late: bool) -> Any:
         self._is_waiting = timeout_s > self.timeout_s  # for a command that blocks in Redis
         try:
             if self._is_waiting and self._is_woken:
@@ -136,6 +137,8 @@ class Link:
                     msg = "Redis closed the connection"
                     raise RedisConnectionError(msg)
                 self._reader.feed(self._buffer, 0, size)  # type: ignore[arg-type]
+        except TimeoutError as error:
+            raise self._late(close_late) from error
         except OSError as error:
             raise self._lost(error) from error
         except BaseException:
@@ -156,11 +159,14 @@ class Link:
             self._socket.settimeout(timeout_s)
             self._socket_timeout_s = timeout_s
 
+    def _late(self, close: bool = True) -> RedisError:
+        if close:
+            self.close()
+        return RedisTimeoutError("Redis did not answer in time")
+
     def _lost(self, error: OSError) -> RedisError:
         """What was not sent or read to its end would be taken for the next command's."""
         self.close()
-        if isinstance(error, TimeoutError):
-            return RedisTimeoutError("Redis did not answer in time")
         return RedisConnectionError(f"the connection to Redis broke: {error}")
 
 
