@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import functools
 import importlib
-import inspect
 import math
 import pkgutil
 import re
-import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
-from resident.errors import ConfigurationError, invalid_question
+from resident.errors import ConfigurationError, ErrorCode, error_for, invalid_question
+from resident.signatures import read_signature
 
 #: More than this in one batch would block Redis for too long in one claim (about 40 ms).
 MAX_BATCH_LIMIT = 1024
@@ -43,7 +42,8 @@ class Task:
 
     Attributes:
         name: The file's name in tasks/, the queue's name in RQ, and what callers ask for.
-        function: `(model, questions) -> answers`, as many answers as questions, in their order.
+        function: `(model, questions) -> answers`, as many answers as questions, in their order;
+            of a streaming task `(model, question)`, which yields its answer in parts.
         load: Makes the model; runs once per process, before the first question.
         question_type: The type that every question must have, read from the function's signature.
         warm_up: Questions that are answered once after the load, so that the first caller
@@ -55,6 +55,7 @@ class Task:
         timeout_s: Seconds that one call may take.
         preload: False if the library does not survive a fork: each worker then loads for itself.
         callbacks: RQ callbacks that jobs of this task may name besides Resident's own.
+        streams: It yields the answer to one question in deltas.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Task:
     target_ms: float = DEFAULT_TARGET_MS
     cost: Callable[[Any], float] | None = None
     max_cost: float = math.inf
+    streams: bool = False
 
     @property
     def function_name(self) -> str:
@@ -95,6 +97,8 @@ class Task:
 
     def answer(self, model: Any, questions: list[Any]) -> list[Any]:
         """Calls the function; raises ValueError unless it gives one answer to each question."""
+        if self.streams:
+            return ["".join(self.deltas(model, question)) for question in questions]
         answers = list(self.function(model, questions))
         if len(answers) != len(questions):
             msg = (
@@ -103,6 +107,28 @@ class Task:
             )
             raise ValueError(msg)
         return answers
+
+    def deltas(self, model: Any, question: Any) -> Generator[str, None, None]:
+        """What a streaming task yields, without empty strings; closed, it closes the function.
+
+        Raises:
+            OperatorError: model_error, for what is no string; the message names its type.
+        """
+        produced = self.function(model, question)
+        if isinstance(produced, str):
+            raise self._no_delta("returned a str; it must yield")
+        try:
+            for delta in produced:
+                if not isinstance(delta, str):
+                    raise self._no_delta(f"yielded a {type(delta).__name__}; it must yield str")
+                if delta:
+                    yield delta
+        finally:
+            if (close := getattr(produced, "close", None)) is not None:
+                close()
+
+    def _no_delta(self, what: str) -> Exception:
+        return error_for(ErrorCode.MODEL_ERROR, f"tasks/{self.name}.py {what}")
 
 
 @functools.cache
@@ -128,6 +154,9 @@ def task(  # noqa: PLR0913  (the options of a task)
 ) -> Callable[[Function], Function]:
     """Makes `answer(model, questions)` of a file in tasks/ a task that workers run.
 
+    If it yields, `answer(model, question) -> Iterator[str]`, the answer is what it yields, and
+    callers may read it as it comes.
+
     The decorated name stays a plain function of one question, so that a stock RQ worker can run
     the same job: it loads the model on its first call. The original is its `__wrapped__`.
 
@@ -146,8 +175,9 @@ def task(  # noqa: PLR0913  (the options of a task)
         callbacks: RQ callbacks that jobs of this task may name besides Resident's own.
 
     Raises:
-        ConfigurationError: The function is not `answer(model, questions: list[T])` in a file of
-            tasks/, load is missing, or an option is of the wrong type or out of its range.
+        ConfigurationError: The function is neither `answer(model, questions: list[T])` nor
+            `answer(model, question: T) -> Iterator[str]` in a file of tasks/, load is missing, or
+            an option is of the wrong type or out of its range.
     """
     if positional:
         raise _without_load(positional[0])
@@ -168,10 +198,15 @@ def task(  # noqa: PLR0913  (the options of a task)
         }
         _check_options(function.__module__, **options)
         options |= {"warm_up": tuple(warm_up), "callbacks": tuple(callbacks)}
+        name, signature = _task_name(function), read_signature(function)
+        if signature.streams and max_batch != 1:
+            msg = f"tasks/{name}.py yields, so it takes one question a call: leave max_batch out"
+            raise ConfigurationError(msg)
         made = Task(
-            name=_task_name(function),
+            name=name,
             function=function,
-            question_type=_question_type(function),
+            question_type=signature.question_type,
+            streams=signature.streams,
             **options,
         )
         _registry[made.name] = made
@@ -237,26 +272,6 @@ def _task_name(function: Function) -> str:
         )
         raise ConfigurationError(msg)
     return name
-
-
-def _question_type(function: Function) -> Any:
-    """T of `questions: list[T]`, the second parameter; Any if it is not annotated."""
-    parameters = list(inspect.signature(function).parameters.values())
-    if len(parameters) != 2:
-        msg = (
-            f"{function.__module__}.answer takes (model, questions), two parameters; "
-            f"it has {len(parameters)}"
-        )
-        raise ConfigurationError(msg)
-    annotation = typing.get_type_hints(function).get(parameters[1].name, list[Any])
-    arguments = typing.get_args(annotation)
-    if typing.get_origin(annotation) is not list or len(arguments) != 1:
-        msg = (
-            f"{function.__module__}.answer: questions must be annotated list[...], "
-            f"not {annotation!r}"
-        )
-        raise ConfigurationError(msg)
-    return arguments[0]
 
 
 def _without_load(function: Any) -> ConfigurationError:

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 import tasks
-from resident.errors import CallerError, ConfigurationError, ErrorCode
+from resident.errors import CallerError, ConfigurationError, ErrorCode, OperatorError
 from resident.task import Task, _registry, load_task, model_of, task, task_names
 
 HEAD = "from resident import task\n"
@@ -203,3 +203,59 @@ def test_the_model_is_loaded_and_warmed_up_once_in_a_process() -> None:
     warm = made(load=load, function=answer, warm_up=("a", "b"))
     assert model_of(warm) == model_of(warm) == "model"
     assert calls == ["load", ("model", ["a", "b"])]
+
+
+# streaming
+
+SPELL = f"""{HEAD}
+from collections.abc import Iterator
+
+@task(load=dict, warm_up=["warm"])
+def answer(model: dict, question: str) -> Iterator[str]:
+    model[question] = "begun"
+    try:
+        yield from question
+        yield ""
+    finally:
+        model[question] = "closed"
+"""
+
+
+def test_a_file_whose_function_yields_is_a_streaming_task(write: Write) -> None:
+    write("spell", SPELL)
+    spell = load_task("spell")
+    assert (spell.streams, spell.max_batch, spell.question_type) == (True, 1, str)
+    assert model_of(spell) == {"warm": "closed"}
+    assert list(spell.deltas({}, "abc")) == ["a", "b", "c"]
+    assert spell.answer({}, ["abc"]) == ["abc"]
+    assert sys.modules["tasks.spell"].answer("abc") == "abc"
+
+
+def test_a_streaming_task_takes_no_batch(write: Write) -> None:
+    write("spell", SPELL.replace("load=dict", "load=dict, max_batch=2"))
+    with pytest.raises(ConfigurationError, match=r"tasks/spell\.py yields, .* leave max_batch out"):
+        load_task("spell")
+
+
+def test_deltas_that_are_closed_close_the_function(write: Write) -> None:
+    write("spell", SPELL)
+    model: dict[str, str] = {}
+    deltas = load_task("spell").deltas(model, "abc")
+    assert (next(deltas), model) == ("a", {"abc": "begun"})
+    deltas.close()
+    assert model == {"abc": "closed"}
+
+
+@pytest.mark.parametrize(
+    ("produced", "reason"),
+    [
+        (["a", 1], "tasks/made.py yielded a int; it must yield str"),
+        ([None], "yielded a NoneType"),
+        ("abc", "returned a str; it must yield"),
+    ],
+)
+def test_what_is_no_delta_is_named(produced: Any, reason: str) -> None:
+    wrong = made(function=lambda _model, _question: produced, streams=True)
+    with pytest.raises(OperatorError, match=reason) as caught:
+        list(wrong.deltas(None, "?"))
+    assert caught.value.code is ErrorCode.MODEL_ERROR

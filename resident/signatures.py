@@ -1,0 +1,79 @@
+"""What the signature of a task's function says: its question's type, and whether it streams."""
+
+from __future__ import annotations
+
+import collections.abc
+import inspect
+import typing
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from resident.errors import ConfigurationError
+
+#: What a function that yields may be annotated with.
+_STREAMS = (collections.abc.Iterator, collections.abc.Generator, collections.abc.Iterable)
+_HOW_TO_STREAM = "a task that yields is annotated -> Iterator[str]"
+
+
+@dataclass(frozen=True)
+class Signature:
+    """How a task's function is called.
+
+    Attributes:
+        question_type: The type of one question; Any if there is no annotation.
+        streams: It takes one question and yields its answer in deltas.
+    """
+
+    question_type: Any
+    streams: bool
+
+
+def read_signature(function: Callable[..., Any]) -> Signature:
+    """The signature of `answer(model, questions: list[T])`, or of one that yields str.
+
+    Raises:
+        ConfigurationError: It is neither; one sentence says what is wrong.
+    """
+    where = f"{function.__module__}.answer"
+    parameters = list(inspect.signature(function).parameters.values())
+    if len(parameters) != 2:
+        msg = (
+            f"{where} takes (model, questions), two parameters, or (model, question) if it yields; "
+            f"it has {len(parameters)}"
+        )
+        raise ConfigurationError(msg)
+    hints = typing.get_type_hints(function)
+    question = parameters[1].name
+    if _is_stream(where, function, hints.get("return")):
+        if question == "questions":
+            msg = f"{where} yields, so it takes one question a call: name its parameter `question`"
+            raise ConfigurationError(msg)
+        return Signature(hints.get(question, Any), streams=True)
+    return Signature(_item_type(where, hints.get(question, list[Any])), streams=False)
+
+
+def _is_stream(where: str, function: Callable[..., Any], returned: Any) -> bool:
+    """Raises ConfigurationError if it yields and says otherwise, or something else than str."""
+    if inspect.isasyncgenfunction(function) or inspect.iscoroutinefunction(function):
+        msg = f"{where} is async, and a worker calls it without a loop; {_HOW_TO_STREAM}"
+        raise ConfigurationError(msg)
+    origin = typing.get_origin(returned) or returned
+    if origin not in _STREAMS:
+        if inspect.isgeneratorfunction(function):
+            msg = f"{where} yields and is annotated {returned!r:.60}; {_HOW_TO_STREAM}"
+            raise ConfigurationError(msg)
+        return False
+    if typing.get_args(returned)[:1] != (str,):
+        msg = f"{where} is annotated {returned!r:.60}; {_HOW_TO_STREAM}"
+        raise ConfigurationError(msg)
+    return True
+
+
+def _item_type(where: str, annotation: Any) -> Any:
+    """T of `questions: list[T]`."""
+    arguments = typing.get_args(annotation)
+    if typing.get_origin(annotation) is not list or len(arguments) != 1:
+        msg = f"{where}: questions must be annotated list[...], not {annotation!r}"
+        raise ConfigurationError(msg)
+    return arguments[0]
