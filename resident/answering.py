@@ -21,6 +21,7 @@ from resident.pulse import Pulse
 from resident.replies import describe
 from resident.scripts import Claim, Outcome, Settlement
 from resident.settings import Settings
+from resident.streaming import Streams
 from resident.task import Task
 
 #: So long after its time-out a call that did not listen to it is ended with its worker.
@@ -33,7 +34,7 @@ _log = structlog.get_logger()
 class Answerer:
     """Answers claims of one task with its model."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  (what a call has around it)
         self,
         task: Task,
         model: Any,
@@ -41,6 +42,7 @@ class Answerer:
         before_call: Callable[[], object],
         after_call: Callable[[int, float], object],
         pulse: Pulse,
+        streams: Streams,
     ) -> None:
         """Takes what to do before each call of the model, and after it with its size and ms."""
         self._task = task
@@ -48,6 +50,7 @@ class Answerer:
         self._after_call = after_call
         self._limit = TimeLimit()
         self._pulse = pulse
+        self._streams = streams
         self._pid = os.getpid()
         self._model = model
         self._max_bytes = settings.max_question_bytes
@@ -87,9 +90,7 @@ class Answerer:
             began = time.monotonic()
             self._pulse.overdue_at = began + timeout_s + OVERDUE_S
             try:
-                answers = self._limit.call(
-                    timeout_s, lambda: self._task.answer(self._model, values)
-                )
+                answers = self._limit.call(timeout_s, lambda: self._answers(questions, values))
             finally:
                 if os.getpid() != self._pid:  # one that the task forked: not the worker
                     _log.warning("the task forked a process that ran on", task=self._task.name)
@@ -99,6 +100,12 @@ class Answerer:
             return answers
 
         return call
+
+    def _answers(self, questions: list[Question], values: list[Any]) -> list[Any]:
+        if self._task.streams and questions[0].wants_deltas:
+            deltas = self._task.deltas(self._model, values[0])
+            return [self._streams.answer(questions[0], deltas)]
+        return self._task.answer(self._model, values)
 
 
 def _cost_of(question: Question, cost: Callable[[Any], float]) -> float:

@@ -7,7 +7,9 @@ a bad job becomes a Refused of its own; its batch mates are answered.
 from __future__ import annotations
 
 import functools
-from datetime import datetime
+from collections.abc import Iterable
+from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -27,7 +29,7 @@ _RQ_TIME = "%Y-%m-%dT%H:%M:%S.%fZ"
 _RQ_TIME_LENGTH = len("2026-11-23T08:09:10.000001Z")
 #: RQ keeps nothing longer than a year; more than that in a job's ttl is a mistake.
 _LONGEST_TTL_S = DEFAULT_FAILURE_TTL
-#: What release.lua makes of too many deaths.
+#: What release.lua makes of too many deaths, and of one in the middle of a stream.
 _VERDICTS = {
     b"crashed": error_for(
         ErrorCode.CRASHED, "Workers died each time that they ran this question, at last alone"
@@ -35,6 +37,10 @@ _VERDICTS = {
     b"timed_out": error_for(
         ErrorCode.TIMED_OUT,
         "The model took longer than its time-out for this question alone, and was killed",
+    ),
+    b"interrupted": error_for(
+        ErrorCode.CRASHED,
+        "The worker ended in the middle of this stream; what came of it is a part of the answer",
     ),
 }
 
@@ -81,6 +87,11 @@ class Question(msgspec.Struct, frozen=True, gc=False):
     fields: Fields
     value: Any
 
+    @property
+    def wants_deltas(self) -> bool:
+        """Whether its caller reads the answer as it comes."""
+        return self.job.stream == b"1" and self.fields.terms.wants_answer
+
 
 class Refused(msgspec.Struct, frozen=True):
     """A job that is no question to this task.
@@ -121,6 +132,17 @@ def batch_timeout_s(task: Task, questions: list[Question]) -> float:
     """How long the model may take for these: the task's limit, or a job's own if shorter."""
     own = [one.fields.terms.timeout_s for one in questions if one.fields.terms.timeout_s > 0]
     return min([task.timeout_s, *own])
+
+
+def times_of(jobs: Iterable[Claimed]) -> list[float]:
+    """When these jobs were enqueued, in ms; those that do not say so are left out."""
+    times = []
+    for job in jobs:
+        with suppress(ValueError):
+            enqueued_at = read_time("enqueued_at", job.enqueued_at)
+            if enqueued_at is not None:
+                times.append(enqueued_at.replace(tzinfo=UTC).timestamp() * 1000)
+    return times
 
 
 def _read_question(job: Claimed, task: Task, max_bytes: int) -> Any:

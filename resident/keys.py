@@ -112,6 +112,11 @@ def mailbox(token: str) -> str:
     return f"resident:mailbox:{token}"
 
 
+def reading(job_id: str) -> str:
+    """Ours: string, there while somebody reads the stream of one question; expires after 15 s."""
+    return f"resident:reading:{job_id}"
+
+
 def results(job_id: str) -> str:
     """RQ: stream of a job's results; expires with the job."""
     return f"{PREFIX}:results:{job_id}"

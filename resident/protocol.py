@@ -73,6 +73,19 @@ class _Id(msgspec.Struct):
     id: str
 
 
+class Delta(msgspec.Struct, frozen=True, kw_only=True):
+    """A part of an answer, which comes before the reply.
+
+    Attributes:
+        seq: Its number, from 0.
+    """
+
+    v: int = VERSION
+    id: str
+    seq: int
+    delta: str
+
+
 class _AnyReply(msgspec.Struct):
     v: int
     id: str
@@ -173,6 +186,11 @@ def encode_answered(job_id: str, answer: bytes, ms: Milliseconds, batch: int) ->
     return _encode(Answered(id=job_id, answer=msgspec.Raw(answer), ms=ms, batch=batch))
 
 
+def encode_delta(job_id: str, seq: int, delta: str) -> bytes:
+    """A part of an answer; raises ValueError if it has no UTF-8 form."""
+    return _encode(Delta(id=job_id, seq=seq, delta=delta))
+
+
 def encode_failed(job_id: str, code: ErrorCode, message: str) -> bytes:
     """A reply with an error."""
     return _encode(Failed(id=job_id, error=ErrorBody(code.value, message)))
@@ -198,18 +216,23 @@ def decode_reply(payload: bytes, job_id: str) -> Answered:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         msg = f"not a reply: {error}"
         raise ValueError(msg) from None
-    if reply.v not in (VERSION, VERSION - 1):
-        msg = f"a reply of version {reply.v}; this client reads {VERSION} and {VERSION - 1}"
-        raise ValueError(msg)
-    if reply.id != job_id:
-        msg = f"the reply to another question, {reply.id[:80]!r}"
-        raise ValueError(msg)
+    check_head(reply.v, reply.id, job_id)
     if not reply.ok:
         raise _error_of(reply)
     if reply.ms is None or reply.answer is msgspec.UNSET:
         msg = "a reply without its answer or its times"
         raise ValueError(msg)
     return Answered(id=reply.id, answer=reply.answer, ms=reply.ms, batch=reply.batch)
+
+
+def check_head(version: int, reply_id: str, job_id: str) -> None:
+    """Raises ValueError unless it is of a version that we read, and to this question."""
+    if version not in (VERSION, VERSION - 1):
+        msg = f"a reply of version {version}; this client reads {VERSION} and {VERSION - 1}"
+        raise ValueError(msg)
+    if reply_id != job_id:
+        msg = f"the reply to another question, {reply_id[:80]!r}"
+        raise ValueError(msg)
 
 
 def _error_of(reply: _AnyReply) -> ResidentError:

@@ -61,7 +61,8 @@ class Claimed(msgspec.Struct, frozen=True, gc=False):
         data: RQ's job data; empty if there was none or data_size is over the limit.
         left_ms: What was left of the budget when it was claimed; -1 if it has none.
         created_at: Empty if it is enqueued_at.
-        deaths: How many workers died with it, empty for none; an ErrorCode if that ends it.
+        deaths: How many workers died with it, empty for none; in a word if that ends it.
+        stream: `1` if its caller reads the answer in deltas.
     """
 
     id: str
@@ -78,6 +79,7 @@ class Claimed(msgspec.Struct, frozen=True, gc=False):
     timeout: bytes = b""
     result_ttl: bytes = b""
     deaths: bytes = b""
+    stream: bytes = b""
 
 
 class Claim(msgspec.Struct, frozen=True):

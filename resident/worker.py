@@ -10,7 +10,6 @@ import socket
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from datetime import UTC
 from types import FrameType
 from typing import Any, TypeVar
 
@@ -24,7 +23,7 @@ from rq.worker import WorkerStatus
 from resident import keys, protocol, replies, special, streams
 from resident.answering import Answerer
 from resident.batching import StopNow
-from resident.claims import read_time
+from resident.claims import times_of
 from resident.counts import Counts
 from resident.death_penalty import FineDeathPenalty
 from resident.gathering import Gathering
@@ -46,6 +45,7 @@ from resident.scripts import (
 )
 from resident.settings import Settings
 from resident.signals import held_back
+from resident.streaming import Streams
 from resident.task import Task, model_of, single_question_function
 
 #: One blocking pop.
@@ -123,6 +123,7 @@ class ResidentWorker(SimpleWorker):
             self._tend,
             self._note_call,
             self._pulse,
+            Streams(link, self._repeat, self._scripts.close, self._limits.reply_ttl_ms),
         )
         self._held = Claim()
         self._counts = Counts()
@@ -233,7 +234,7 @@ class ResidentWorker(SimpleWorker):
     def _gather(self) -> None:
         """Lets more questions join those that are held, for as long as it pays."""
         gathering, claim, began = self._gathering, self._held, time.monotonic()
-        gathering.note_claim(float(claim.started) * 1000, _times_of(claim.jobs))
+        gathering.note_claim(float(claim.started) * 1000, times_of(claim.jobs))
         waited_ms = 0.0
         while (window := gathering.window(len(self._held.jobs), waited_ms)).ms:
             while waited_ms < window.ms and not self._has_come(window.expected):
@@ -242,7 +243,7 @@ class ResidentWorker(SimpleWorker):
             if self._stop_requested:
                 return
             more = self._claim_more()
-            gathering.note_more(_times_of(more))
+            gathering.note_more(times_of(more))
             self._held = Claim(started=claim.started, jobs=(*self._held.jobs, *more))
 
     def _has_come(self, expected: int) -> bool:
@@ -409,17 +410,6 @@ class ResidentWorker(SimpleWorker):
 def name_of(task: Task, pid: int, token: str) -> str:
     """The name that RQ knows a worker by."""
     return f"{keys.WORKER_NAME_PREFIX}{task.name}-{socket.gethostname()}-{pid}-{token}"
-
-
-def _times_of(jobs: Iterable[Claimed]) -> list[float]:
-    """When these jobs were enqueued, in ms; those that do not say so are left out."""
-    times = []
-    for job in jobs:
-        with suppress(ValueError):
-            enqueued_at = read_time("enqueued_at", job.enqueued_at)
-            if enqueued_at is not None:
-                times.append(enqueued_at.replace(tzinfo=UTC).timestamp() * 1000)
-    return times
 
 
 def _callbacks_of(task: Task) -> dict[str, Any]:

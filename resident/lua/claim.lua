@@ -37,8 +37,8 @@
 --   more: 1 if it stopped after skipping many and should be called again at once
 --   a job is {id, execution id, data or '', size of data, ms left or -1, then the values of PLAIN
 --   behind status and data, created_at '' if it is enqueued_at}; a job that has more fields than
---   PLAIN adds those of RARE up to deaths: '' or how many workers died with it, in words if that
---   ends it; see release.lua
+--   PLAIN adds those of RARE up to stream; its deaths are '' or how many workers died with it, in
+--   words if that ends it; see release.lua
 -- Needs clock.lua, write.lua, deadline.lua and lanes.lua in front.
 
 local QUESTIONS, SPECIAL, SUSPENDED = 1, 2, 3
@@ -49,10 +49,10 @@ local PLAIN = {'status', 'data', 'enqueued_at', 'created_at', 'failure_ttl',
 local STATUS, DATA, ENQUEUED_AT, CREATED_AT, FAILURE_TTL, ON_SUCCESS, ON_FAILURE, REPLY_TO =
   1, 2, 3, 4, 5, 6, 7, 8
 -- Those behind execution send a job through RQ's own perform_job if they have a value.
-local RARE = {'timeout', 'result_ttl', 'deaths', 'execution',
+local RARE = {'timeout', 'result_ttl', 'deaths', 'stream', 'execution',
   'stopped_callback_name', 'webhooks', 'group_id', 'retries_left', 'repeats_left',
   'rate_limit_key', 'dependency_ids', 'dependency_id'}
-local TIMEOUT, DEATHS, EXECUTION = 1, 3, 4
+local TIMEOUT, DEATHS, STREAM, EXECUTION = 1, 3, 4, 5
 local NONE = {}
 local OURS = {[''] = true, ['resident.replies.deliver'] = true,
   ['resident.replies.deliver_error'] = true}
@@ -187,7 +187,7 @@ local function start(id, key, values, rare)
     values[FAILURE_TTL] or '', values[ON_SUCCESS] or '', values[ON_FAILURE] or '',
     values[REPLY_TO] or ''}
   if rare ~= NONE then
-    for i = TIMEOUT, DEATHS do
+    for i = TIMEOUT, STREAM do
       told[#told + 1] = rare[i] or ''
     end
   end

@@ -6,6 +6,8 @@
 -- A job that went down with its worker notes it in its field deaths, and will be claimed alone.
 -- When that makes too many, or it hung alone, the field says in one word what it did (an error code
 -- of docs/protocol.md), and whoever claims it does not run it but reports that.
+-- An answer whose reader has a part of it already is not begun anew: the field says so at once, in
+-- the word timed_out or interrupted, however the worker came to its end.
 --
 -- KEYS[1] list  rq:queue:<task>                waiting ids
 -- KEYS[2] zset  rq:wip:<task>                  <job>:<execution> -> expiry, s
@@ -39,7 +41,14 @@ local function deaths_with(before)
   return deaths >= most_deaths and cause or string.format('%d', deaths)
 end
 
-local function put_back(id, job, deaths)
+local function verdict_on(deaths, streamed)
+  if streamed then
+    return cause == 'timed_out' and cause or 'interrupted'
+  end
+  return cause ~= '' and deaths_with(deaths)
+end
+
+local function put_back(id, job, deaths, streamed)
   if restore_deadline(job) == 0 then
     redis.call('DEL', job)
     write('HINCRBY', metrics, 'expired', 1)
@@ -48,8 +57,9 @@ local function put_back(id, job, deaths)
   end
   redis.call('HSET', job, 'status', 'queued', 'started_at', '', 'worker_name', '')
   redis.call('HDEL', job, 'execution')
-  if cause ~= '' then
-    redis.call('HSET', job, 'deaths', deaths_with(deaths))
+  local verdict = verdict_on(deaths, streamed)
+  if verdict then
+    redis.call('HSET', job, 'deaths', verdict)
   end
   write('LPUSH', queue, id)
   return 1
@@ -64,13 +74,13 @@ for i = #ARGV - 1, FIRST, -2 do
   local member, job = id .. ':' .. execution, prefix .. ':job:' .. id
   -- This first write needs no memory, and Redis refuses none that come after it in a script.
   write('ZREM', started, member)
-  local state = redis.pcall('HMGET', job, 'execution', 'status', 'deaths')
+  local state = redis.pcall('HMGET', job, 'execution', 'status', 'deaths', 'streamed')
   if state[1] == execution then
     redis.call('DEL', prefix .. ':execution:' .. member)
     write('ZREM', prefix .. ':executions:' .. id, execution)
     write('SREM', executions, member)
     if not HAS_ENDED[state[2]] then -- else it was cancelled, and does not come back
-      released = released + put_back(id, job, state[3])
+      released = released + put_back(id, job, state[3], state[4])
     end
   end
 end

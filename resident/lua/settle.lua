@@ -36,14 +36,18 @@ local function is_gone(id, execution)
   return score and redis.call('EXISTS', prefix .. ':job:' .. id) == 0
 end
 
--- Whether this worker holds a job; else its code.
+-- Whether this worker holds a job; else its code. What was noted of its stream goes with it.
 local function judge(id, execution)
-  local state = redis.pcall('HMGET', prefix .. ':job:' .. id, 'execution', 'status')
+  local job = prefix .. ':job:' .. id
+  local state = redis.pcall('HMGET', job, 'execution', 'status', 'streamed')
   if state.err then -- no hash: whatever it is, it is not a job
-    redis.call('DEL', prefix .. ':job:' .. id)
-    state = {false, false}
+    redis.call('DEL', job)
+    state = {false, false, false}
   end
   if state[1] == execution then
+    if state[3] then
+      redis.call('HDEL', job, 'streamed')
+    end
     return not HAS_ENDED[state[2]], SETTLED
   end
   if state[1] == 'cancelled' then -- see cancel.lua; its caller has been told

@@ -67,13 +67,17 @@ class Live:
     def put(self, *hashes: Fields) -> list[str]:
         """Puts jobs on the queue in one step, so that they meet in one batch."""
         ids = [uuid.uuid4().hex for _ in hashes]
+        self.put_as(ids, *hashes)
+        return ids
+
+    def put_as(self, ids: list[str], *hashes: Fields) -> None:
+        """The same with ids of one's own."""
         with self.connection.pipeline() as pipeline:
             for job_id, fields in zip(ids, hashes, strict=True):
                 pipeline.hset(f"{keys.JOB}{job_id}", mapping=fields)
                 pipeline.pexpire(f"{keys.JOB}{job_id}", BUDGET_MS)
             pipeline.rpush(self.of.queue, *ids)
             pipeline.execute()
-        return ids
 
     def reply(self, job_id: str) -> dict[str, Any]:
         """The one reply to a question."""
