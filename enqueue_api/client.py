@@ -17,6 +17,7 @@ from enqueue_api.door import once_more, put, put_all, tasks_served
 from enqueue_api.many import Many, ask_all
 from enqueue_api.outcome import Outcome
 from enqueue_api.question import Question
+from enqueue_api.stream import Stream
 from enqueue_api.waiting import Wait
 from resident import protocol
 from resident.link import Link
@@ -130,6 +131,22 @@ class Client:
             with self._link(deadline) as link:
                 ask_all(link, many, deadline)
         return many.outcomes()
+
+    def stream(self, task: str, question: Any, budget_ms: int | None = None) -> Stream:
+        """Asks one question whose answer is read as it comes; the iterator of its deltas.
+
+        Args:
+            task: The task's name, such as "chat".
+            question: What the task takes, as for `ask`.
+            budget_ms: How long the whole answer may take, from now to its end.
+
+        Raises:
+            CallerError, OperatorError, TryAgain, TransportError: As `ask` does, here or while it
+                is read.
+        """
+        deadline = self._deadline(budget_ms)
+        one = Question.of(self._settings, task, question, deadline.budget_ms)
+        return Stream(one, deadline, self._link)
 
     def submit_many(
         self, task: str, questions: Iterable[Any], budget_ms: int | None = None

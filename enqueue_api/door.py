@@ -24,8 +24,22 @@ T = TypeVar("T")
 CHUNK = 500
 
 
-def put(link: Link, deadline: Deadline, question: Question, wait: Wait | None = None) -> None:
+def put(
+    link: Link,
+    deadline: Deadline,
+    question: Question,
+    wait: Wait | None = None,
+    *,
+    is_read: bool = False,
+) -> None:
     """Asks; a wait for the reply goes out with it, and costs no round trip of its own.
+
+    Args:
+        link: Where to ask.
+        deadline: When the budget ends.
+        question: What to ask.
+        wait: What waits for the reply, if it is to go out with the question.
+        is_read: The answer is read as it comes.
 
     Raises:
         ResidentError: It was not let in.
@@ -35,7 +49,7 @@ def put(link: Link, deadline: Deadline, question: Question, wait: Wait | None = 
 
     def ask() -> Asked:
         command = then[0] and then[0]()
-        return asking.ask(link, tries.pop(), question.fields(), then=command)
+        return asking.ask(link, tries.pop(), question.fields(is_read=is_read), then=command)
 
     asked = once_more(link, deadline, ask, question.id)
     if asked.code < 0:

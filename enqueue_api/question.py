@@ -45,9 +45,14 @@ class Question(msgspec.Struct, frozen=True):
         is_new = is_first and not self.is_shared
         return Asking(self.task, self.id, self.budget_ms, is_new)
 
-    def fields(self, reply_to: str = "") -> dict[str, Any]:
-        """The fields of the job's hash, without those that ask.lua writes itself."""
-        fields = {
+    def fields(self, reply_to: str = "", *, is_read: bool = False) -> dict[str, Any]:
+        """The fields of the job's hash, without those that ask.lua writes itself.
+
+        Args:
+            reply_to: The mailbox that the reply goes to, unless it is the id's own key.
+            is_read: The answer is read as it comes.
+        """
+        fields: dict[str, Any] = {
             "data": self.data,
             "origin": self.task,
             "description": f"{protocol.function_name(self.task)}(…)",
@@ -55,4 +60,6 @@ class Question(msgspec.Struct, frozen=True):
             "success_callback_name": protocol.SUCCESS_CALLBACK,
             "failure_callback_name": protocol.FAILURE_CALLBACK,
         }
+        if is_read:
+            fields["stream"] = 1
         return {**fields, "reply_to": reply_to} if reply_to else fields

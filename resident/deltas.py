@@ -7,8 +7,8 @@ from enum import IntEnum
 import msgspec
 
 from resident import keys
+from resident.link import Link
 from resident.lua_script import script_of
-from resident.redis_client import Link
 
 _DELTA = script_of("write", "delta")
 

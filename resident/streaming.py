@@ -13,8 +13,8 @@ from resident.batching import StopNow
 from resident.claims import Question
 from resident.deltas import DeltaCode, Part, send_part
 from resident.errors import ErrorCode, error_for
+from resident.link import Link
 from resident.protocol import encode_delta
-from resident.redis_client import Link
 
 #: Why a generation stopped, as its caller is told if it is still there.
 _REASONS = {

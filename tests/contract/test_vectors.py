@@ -12,6 +12,7 @@ from enqueue_api.deadline import check_budget
 from resident import errors, protocol
 from resident.errors import CallerError, ErrorCode, ResidentError
 from resident.lua_script import source_of
+from resident.reading import StreamReader
 from tests.support.vectors import read, value_of
 
 ROOT = Path(__file__).parents[2]
@@ -22,6 +23,7 @@ RENEW = (
 
 
 JOBS, REPLIES, ERRORS = read("jobs"), read("replies"), read("errors")
+STREAMS = read("streams")
 
 
 def payload_of(written: Any) -> bytes:
@@ -121,6 +123,42 @@ def test_an_error_reply_becomes_the_exception_of_its_code(case: dict[str, Any]) 
 def test_what_is_no_reply_is_refused(case: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"\w"):
         protocol.decode_reply(payload_of(case["payload"]), REPLIES["id"])
+
+
+def read_stream(case: dict[str, Any]) -> tuple[StreamReader, list[str], Exception | None]:
+    """What a reader makes of a stream, delta by delta, and what ended it if not its reply."""
+    reader, deltas = StreamReader(STREAMS["id"]), []
+    for payload in case["payloads"]:
+        assert reader.answered is None
+        try:
+            deltas.append(reader.read(payload_of(payload)))
+        except (ValueError, ResidentError) as error:
+            return reader, list(filter(None, deltas)), error
+    return reader, list(filter(None, deltas)), None
+
+
+@cases(STREAMS["whole"])
+def test_a_stream_becomes_its_deltas_and_its_answer(case: dict[str, Any]) -> None:
+    reader, deltas, error = read_stream(case)
+    assert (deltas, error) == (case["deltas"], None)
+    assert reader.answered is not None
+    assert reader.answered.answer == case["answer"]
+    assert reader.text == "".join(deltas)
+
+
+@cases(STREAMS["errors"])
+def test_a_stream_that_breaks_off_keeps_what_came(case: dict[str, Any]) -> None:
+    reader, deltas, error = read_stream(case)
+    assert isinstance(error, ResidentError)
+    assert (deltas, error.code) == (case["deltas"], case["code"])
+    assert (reader.text, reader.answered) == ("".join(deltas), None)
+
+
+@cases(STREAMS["malformed"])
+def test_what_does_not_come_next_of_a_stream_is_refused(case: dict[str, Any]) -> None:
+    reader, deltas, error = read_stream(case)
+    assert isinstance(error, ValueError)
+    assert (deltas, reader.text, reader.answered) == (case["deltas"], "".join(deltas), None)
 
 
 @cases(ERRORS["errors"], key="code")
