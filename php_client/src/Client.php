@@ -160,6 +160,26 @@ final class Client
         return $this->guarded($id, fn (): Answer => $this->answer($id, true, $deadline));
     }
 
+    /**
+     * Asks one question whose answer is read as it comes.
+     *
+     * @param string $task The task's name, such as `chat`.
+     * @param mixed $question What the task takes, as for `ask`.
+     * @param int|null $budgetMs How long the whole answer may take, from now to its end.
+     * @throws CallerError|OperatorError|TryAgain|ConfigurationError As `ask` does.
+     */
+    public function stream(
+        string $task,
+        #[\SensitiveParameter] mixed $question,
+        ?int $budgetMs = null,
+    ): Stream {
+        $deadline = $this->deadline($budgetMs);
+        $checked = Question::of($task, $question, null, $deadline->budgetMs, $this->options)->streamed();
+        $reading = new Reading($this->guarded(...), $this->source, $this->waiting, $checked, $deadline);
+        $reading->enter($this->door);
+        return new Stream($reading, $checked);
+    }
+
     private function deadline(?int $budgetMs): Deadline
     {
         return Deadline::in($budgetMs ?? $this->options->budgetMs, $this->options->readTimeoutMs);

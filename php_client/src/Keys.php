@@ -24,6 +24,11 @@ final class Keys
         return "resident:reply:$id";
     }
 
+    public static function reading(string $id): string
+    {
+        return "resident:reading:$id";
+    }
+
     /**
      * The list to which the replies to many questions of one caller go.
      *

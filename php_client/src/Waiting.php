@@ -91,11 +91,15 @@ final class Waiting
     }
 
     /**
+     * Reads until something comes, or returns null when the deadline has passed.
+     *
      * @template T
      * @param \Closure(Link): ?T $read
      * @return ?T
+     * @throws ErrorReply
+     * @throws ConnectionLost
      */
-    private function untilSomething(Deadline $deadline, \Closure $read): mixed
+    public function untilSomething(Deadline $deadline, \Closure $read): mixed
     {
         do {
             $trouble = $found = null;

@@ -19,6 +19,7 @@ final class Question
 
     /**
      * @param bool $isShared The caller chose the id, so others may wait for the same reply.
+     * @param bool $isStreamed The caller reads the answer in deltas.
      */
     private function __construct(
         public readonly string $task,
@@ -27,6 +28,7 @@ final class Question
         public readonly int $budgetMs,
         private readonly string $data,
         private readonly int $failureTtl,
+        private readonly bool $isStreamed = false,
     ) {
     }
 
@@ -47,6 +49,15 @@ final class Question
     }
 
     /**
+     * The same, its answer read in deltas.
+     */
+    public function streamed(): self
+    {
+        [$task, $id, $isShared] = [$this->task, $this->id, $this->isShared];
+        return new self($task, $id, $isShared, $this->budgetMs, $this->data, $this->failureTtl, true);
+    }
+
+    /**
      * Fields and values of the job hash in turn, without those that ask.lua writes itself.
      *
      * @param string $replyTo The mailbox that the reply goes to, unless it is the id's own key.
@@ -62,6 +73,7 @@ final class Question
             'success_callback_name', self::SUCCESS_CALLBACK,
             'failure_callback_name', self::FAILURE_CALLBACK,
             ...($replyTo === '' ? [] : ['reply_to', $replyTo]),
+            ...($this->isStreamed ? ['stream', '1'] : []),
         ];
     }
 

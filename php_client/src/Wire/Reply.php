@@ -27,15 +27,9 @@ final class Reply
      */
     public static function decode(string $payload, string $id): Answer
     {
-        try {
-            $reply = Json::decode($payload);
-        } catch (\JsonException $error) {
-            throw new NoReply($error->getMessage());
-        }
-        // Both would be a PHP array; the first byte tells an object from a list.
-        self::require(is_array($reply) && ltrim($payload, " \t\r\n")[0] === '{', 'not a JSON object');
-        /** @var array<mixed> $reply */
-        self::checkHead($reply, $id);
+        $reply = self::object($payload);
+        self::checkVersionAndId($reply, $id);
+        self::require(is_bool($reply['ok'] ?? null), 'neither ok nor not');
         $answer = self::answerOf($reply, $id);
         $error = self::errorOf($reply, $id);
         if ($reply['ok'] === true) {
@@ -59,9 +53,27 @@ final class Reply
     }
 
     /**
-     * @param array<mixed> $reply
+     * @return array<mixed>
+     * @throws NoReply
      */
-    private static function checkHead(array $reply, string $id): void
+    public static function object(string $payload): array
+    {
+        try {
+            $object = Json::decode($payload);
+        } catch (\JsonException $error) {
+            throw new NoReply($error->getMessage());
+        }
+        // Both would be a PHP array; the first byte tells an object from a list.
+        self::require(is_array($object) && ltrim($payload, " \t\r\n")[0] === '{', 'not a JSON object');
+        /** @var array<mixed> $object */
+        return $object;
+    }
+
+    /**
+     * @param array<mixed> $reply
+     * @throws NoReply
+     */
+    public static function checkVersionAndId(array $reply, string $id): void
     {
         $version = $reply['v'] ?? null;
         self::require(is_int($version), 'no version');
@@ -70,7 +82,6 @@ final class Reply
             'a version that this client does not read'
         );
         self::require(($reply['id'] ?? null) === $id, 'the reply to another question');
-        self::require(is_bool($reply['ok'] ?? null), 'neither ok nor not');
     }
 
     /**

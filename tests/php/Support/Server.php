@@ -9,7 +9,7 @@ use PHPUnit\Framework\TestCase;
 use Resident\Redis\Dsn;
 
 /**
- * One of the two Redis servers that tests/php/run.py starts.
+ * One of the Redis servers that tests/php/run.py starts.
  */
 final class Server
 {
@@ -23,6 +23,14 @@ final class Server
     public static function served(): self
     {
         return self::named('RESIDENT_REDIS_URL');
+    }
+
+    /**
+     * With a worker of the task `tell`, which streams what its question says.
+     */
+    public static function told(): self
+    {
+        return self::named('RESIDENT_TOLD_REDIS_URL');
     }
 
     /**
@@ -79,6 +87,15 @@ final class Server
             'ms' => ['queued' => 1.5, 'model' => 2.5],
             'batch' => 3,
         ]));
+    }
+
+    /**
+     * Puts a part of a stream where its reader looks for it.
+     */
+    public function part(string $id, int $seq, string $delta): void
+    {
+        $part = ['v' => 1, 'id' => $id, 'seq' => $seq, 'delta' => $delta];
+        $this->redis->rPush("resident:reply:$id", json_encode($part));
     }
 
     /**

@@ -1,0 +1,142 @@
+<?php
+
+declare(strict_types=1);
+
+namespace Resident;
+
+use Resident\Exception\ResidentException;
+use Resident\Exception\TransportError;
+use Resident\Exception\TryAgain;
+use Resident\Redis\ConnectionLost;
+use Resident\Redis\Link;
+use Resident\Redis\Source;
+use Resident\Wire\Question;
+use Resident\Wire\StreamReader;
+
+/**
+ * Reads one stream from Redis, and says there that it is read.
+ *
+ * @internal
+ */
+final class Reading
+{
+    /**
+     * How long a worker takes a reader for there after it last said so.
+     */
+    private const READING_MS = '15000';
+    /**
+     * How often a reader says so.
+     */
+    private const RENEW_MS = 5_000;
+    /**
+     * Saying that one leaves may take so long, although the budget is over.
+     */
+    private const LEAVE_MS = 20;
+
+    private int $renewAtNs = 0;
+
+    /**
+     * @param \Closure(string, \Closure): mixed $guarded Does what needs Redis for an id, and gives the
+     *     connection back; between two deltas it may serve other questions.
+     */
+    public function __construct(
+        private readonly \Closure $guarded,
+        private readonly Source $source,
+        private readonly Waiting $waiting,
+        private readonly Question $question,
+        private readonly Deadline $deadline,
+    ) {
+    }
+
+    /**
+     * Asks. The reader is there before the question, else a quick worker would find nobody.
+     *
+     * @throws ResidentException
+     */
+    public function enter(Door $door): void
+    {
+        try {
+            ($this->guarded)($this->question->id, function () use ($door): void {
+                $this->sayTwiceAtMost();
+                $door->enter($this->question, $this->deadline);
+            });
+        } catch (TransportError $loss) {
+            throw $loss; // what Redis holds of this stream expires
+        } catch (ResidentException $refusal) {
+            $this->leave();
+            throw $refusal;
+        }
+    }
+
+    /**
+     * The next delta; '' if the reply has come instead.
+     *
+     * @throws ResidentException
+     */
+    public function next(StreamReader $reader): string
+    {
+        return ($this->guarded)($this->question->id, function () use ($reader): string {
+            $payload = $this->waiting->untilSomething($this->deadline, $this->read(...));
+            if ($payload === null) {
+                $message = "The answer did not end within {$this->deadline->budgetMs} ms";
+                throw new TryAgain(ErrorCode::Expired, $message, $this->question->id);
+            }
+            return $reader->read($payload);
+        });
+    }
+
+    /**
+     * Says that nobody reads any more, if Redis is there to hear it.
+     */
+    public function leave(): void
+    {
+        $id = $this->question->id;
+        try {
+            ($this->guarded)($id, function () use ($id): void {
+                $soon = Deadline::in(self::LEAVE_MS);
+                $this->source->link($soon)->call($soon, 'DEL', Keys::reading($id), Keys::reply($id));
+            });
+        } catch (\Throwable) {
+            // Both expire by themselves.
+        }
+    }
+
+    private function read(Link $link): ?string
+    {
+        if (hrtime(true) >= $this->renewAtNs) {
+            $this->say($link);
+        }
+        $key = Keys::reply($this->question->id);
+        $blockMs = min($this->deadline->blockMs(), self::RENEW_MS);
+        $popped = $blockMs === 0
+            ? $link->call($this->deadline, 'LPOP', $key)
+            : $link->callBlocking($this->deadline, 'BLPOP', $key, sprintf('%.3F', $blockMs / 1000));
+        $payload = is_array($popped) ? $popped[1] ?? null : $popped;
+        return is_string($payload) ? $payload : null;
+    }
+
+    /**
+     * A kept connection may turn out to be dead, so one new one is tried, at once.
+     *
+     * @throws ConnectionLost
+     */
+    private function sayTwiceAtMost(): void
+    {
+        try {
+            $this->say($this->source->link($this->deadline));
+        } catch (ConnectionLost $loss) {
+            if (!$this->source->canReopen() || $this->deadline->isOver()) {
+                throw $loss;
+            }
+            $this->source->drop();
+            $this->say($this->source->link($this->deadline));
+        }
+    }
+
+    private function say(Link $link): void
+    {
+        $key = Keys::reading($this->question->id);
+        $link->call($this->deadline, 'SET', $key, '1', 'PX', self::READING_MS);
+        $this->renewAtNs = hrtime(true) + self::RENEW_MS * 1_000_000;
+    }
+}
