@@ -8,9 +8,9 @@ import sys
 import tomllib
 from pathlib import Path
 
-#: The file, and the extras that it was compiled with; None: all of them.
-COMPILED: dict[str, list[str] | None] = {
-    "requirements.txt": None,
+#: The file, and the extras that it was compiled with.
+COMPILED = {
+    "requirements.txt": ["faq", "api", "dashboard", "dev"],
     "deploy/requirements.txt": ["faq", "api", "dashboard"],
 }
 _PIN = re.compile(r"([A-Za-z0-9._-]+)(?:\[[^]]*])?==([^\s;]+)")
@@ -29,10 +29,9 @@ def main() -> None:
 
 
 def _direct(
-    dependencies: list[str], optional: dict[str, list[str]], extras: list[str] | None
+    dependencies: list[str], optional: dict[str, list[str]], extras: list[str]
 ) -> list[str]:
-    chosen = optional if extras is None else extras
-    return dependencies + [line for extra in chosen for line in optional[extra]]
+    return dependencies + [line for extra in extras for line in optional[extra]]
 
 
 def _pins(lines: list[str]) -> set[tuple[str, str]]:
