@@ -259,3 +259,26 @@ def test_what_is_no_delta_is_named(produced: Any, reason: str) -> None:
     with pytest.raises(OperatorError, match=reason) as caught:
         list(wrong.deltas(None, "?"))
     assert caught.value.code is ErrorCode.MODEL_ERROR
+
+
+def test_what_the_function_returned_is_closed_though_somebody_else_holds_it() -> None:
+    def spell() -> Iterator[str]:
+        try:
+            yield from "abc"
+        finally:
+            ends.append("closed")
+
+    ends: list[str] = []
+    held = spell()
+    deltas = made(function=lambda _model, _question: held, streams=True).deltas(None, "?")
+    assert next(deltas) == "a"
+    deltas.close()
+    assert ends == ["closed"]
+
+
+def test_any_iterable_of_strings_may_be_returned() -> None:
+    listed = made(function=lambda _model, question: list(question), streams=True)
+    deltas = listed.deltas(None, "abc")
+    assert next(deltas) == "a"
+    deltas.close()
+    assert list(deltas) == []
