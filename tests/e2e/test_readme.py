@@ -14,6 +14,15 @@ from resident.settings import Settings
 from tests.support.processes import ROOT, Processes
 
 READMES = ["README.md", "README.zh-CN.md"]
+#: Speaks as tasks/chat.py does, whose model is an extra.
+STAND_IN = """
+from collections.abc import Iterator
+from resident import task
+
+@task(load=dict)
+def answer(model: dict, question: str) -> Iterator[str]:
+    yield from question
+"""
 #: Settings of tasks stand in README, but not in Settings.
 OF_TASKS = {"RESIDENT_FAQ_FILE", "RESIDENT_FAQ_THRESHOLD"}
 
@@ -54,7 +63,7 @@ def test_the_php_and_python_blocks_are_answered(
     readme: str, processes: Processes, redis_url: str
 ) -> None:
     processes.start_worker("faq")
-    (php,) = blocks(readme, "php")
+    (php, _stream) = blocks(readme, "php")
     assert run(["php", "-r", php], ROOT, redis_url)
     (python, _task) = blocks(readme, "python")
     assert run([sys.executable, "-c", python], ROOT, redis_url)
@@ -69,6 +78,18 @@ def test_the_task_of_ones_own_is_served_as_it_stands(
     (project / "tasks" / "shout.py").write_text(blocks(readme, "python")[1], encoding="utf-8")
     processes.start_worker("shout", folder=project)
     assert run(["php", "php_client/bin/ask", "shout", "hello"], project, redis_url) == "HELLO!\n"
+
+
+@pytest.mark.parametrize("readme", READMES)
+def test_the_stream_is_read_as_it_stands(
+    readme: str, project: Path, processes: Processes, redis_url: str
+) -> None:
+    (project / "tasks" / "chat.py").write_text(STAND_IN, encoding="utf-8")
+    processes.start_worker("chat", folder=project)
+    (php, stream) = blocks(readme, "php")
+    with_client = php.rpartition("echo")[0] + stream
+    printed = run(["php", "-r", with_client], project, redis_url)
+    assert re.fullmatch(r"Why is the sky blue\?[0-9.]+", printed)
 
 
 @pytest.mark.parametrize("readme", READMES)
