@@ -18,6 +18,7 @@ from resident.protocol import Milliseconds
 from resident.settings import Settings
 from tests.support.desks import announced
 from tests.support.processes import Processes
+from tests.support.rq_side import start_stock_worker
 from tests.support.streams import start_teller
 from tests.support.waiting import wait_until
 
@@ -76,6 +77,15 @@ def test_a_task_that_does_not_stream_is_answered_in_one_delta(
     stream = client.stream("echo", "whole", BUDGET_MS)
     assert (list(stream), stream.answer.answer) == (["whole"], "whole")
     assert list(client.stream("echo", [1], BUDGET_MS)) == []
+
+
+def test_a_stock_worker_answers_a_stream_in_one_delta(
+    processes: Processes, redis_url: str, client: Client, connection: Redis
+) -> None:
+    start_stock_worker(processes, redis_url, "tell")
+    wait_until(lambda: connection.scard(keys.of_task("tell").rq_workers))
+    stream = client.stream("tell", ["a", "b"], BUDGET_MS)
+    assert (list(stream), stream.answer.answer) == (["ab"], "ab")
 
 
 @pytest.mark.parametrize("way", ["with", "close", "dropped"])
