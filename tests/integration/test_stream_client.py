@@ -124,8 +124,8 @@ def test_a_budget_that_runs_out_in_the_middle_stops_the_model(
 ) -> None:
     gate, closed = tmp_path / "gate", tmp_path / "closed"
     question = ["one", {"wait for": str(gate)}, "two", {"at end": str(closed)}]
-    stream = client.stream("tell", question, 1_000)
-    with pytest.raises(TryAgain, match="did not end within 1000 ms") as caught:
+    stream = client.stream("tell", question, 2_000)
+    with pytest.raises(TryAgain, match="did not end within 2000 ms") as caught:
         list(stream)
     assert caught.value.code is ErrorCode.EXPIRED
     assert stream.text == "one"

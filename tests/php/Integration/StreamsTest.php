@@ -130,10 +130,10 @@ final class StreamsTest extends TestCase
     {
         [$gate, $closed] = ["$this->folder/gate", "$this->folder/closed"];
         $question = ['one', ['wait for' => $gate], 'two', ['at end' => $closed]];
-        $stream = $this->client->stream('tell', $question, 1_000);
+        $stream = $this->client->stream('tell', $question, 2_000);
         $error = self::errorOf(static fn () => iterator_to_array($stream));
         self::assertSame(ErrorCode::Expired, $error->code());
-        self::assertSame('The answer did not end within 1000 ms', $error->getMessage());
+        self::assertSame('The answer did not end within 2000 ms', $error->getMessage());
         self::assertSame('one', $stream->text());
         touch($gate);
         Wait::until(static fn (): bool => file_exists($closed));
