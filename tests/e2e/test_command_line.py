@@ -73,14 +73,14 @@ def test_a_wrong_task_name_is_answered_with_the_names_there_are(
     name: str, processes: Processes
 ) -> None:
     assert fault(processes, name or "=3") == (
-        f"There is no task {name!r}. The tasks are: echo, faq."
+        f"There is no task {name!r}. The tasks are: chat, echo, faq."
         if name
         else "'=3' is not TASK or TASK=WORKERS with 1 to 256 workers"
     )
 
 
 def test_no_task_name_is_answered_with_the_names_there_are(processes: Processes) -> None:
-    assert fault(processes) == "Which tasks? There are: echo, faq. For example: worker.py faq"
+    assert fault(processes) == "Which tasks? There are: chat, echo, faq. For example: worker.py faq"
 
 
 @pytest.mark.parametrize("text", ["echo=0", "echo=257", "echo=x", "echo=", "echo=1=2", "echo=-1"])
