@@ -20,7 +20,7 @@ from rq import SimpleWorker
 from rq.serializers import JSONSerializer
 from rq.worker import WorkerStatus
 
-from resident import keys, protocol, replies, special, streams
+from resident import keys, protocol, replies, special, standard_streams
 from resident.answering import Answerer
 from resident.batching import StopNow
 from resident.claims import times_of
@@ -388,7 +388,7 @@ class ResidentWorker(SimpleWorker):
 
     def _repeat(self, call: Callable[[], T], after_error: Callable[[], object] = bool) -> T:
         def close_and_mend() -> None:
-            if streams.mend():
+            if standard_streams.mend():
                 _log.warning("the task closed the standard streams", task=self._task.name)
             if self._pulse.seen_at:
                 self._pulse.seen_at = time.monotonic()
