@@ -182,8 +182,10 @@ def test_an_id_that_is_submitted_twice_runs_once(
 ) -> None:
     processes.start_worker("echo")
     with Client(redis_url) as client:
-        for question in ("first", "second"):
-            client.submit("echo", question, 20_000, job_id="order-17")
+        for _ in range(2):
+            client.submit("echo", "first", 20_000, job_id="order-17")
         assert client.wait("order-17", 20_000).answer == "first"
-        assert client.ask("echo", "third", job_id="order-17").answer == "first"
+        assert client.ask("echo", "first", job_id="order-17").answer == "first"
+        with pytest.raises(CallerError, match="Another question was asked with the id 'order-17'"):
+            client.submit("echo", "second", job_id="order-17")
     assert connection.xlen("rq:results:order-17") == 1

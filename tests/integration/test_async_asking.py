@@ -131,8 +131,10 @@ def test_an_id_of_ones_own_is_answered_to_all_who_ask(
             beside = asyncio.to_thread(ask_by_thread)
             replies = await asyncio.gather(*calls, beside, client.wait("own", LONG_MS))
             assert {reply.answer for reply in replies} == {"first"}
-            assert await client.submit("echo", "second", job_id="own") == "own"
+            assert await client.submit("echo", "first", job_id="own") == "own"
             assert (await client.wait("own")).answer == "first"
+            with pytest.raises(CallerError, match="Another question was asked with the id 'own'"):
+                await client.submit("echo", "second", job_id="own")
 
     def ask_by_thread() -> Answered:
         with Client(redis_url) as client:
