@@ -7,6 +7,7 @@ that use other features of RQ.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from types import TracebackType
 from typing import Any
@@ -19,6 +20,8 @@ from rq.utils import as_text
 
 from resident.errors import ErrorCode, ResidentError
 from resident.protocol import (
+    FAILURE_CALLBACK,
+    SUCCESS_CALLBACK,
     Milliseconds,
     encode_answer,
     encode_answered,
@@ -26,6 +29,7 @@ from resident.protocol import (
     reply_key,
 )
 from resident.settings import read_settings
+from resident.task import Task
 
 
 def deliver(job: Job, connection: Redis, result: Any, *_: Any) -> None:
@@ -78,3 +82,9 @@ def _milliseconds(start: datetime | None, end: datetime | None) -> float:
     if start is None or end is None:
         return 0.0
     return max(0.0, round((end - start).total_seconds() * 1000, 3))
+
+
+def callbacks_of(task: Task) -> dict[str, Callable[..., Any]]:
+    """What jobs of a task may name as callbacks: its own, and the two here."""
+    allowed = {f"{one.__module__}.{one.__qualname__}": one for one in task.callbacks}
+    return {**allowed, SUCCESS_CALLBACK: deliver, FAILURE_CALLBACK: deliver_error}

@@ -20,7 +20,8 @@ from rq import SimpleWorker
 from rq.serializers import JSONSerializer
 from rq.worker import WorkerStatus
 
-from resident import keys, protocol, replies, special, standard_streams
+from resident import keys, replies, special, standard_streams
+from resident.announcing import Announcing
 from resident.answering import Answerer
 from resident.batching import StopNow
 from resident.claims import times_of
@@ -55,8 +56,6 @@ HEARTBEAT_S = 5.0
 #: Between two announcements of a worker that has something to do: callers are told by its pace
 #: whether it pays to wait.
 ANNOUNCE_S = 1.0
-#: An announcement outlives this much silence, beside the task's timeout.
-ANNOUNCEMENT_MARGIN_S = 30.0
 
 #: What RQ's own path may take beside the function, before the worker is thought to hang.
 SPECIAL_MARGIN_S = 30.0
@@ -97,7 +96,7 @@ class ResidentWorker(SimpleWorker):
             default_result_ttl=settings.result_ttl,
             job_class=job_class_for(
                 {task.function_name: single_question_function(task)},
-                _callbacks_of(task),
+                replies.callbacks_of(task),
                 settings.max_question_bytes,
                 task.timeout_s,
             ),
@@ -115,6 +114,7 @@ class ResidentWorker(SimpleWorker):
         self._scripts = WorkerScripts(link, task.name, self.name, self._limits, token)
         self._gathering = Gathering(task.max_batch, task.target_ms)
         self._pace = Pace(task.max_batch)
+        self._announcing = Announcing(task, settings, self._scripts, self._pace)
         self._is_supervised, self._pulse = pulse is not None, pulse or Pulse()
         self._answerer = Answerer(
             task,
@@ -303,7 +303,7 @@ class ResidentWorker(SimpleWorker):
         if now < self._next_announcement:
             return
         self._next_announcement = now + ANNOUNCE_S
-        duties: list[Callable[[], object]] = [self._announce_ready]
+        duties: list[Callable[[], object]] = [self._announcing.ready]
         if now >= self._next_heartbeat:
             self._next_heartbeat = now + HEARTBEAT_S
             self._live_for(self._task.timeout_s)
@@ -324,9 +324,6 @@ class ResidentWorker(SimpleWorker):
         if self._is_supervised:
             faulthandler.dump_traceback_later(seconds + ALONE_MARGIN_S, exit=True)
 
-    def _announce_ready(self) -> None:
-        self._announce(self._task.timeout_s + ANNOUNCEMENT_MARGIN_S)
-
     def _beat(self) -> None:
         """RQ's heartbeat; registers again if the worker's hash was lost or is none."""
         silence_s = int(self._task.timeout_s) + 60
@@ -344,19 +341,6 @@ class ResidentWorker(SimpleWorker):
         if self.should_run_maintenance_tasks:
             self.run_maintenance_tasks()
 
-    def _announce(self, ttl_s: float) -> None:
-        description = {
-            "function": self._task.function_name,
-            "question_type": str(self._task.question_type),
-            "max_batch": self._task.max_batch,
-            "timeout_s": self._task.timeout_s,
-            "max_question_bytes": self._settings.max_question_bytes,
-            "max_backlog": self._settings.max_backlog,
-            "reply_ttl_ms": self._limits.reply_ttl_ms,
-            "model_ms": round(self._pace.typical_ms(time.monotonic()), 3),
-        }
-        self._scripts.announce(int(ttl_s * 1000), description, self._pace.rate)
-
     def _leave(self) -> None:
         """Puts back what is held, and takes leave of the callers and of RQ."""
         for signum in (signal.SIGINT, signal.SIGTERM):
@@ -366,7 +350,7 @@ class ResidentWorker(SimpleWorker):
         try:
             self._release_unknown()
             self._scripts.end_lease()
-            self._announce(0)
+            self._announcing.gone()
             self._counts.write(self.connection, self.key)
             self.teardown()
         except RedisError as error:
@@ -396,7 +380,7 @@ class ResidentWorker(SimpleWorker):
             self._scripts.close()
             after_error()
             if self._pulse.seen_at and not self._stop_requested:
-                self._announce_ready()  # a Redis that was started again may have forgotten it
+                self._announcing.ready()  # a Redis that was started again may have forgotten it
 
         return call_until_back(call, close_and_mend, self._is_given_up)
 
@@ -410,10 +394,3 @@ class ResidentWorker(SimpleWorker):
 def name_of(task: Task, pid: int, token: str) -> str:
     """The name that RQ knows a worker by."""
     return f"{keys.WORKER_NAME_PREFIX}{task.name}-{socket.gethostname()}-{pid}-{token}"
-
-
-def _callbacks_of(task: Task) -> dict[str, Any]:
-    allowed = {f"{one.__module__}.{one.__qualname__}": one for one in task.callbacks}
-    allowed[protocol.SUCCESS_CALLBACK] = replies.deliver
-    allowed[protocol.FAILURE_CALLBACK] = replies.deliver_error
-    return allowed
