@@ -83,9 +83,14 @@ def _twice(entry: Entry, trace: Trace) -> str:
         return "answered twice"
     if entry.id and trace.replies < kept:
         return "a kept reply is gone"
-    if entry.second and entry.second != entry.outcome:
+    if entry.second and entry.second != entry.outcome and not _is_hurried(entry):
         return "another reply the second time"
     return ""
+
+
+def _is_hurried(entry: Entry) -> bool:
+    """Whether the second ask had no reply in its short budget, which is none and no other."""
+    return entry.second in (EXPIRED, *REFUSED) and not entry.question.is_patient
 
 
 def _unfinished(entry: Entry, trace: Trace) -> str:
@@ -154,7 +159,7 @@ class Ledger:
         """Why it does not balance, one sentence each; empty if it does."""
         found = [
             f"{fault}: {entry.caller} {entry.question.kind!r} {entry.id or '(no id)'}, "
-            f"{entry.outcome} after {entry.asks} asks; {trace}"
+            f"{entry.outcome} after {entry.asks} asks, then {entry.second!r}; {trace}"
             for entry, trace in self.entries
             if (fault := verdict(entry, trace))
         ]

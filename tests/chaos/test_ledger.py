@@ -33,6 +33,10 @@ HONEST = {
     "an answer that is kept": (ANSWERED, KEPT),
     "an answer that was consumed": (entry(MADE, "answered", "nonce"), CONSUMED),
     "the same answer again": (replace(ANSWERED, second="answered"), KEPT),
+    "no reply again in a short budget": (
+        entry(IMPATIENT, "answered", "nonce", second="transport_error"),
+        KEPT,
+    ),
     "poison that crashed": (entry(POISON, "crashed"), FAILED),
     "a question that the storm took": (entry(OWN, "timed_out"), FAILED),
     "a short budget that ran out": (entry(IMPATIENT, "expired"), NOTHING),
@@ -53,6 +57,14 @@ WRONG = {
     "answered twice, though too late": (entry(IMPATIENT, "expired"), replace(KEPT, replies=2)),
     "a kept reply is gone": (ANSWERED, CONSUMED),
     "another reply the second time": (replace(ANSWERED, second="crashed"), KEPT),
+    "another reply the second time, in a short budget": (
+        entry(IMPATIENT, "answered", "nonce", second="crashed"),
+        KEPT,
+    ),
+    "another reply the second time, which is none": (
+        replace(ANSWERED, second="expired"),
+        KEPT,
+    ),
     "another question's answer": (entry(OWN, "answered", "other"), KEPT),
     "poison was answered": (entry(POISON, "answered", "nonce"), KEPT),
     "dishonest: model_error": (entry(OWN, "model_error"), FAILED),
