@@ -64,4 +64,42 @@ final class FactoryTest extends TestCase
         $this->expectExceptionMessage('OPT_SERIALIZER');
         (new Client(static fn () => $redis))->ask('echo', 'a');
     }
+
+    /**
+     * @dataProvider checksOfTheExtension
+     */
+    public function testAPersistentConnectionWithUnreadAnswersIsReplaced(string $isChecked): void
+    {
+        $server = Server::served();
+        $server->reply('of-another', 'of another');
+        $factory = static fn (): \Redis => $server->connectPersistently();
+        $before = ini_set('redis.pconnect.echo_check_liveness', $isChecked);
+        try {
+            $left = $this->leaveAnswersUnread($factory());
+            self::assertSame('mine', (new Client($factory))->ask('echo', 'mine', 2_000)->answer);
+            self::assertNotSame($left, $factory()->client('id'));
+        } finally {
+            ini_set('redis.pconnect.echo_check_liveness', (string) $before);
+            $server->redis->del('resident:reply:of-another');
+        }
+    }
+
+    public function checksOfTheExtension(): iterable
+    {
+        yield 'ext-redis looks as well' => ['1'];
+        yield 'nobody else looks' => ['0'];
+    }
+
+    /**
+     * As a request does that PHP ends while it waits; the connection goes back to PHP's pool.
+     */
+    private function leaveAnswersUnread(\Redis $redis): int
+    {
+        $id = $redis->client('id');
+        $redis->rawCommand('SUBSCRIBE', 'one', 'two'); // two answers, and one of them is read
+        $redis->rawCommand('UNSUBSCRIBE', 'one', 'two');
+        $redis->rawCommand('SELECT', '0'); // the next request takes its OK for its password's
+        $redis->rawCommand('LINDEX', 'resident:reply:of-another', '0');
+        return $id;
+    }
 }

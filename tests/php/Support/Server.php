@@ -57,6 +57,21 @@ final class Server
     }
 
     /**
+     * The connection that PHP keeps from an earlier request, or a new one, as examples/page.php.
+     */
+    public function connectPersistently(): \Redis
+    {
+        $dsn = Dsn::parse($this->url);
+        $redis = new \Redis();
+        $redis->pconnect($dsn->host, $dsn->port);
+        if (!$redis->auth($dsn->password)) {
+            $redis->close();
+            throw new \RedisException('Redis refused the password');
+        }
+        return $redis;
+    }
+
+    /**
      * The URL with another user and password.
      */
     public function urlAs(string $userAndPassword): string
