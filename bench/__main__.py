@@ -20,6 +20,7 @@ from bench.measurements import (
     echo,
     enqueue,
     faq,
+    fpm,
     memory,
     overload,
     padding,
@@ -42,9 +43,12 @@ MEASUREMENTS: dict[str, Callable[[Run], None]] = {
     "memory": memory.measure,
     "survival": survival.measure,
     "overload": overload.measure,
+    "fpm": fpm.measure,
 }
 #: A quick run has no time for these, unless they are named.
 LONG = ("padding", "distance", "memory", "survival")
+#: Runs only when it is named: it takes a quarter of an hour, and programs that nothing else needs.
+APART = ("fpm",)
 #: Whose tails are shown.
 HISTOGRAMS = (catalogue.BARE.name, catalogue.RESIDENT.name, catalogue.PHP_RESIDENT.name)
 
@@ -59,7 +63,8 @@ HISTOGRAMS = (catalogue.BARE.name, catalogue.RESIDENT.name, catalogue.PHP_RESIDE
 def main(quick: bool, names: tuple[str, ...], json_file: Path | None, plots: Path | None) -> None:
     """Measures Resident beside a bare Redis list and other libraries, and prints one table."""
     signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
-    wanted = names or tuple(name for name in MEASUREMENTS if not quick or name not in LONG)
+    left_out = (*APART, *(LONG if quick else ()))
+    wanted = names or tuple(name for name in MEASUREMENTS if name not in left_out)
     run = Run(QUICK if quick else Plan(), frozenset(wanted))
     busy_before = cpu.busy_before(run.cores.server, run.cores.load)
     for measure in dict.fromkeys(MEASUREMENTS[name] for name in MEASUREMENTS if name in wanted):

@@ -26,6 +26,7 @@ class Plan:
         jobs: Waiting jobs of a drain; rq_jobs: the same for RQ.
         levels: Numbers of callers, for the picture.
         stored: Jobs that wait, and jobs that are finished, in a full Redis.
+        pages: Calls of the page under php-fpm, each way.
     """
 
     rounds: int = 6
@@ -36,10 +37,11 @@ class Plan:
     rq_jobs: int = 400
     levels: tuple[int, ...] = (1, 4, 16, 64, 256)
     stored: int = 100_000
+    pages: int = 100_000
     is_quick: bool = False
 
 
-QUICK = Plan(3, 150, 0.12, 0.3, 4_000, 100, (), 20_000, is_quick=True)
+QUICK = Plan(3, 150, 0.12, 0.3, 4_000, 100, (), 20_000, 5_000, is_quick=True)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from bench import cpu, figures, report
+from bench.browsers import Seen
 from bench.far import Far
 from bench.harness import Failed, alternate
 from bench.http import HttpLink
@@ -20,6 +21,7 @@ from bench.load import Ids, Link, RedisLink, ask, closed_loop, connect, open_loo
 from bench.measurements import distance
 from bench.relay import Relay
 from bench.run import QUICK, Goal, Row, Run
+from bench.site import program
 
 PLACEHOLDER = b"0" * 32
 
@@ -327,3 +329,18 @@ def server(tmp_path: Path) -> Iterator[Server]:
     made = Server(tmp_path / "s")
     yield made
     made.close()
+
+
+def test_what_the_browsers_saw_is_added_up():
+    seen = Seen()
+    for _ in range(2):
+        seen.take("status\tplain\t200\t3\nstatus\thurried\t504\t1\nms\t1.5\nbroken\t2\n")
+    seen.take("wrong\tanother's for mine\n")
+    assert seen.statuses == {("plain", 200): 6, ("hurried", 504): 2}
+    assert (seen.pages, seen.times_ms, seen.broken) == (8, [1.5, 1.5], 4)
+    assert seen.wrong == ["another's for mine"]
+
+
+def test_a_program_that_is_missing_is_named_with_the_package_that_brings_it():
+    with pytest.raises(Failed, match="no no-such-program: apt-get install php-fpm nginx"):
+        program("no-such-program")
