@@ -142,9 +142,11 @@ class Generations:
                 self._ready_file.take_away()
                 code = self._end(exit_code, was_ready=True)
             elif self._next is not None and pid == self._next.pid:
-                is_given_up, self._next = math.isinf(self._next.load_by), None
+                ended, self._next = self._next, None
                 if self._current is None:
-                    code = self._end(exit_code, was_ready=False, was_given_up=is_given_up)
+                    is_given_up = math.isinf(ended.load_by)
+                    # It may have served and ended between two looks at it.
+                    code = self._end(exit_code, was_ready=ended.is_ready, was_given_up=is_given_up)
                 elif not self._is_stopping:
                     _log.error("reload failed; the generation before it goes on", code=exit_code)
             self._leaving = [one for one in self._leaving if one.pid != pid]
