@@ -22,6 +22,7 @@ from enqueue_api.outcome import Outcome
 from enqueue_api.question import Question
 from enqueue_api.waiting import RECONNECT_PAUSE_S, WAKE_EACH_S
 from resident import asking, keys, protocol
+from resident.asking import Priority
 from resident.errors import ResidentError, TransportError
 from resident.protocol import Answered
 from resident.redis_client import SOCKET_TIMEOUT_S, AsyncConnections, may_pass
@@ -54,19 +55,35 @@ class AsyncClient:
         self._lent: set[AsyncLink] = set()
 
     async def ask(
-        self, task: str, question: Any, budget_ms: int | None = None, *, job_id: str | None = None
+        self,
+        task: str,
+        question: Any,
+        budget_ms: int | None = None,
+        *,
+        job_id: str | None = None,
+        priority: str = Priority.NORMAL,
+        tenant: str = "",
     ) -> Answered:
         """Asks one question and waits for its reply; as `Client.ask`."""
         deadline = self._deadline(budget_ms)
-        one = Question.of(self._settings, task, question, deadline.budget_ms, job_id)
+        lane = asking.lane_of(priority, tenant)
+        one = Question.of(self._settings, task, question, deadline.budget_ms, job_id, lane=lane)
         return await self._ask(one, deadline)
 
     async def submit(
-        self, task: str, question: Any, budget_ms: int | None = None, *, job_id: str | None = None
+        self,
+        task: str,
+        question: Any,
+        budget_ms: int | None = None,
+        *,
+        job_id: str | None = None,
+        priority: str = Priority.NORMAL,
+        tenant: str = "",
     ) -> str:
         """Asks one question and does not wait; as `Client.submit`."""
         deadline = self._deadline(budget_ms)
-        one = Question.of(self._settings, task, question, deadline.budget_ms, job_id)
+        lane = asking.lane_of(priority, tenant)
+        one = Question.of(self._settings, task, question, deadline.budget_ms, job_id, lane=lane)
         await self._put(one, deadline)
         return one.id
 
@@ -76,11 +93,18 @@ class AsyncClient:
         return await self._wait_apart(protocol.check_id(job_id), deadline)
 
     async def ask_many(
-        self, task: str, questions: Iterable[Any], budget_ms: int | None = None
+        self,
+        task: str,
+        questions: Iterable[Any],
+        budget_ms: int | None = None,
+        *,
+        priority: str = Priority.NORMAL,
+        tenant: str = "",
     ) -> list[Outcome]:
         """Asks many questions at once and waits for all replies; as `Client.ask_many`."""
         deadline = self._deadline(budget_ms)
-        many = Many.of(self._settings, task, questions, deadline.budget_ms)
+        lane = asking.lane_of(priority, tenant)
+        many = Many.of(self._settings, task, questions, deadline.budget_ms, lane=lane)
         outcomes = await asyncio.gather(*[self._outcome(one, deadline) for one in many.good])
         many.note({one.id: came for one, came in zip(many.good, outcomes, strict=True)})
         return many.outcomes()

@@ -19,7 +19,8 @@ from enqueue_api.outcome import Outcome
 from enqueue_api.question import Question
 from enqueue_api.stream import Stream
 from enqueue_api.waiting import Wait
-from resident import protocol
+from resident import asking, protocol
+from resident.asking import Priority
 from resident.link import Link
 from resident.protocol import Answered
 from resident.redis_client import SOCKET_TIMEOUT_S, connect
@@ -43,7 +44,14 @@ class Client:
         self._idle: deque[Link] = deque()  # its ends are safe to share
 
     def ask(
-        self, task: str, question: Any, budget_ms: int | None = None, *, job_id: str | None = None
+        self,
+        task: str,
+        question: Any,
+        budget_ms: int | None = None,
+        *,
+        job_id: str | None = None,
+        priority: str = Priority.NORMAL,
+        tenant: str = "",
     ) -> Answered:
         """Asks one question and waits for its reply.
 
@@ -53,15 +61,18 @@ class Client:
             budget_ms: How long to wait in all; a question that is not begun by then never runs.
             job_id: An idempotency key, 1 to 64 of A-Z a-z 0-9 _ -. Whoever asks with the same
                 key, anywhere, gets the same reply from one run of the model.
+            priority: "high", "normal" or "low": which of the questions that wait is taken first.
+            tenant: For whom it is asked, any text. Tenants that wait are served by turns.
 
         Raises:
-            CallerError: The question, the id, the budget or the task's name is wrong.
+            CallerError: The question, the id, the budget, the priority or the task's name is wrong.
             OperatorError: No worker is ready, or the model failed.
             TryAgain: The task has too much to do, or the budget ran out (code `expired`).
             TransportError: Redis could not be reached, or refused us.
         """
         deadline = self._deadline(budget_ms)
-        one = Question.of(self._settings, task, question, deadline.budget_ms, job_id)
+        lane = asking.lane_of(priority, tenant)
+        one = Question.of(self._settings, task, question, deadline.budget_ms, job_id, lane=lane)
         wait = Wait(one.id, deadline, keep=one.is_shared)
         with self._link(deadline, one.id) as link:
             put(link, deadline, one, wait)
@@ -69,7 +80,14 @@ class Client:
         return _answer_in(payload, one.id, deadline)
 
     def submit(
-        self, task: str, question: Any, budget_ms: int | None = None, *, job_id: str | None = None
+        self,
+        task: str,
+        question: Any,
+        budget_ms: int | None = None,
+        *,
+        job_id: str | None = None,
+        priority: str = Priority.NORMAL,
+        tenant: str = "",
     ) -> str:
         """Asks one question and does not wait; `wait`, in any process, fetches the reply.
 
@@ -78,6 +96,8 @@ class Client:
             question: What the task takes, as for `ask`.
             budget_ms: How long it may wait for its turn.
             job_id: An idempotency key, as for `ask`.
+            priority: As for `ask`.
+            tenant: As for `ask`.
 
         Returns:
             The question's id.
@@ -86,7 +106,8 @@ class Client:
             CallerError, OperatorError, TryAgain, TransportError: As `ask` does.
         """
         deadline = self._deadline(budget_ms)
-        one = Question.of(self._settings, task, question, deadline.budget_ms, job_id)
+        lane = asking.lane_of(priority, tenant)
+        one = Question.of(self._settings, task, question, deadline.budget_ms, job_id, lane=lane)
         with self._link(deadline, one.id) as link:
             put(link, deadline, one)
         return one.id
@@ -109,7 +130,13 @@ class Client:
         return _answer_in(payload, job_id, deadline)
 
     def ask_many(
-        self, task: str, questions: Iterable[Any], budget_ms: int | None = None
+        self,
+        task: str,
+        questions: Iterable[Any],
+        budget_ms: int | None = None,
+        *,
+        priority: str = Priority.NORMAL,
+        tenant: str = "",
     ) -> list[Outcome]:
         """Asks many questions at once and waits for all replies.
 
@@ -117,39 +144,59 @@ class Client:
             task: The task's name.
             questions: What the task takes, as for `ask`.
             budget_ms: How long to wait in all.
+            priority: As for `ask`.
+            tenant: As for `ask`.
 
         Returns:
             For each question, in their order, its `Answered`, or the `ResidentError` that `ask`
             would have raised for it alone: one bad question does not spoil the others.
 
         Raises:
-            CallerError: The budget or the task's name is wrong; nothing was asked.
+            CallerError: The budget, the priority or the task's name is wrong; nothing was asked.
         """
         deadline = self._deadline(budget_ms)
-        many = Many.of(self._settings, task, questions, deadline.budget_ms)
+        lane = asking.lane_of(priority, tenant)
+        many = Many.of(self._settings, task, questions, deadline.budget_ms, lane=lane)
         if many.good:
             with self._link(deadline) as link:
                 ask_all(link, many, deadline)
         return many.outcomes()
 
-    def stream(self, task: str, question: Any, budget_ms: int | None = None) -> Stream:
+    def stream(
+        self,
+        task: str,
+        question: Any,
+        budget_ms: int | None = None,
+        *,
+        priority: str = Priority.NORMAL,
+        tenant: str = "",
+    ) -> Stream:
         """Asks one question whose answer is read as it comes; the iterator of its deltas.
 
         Args:
             task: The task's name, such as "chat".
             question: What the task takes, as for `ask`.
             budget_ms: How long the whole answer may take, from now to its end.
+            priority: As for `ask`.
+            tenant: As for `ask`.
 
         Raises:
             CallerError, OperatorError, TryAgain, TransportError: As `ask` does, here or while it
                 is read.
         """
         deadline = self._deadline(budget_ms)
-        one = Question.of(self._settings, task, question, deadline.budget_ms)
+        lane = asking.lane_of(priority, tenant)
+        one = Question.of(self._settings, task, question, deadline.budget_ms, lane=lane)
         return Stream(one, deadline, self._link)
 
     def submit_many(
-        self, task: str, questions: Iterable[Any], budget_ms: int | None = None
+        self,
+        task: str,
+        questions: Iterable[Any],
+        budget_ms: int | None = None,
+        *,
+        priority: str = Priority.NORMAL,
+        tenant: str = "",
     ) -> list[str]:
         """Asks many questions at once, and does not wait; `wait` fetches the reply to each.
 
@@ -160,6 +207,8 @@ class Client:
             task: The task's name.
             questions: What the task takes, as for `ask`.
             budget_ms: How long each may wait for its turn.
+            priority: As for `ask`.
+            tenant: As for `ask`.
 
         Returns:
             The id of each question, in their order.
@@ -169,8 +218,9 @@ class Client:
         """
         deadline = self._deadline(budget_ms)
         protocol.check_task_name(task)
+        lane = asking.lane_of(priority, tenant)
         good = [
-            Question.of(self._settings, task, question, deadline.budget_ms)
+            Question.of(self._settings, task, question, deadline.budget_ms, lane=lane)
             for question in questions
         ]
         with self._link(deadline) as link:

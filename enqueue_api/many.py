@@ -27,10 +27,18 @@ class Many:
         self._outcomes: dict[str, Outcome] = {}
 
     @classmethod
-    def of(cls, settings: Settings, task: str, questions: Iterable[Any], budget_ms: int) -> Many:
+    def of(
+        cls,
+        settings: Settings,
+        task: str,
+        questions: Iterable[Any],
+        budget_ms: int,
+        *,
+        lane: str = "",
+    ) -> Many:
         """Checks each; raises CallerError if no task can have that name."""
         protocol.check_task_name(task)
-        return cls([_checked(settings, task, question, budget_ms) for question in questions])
+        return cls([_checked(settings, task, one, budget_ms, lane) for one in questions])
 
     @property
     def good(self) -> list[Question]:
@@ -50,10 +58,10 @@ class Many:
 
 
 def _checked(
-    settings: Settings, task: str, question: Any, budget_ms: int
+    settings: Settings, task: str, question: Any, budget_ms: int, lane: str
 ) -> Question | ResidentError:
     try:
-        return Question.of(settings, task, question, budget_ms)
+        return Question.of(settings, task, question, budget_ms, lane=lane)
     except ResidentError as error:
         return error
 

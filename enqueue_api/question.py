@@ -17,6 +17,7 @@ class Question(msgspec.Struct, frozen=True):
     Attributes:
         is_shared: The caller chose the id, so others may wait for the same reply.
         data: RQ's job data.
+        lane: Where it waits behind others; of `asking.lane_of`.
     """
 
     task: str
@@ -25,10 +26,18 @@ class Question(msgspec.Struct, frozen=True):
     budget_ms: int
     data: bytes
     failure_ttl: int
+    lane: str = ""
 
     @classmethod
     def of(
-        cls, settings: Settings, task: str, question: Any, budget_ms: int, job_id: str | None = None
+        cls,
+        settings: Settings,
+        task: str,
+        question: Any,
+        budget_ms: int,
+        job_id: str | None = None,
+        *,
+        lane: str = "",
     ) -> Question:
         """Checks what a caller wants to ask.
 
@@ -38,12 +47,13 @@ class Question(msgspec.Struct, frozen=True):
         protocol.check_task_name(task)
         data = protocol.encode_job_data(task, question, settings.max_question_bytes)
         checked_id = protocol.new_id() if job_id is None else protocol.check_id(job_id)
-        return cls(task, checked_id, job_id is not None, budget_ms, data, settings.failure_ttl)
+        is_shared = job_id is not None
+        return cls(task, checked_id, is_shared, budget_ms, data, settings.failure_ttl, lane)
 
     def asking(self, *, is_first: bool) -> Asking:
         """For ask.lua; any try but the first joins what the one before may have asked."""
         is_new = is_first and not self.is_shared
-        return Asking(self.task, self.id, self.budget_ms, is_new)
+        return Asking(self.task, self.id, self.budget_ms, is_new, self.lane)
 
     def fields(self, reply_to: str = "", *, is_read: bool = False) -> dict[str, Any]:
         """The fields of the job's hash, without those that ask.lua writes itself.

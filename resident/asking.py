@@ -11,7 +11,7 @@ import msgspec
 from redis.exceptions import NoScriptError, ResponseError
 
 from resident import keys
-from resident.errors import ErrorCode
+from resident.errors import ErrorCode, error_for
 from resident.link import Link
 from resident.lua_script import script_of
 from resident.protocol import encode_failed
@@ -81,17 +81,32 @@ class Priority(StrEnum):
     LOW = "low"
 
 
-def lane_of(priority: Priority = Priority.NORMAL, tenant: str = "") -> str:
+def lane_of(priority: str = Priority.NORMAL, tenant: str = "") -> str:
     """Where a question waits behind others; empty for the task's own queue.
 
     A tenant that is no plain name goes by its digest.
+
+    Raises:
+        CallerError: There is no such priority, or the tenant is no text.
     """
+    rank = _checked(priority)
+    if not isinstance(tenant, str):
+        msg = f"A tenant is a text, not {type(tenant).__name__}"
+        raise error_for(ErrorCode.INVALID_QUESTION, msg)
     if not tenant:
-        return "" if priority is Priority.NORMAL else priority.value
+        return "" if rank is Priority.NORMAL else rank.value
     if not _PLAIN_TENANT.fullmatch(tenant):
         encoded = tenant.encode("utf-8", "surrogatepass")
         tenant = hashlib.sha1(encoded, usedforsecurity=False).hexdigest()
-    return f"{priority.value}:{tenant}"
+    return f"{rank.value}:{tenant}"
+
+
+def _checked(priority: str) -> Priority:
+    try:
+        return Priority(priority)
+    except ValueError:
+        msg = f"A priority is one of {', '.join(Priority)}, not {priority!r}"
+        raise error_for(ErrorCode.INVALID_QUESTION, msg) from None
 
 
 def ask(

@@ -19,6 +19,7 @@ use Resident\Redis\FactorySource;
 use Resident\Redis\Fault;
 use Resident\Redis\LentSource;
 use Resident\Redis\Source;
+use Resident\Wire\Lane;
 use Resident\Wire\Names;
 use Resident\Wire\NoReply;
 use Resident\Wire\Question;
@@ -73,7 +74,9 @@ final class Client
      *     never runs.
      * @param string|null $id An idempotency key, 1 to 64 of A-Z a-z 0-9 _ -. Whoever asks with
      *     the same key, anywhere, gets the same reply from one run of the model.
-     * @throws CallerError The question, the id, the budget or the task's name is wrong.
+     * @param string $priority `high`, `normal` or `low`: which of the questions that wait is taken first.
+     * @param string $tenant For whom it is asked, any text. Tenants that wait are served by turns.
+     * @throws CallerError The question, the id, the budget, the priority or the task's name is wrong.
      * @throws OperatorError No worker is ready, or the model failed.
      * @throws TryAgain The task has too much to do, or the budget ran out (`expired`).
      * @throws TransportError Redis could not be reached, or refused us.
@@ -84,9 +87,12 @@ final class Client
         #[\SensitiveParameter] mixed $question,
         ?int $budgetMs = null,
         ?string $id = null,
+        string $priority = 'normal',
+        string $tenant = '',
     ): Answer {
         $deadline = $this->deadline($budgetMs);
-        $checked = Question::of($task, $question, $id, $deadline->budgetMs, $this->options);
+        $lane = Lane::of($priority, $tenant);
+        $checked = Question::of($task, $question, $id, $deadline->budgetMs, $this->options, $lane);
         return $this->guarded($checked->id, function () use ($checked, $deadline): Answer {
             $this->door->enter($checked, $deadline);
             return $this->answer($checked->id, $checked->isShared, $deadline);
@@ -99,19 +105,24 @@ final class Client
      * @param string $task The task's name.
      * @param array<mixed> $questions What the task takes, as for `ask`.
      * @param int|null $budgetMs How long to wait in all.
+     * @param string $priority As for `ask`.
+     * @param string $tenant As for `ask`.
      * @return array<array-key, Answer|ResidentException> Under the key of each question its answer,
      *     or the exception that `ask` would have thrown for it alone: one bad question does not spoil
      *     the others.
-     * @throws CallerError The budget or the task's name is wrong; nothing was asked.
+     * @throws CallerError The budget, the priority or the task's name is wrong; nothing was asked.
      * @throws ConfigurationError As `ask` does.
      */
     public function askMany(
         string $task,
         #[\SensitiveParameter] array $questions,
         ?int $budgetMs = null,
+        string $priority = 'normal',
+        string $tenant = '',
     ): array {
         $deadline = $this->deadline($budgetMs);
-        $many = Many::of(Names::checkTask($task), $questions, $deadline->budgetMs, $this->options);
+        $lane = Lane::of($priority, $tenant);
+        $many = Many::of(Names::checkTask($task), $questions, $deadline->budgetMs, $this->options, $lane);
         if ($many->good() !== []) {
             $this->askAll($many, $deadline);
         }
@@ -125,6 +136,8 @@ final class Client
      * @param mixed $question What the task takes, as for `ask`.
      * @param int|null $budgetMs How long it may wait for its turn.
      * @param string|null $id An idempotency key, as for `ask`.
+     * @param string $priority As for `ask`.
+     * @param string $tenant As for `ask`.
      * @return string The question's id.
      * @throws CallerError|OperatorError|TryAgain|ConfigurationError As `ask` does.
      */
@@ -133,9 +146,12 @@ final class Client
         #[\SensitiveParameter] mixed $question,
         ?int $budgetMs = null,
         ?string $id = null,
+        string $priority = 'normal',
+        string $tenant = '',
     ): string {
         $deadline = $this->deadline($budgetMs);
-        $checked = Question::of($task, $question, $id, $deadline->budgetMs, $this->options);
+        $lane = Lane::of($priority, $tenant);
+        $checked = Question::of($task, $question, $id, $deadline->budgetMs, $this->options, $lane);
         $this->guarded($checked->id, fn () => $this->door->enter($checked, $deadline));
         return $checked->id;
     }
@@ -166,15 +182,20 @@ final class Client
      * @param string $task The task's name, such as `chat`.
      * @param mixed $question What the task takes, as for `ask`.
      * @param int|null $budgetMs How long the whole answer may take, from now to its end.
+     * @param string $priority As for `ask`.
+     * @param string $tenant As for `ask`.
      * @throws CallerError|OperatorError|TryAgain|ConfigurationError As `ask` does.
      */
     public function stream(
         string $task,
         #[\SensitiveParameter] mixed $question,
         ?int $budgetMs = null,
+        string $priority = 'normal',
+        string $tenant = '',
     ): Stream {
         $deadline = $this->deadline($budgetMs);
-        $checked = Question::of($task, $question, null, $deadline->budgetMs, $this->options)->streamed();
+        $lane = Lane::of($priority, $tenant);
+        $checked = Question::of($task, $question, null, $deadline->budgetMs, $this->options, $lane)->streamed();
         $reading = new Reading($this->guarded(...), $this->source, $this->waiting, $checked, $deadline);
         $reading->enter($this->door);
         return new Stream($reading, $checked);

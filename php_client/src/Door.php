@@ -161,7 +161,7 @@ final class Door
             Keys::ownWorkers($this->options->keyPrefix),
             // The id was made for this question, and nobody can have asked it yet.
             $isFirst && !$question->isShared ? '' : $question->digest(),
-            '',
+            $question->lane,
             ...$question->fields($replyTo),
         ];
     }

@@ -33,11 +33,17 @@ final class Many
         #[\SensitiveParameter] array $questions,
         int $budgetMs,
         Options $options,
+        string $lane = '',
     ): self {
         return new self(array_map(
-            static function (mixed $question) use ($task, $budgetMs, $options): Question|ResidentException {
+            static function (mixed $question) use (
+                $task,
+                $budgetMs,
+                $options,
+                $lane,
+            ): Question|ResidentException {
                 try {
-                    return Question::of($task, $question, null, $budgetMs, $options);
+                    return Question::of($task, $question, null, $budgetMs, $options, $lane);
                 } catch (CallerError $error) {
                     return $error;
                 }

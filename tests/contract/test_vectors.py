@@ -10,6 +10,7 @@ import pytest
 
 from enqueue_api.deadline import check_budget
 from resident import errors, protocol
+from resident.asking import lane_of
 from resident.errors import CallerError, ErrorCode, ResidentError
 from resident.lua_script import source_of
 from resident.reading import StreamReader
@@ -23,7 +24,7 @@ RENEW = (
 
 
 JOBS, REPLIES, ERRORS = read("jobs"), read("replies"), read("errors")
-STREAMS = read("streams")
+STREAMS, LANES = read("streams"), read("lanes")
 
 
 def payload_of(written: Any) -> bytes:
@@ -98,6 +99,18 @@ def test_a_budget_outside_its_range_is_refused(case: dict[str, Any]) -> None:
     with pytest.raises(CallerError) as caught:
         check_budget(case["budget_ms"])
     assert caught.value.code == case["code"]
+
+
+@cases(LANES["lanes"])
+def test_a_priority_and_a_tenant_make_a_lane(case: dict[str, Any]) -> None:
+    assert lane_of(case["priority"], case["tenant"]) == case["lane"]
+
+
+@values(LANES["invalid_priorities"])
+def test_a_priority_that_is_none_is_refused_and_the_three_are_named(value: str) -> None:
+    with pytest.raises(CallerError, match="high, normal, low") as caught:
+        lane_of(value, "acme")
+    assert caught.value.code is ErrorCode.INVALID_QUESTION
 
 
 @cases(REPLIES["valid"])

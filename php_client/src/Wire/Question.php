@@ -18,6 +18,7 @@ final class Question
     private const FAILURE_CALLBACK = 'resident.replies.deliver_error';
 
     /**
+     * @param string $lane Where it waits behind others; of Lane::of().
      * @param bool $isShared The caller chose the id, so others may wait for the same reply.
      * @param bool $isStreamed The caller reads the answer in deltas.
      */
@@ -28,6 +29,7 @@ final class Question
         public readonly int $budgetMs,
         private readonly string $data,
         private readonly int $failureTtl,
+        public readonly string $lane,
         private readonly bool $isStreamed = false,
     ) {
     }
@@ -41,11 +43,12 @@ final class Question
         ?string $id,
         int $budgetMs,
         Options $options,
+        string $lane = '',
     ): self {
         $task = Names::checkTask($task);
         $checkedId = $id === null ? Names::newId() : Names::checkId($id);
         $data = JobData::encode($task, $question, $options->maxQuestionBytes);
-        return new self($task, $checkedId, $id !== null, $budgetMs, $data, $options->failureTtl);
+        return new self($task, $checkedId, $id !== null, $budgetMs, $data, $options->failureTtl, $lane);
     }
 
     /**
@@ -53,8 +56,16 @@ final class Question
      */
     public function streamed(): self
     {
-        [$task, $id, $isShared] = [$this->task, $this->id, $this->isShared];
-        return new self($task, $id, $isShared, $this->budgetMs, $this->data, $this->failureTtl, true);
+        return new self(
+            $this->task,
+            $this->id,
+            $this->isShared,
+            $this->budgetMs,
+            $this->data,
+            $this->failureTtl,
+            $this->lane,
+            true
+        );
     }
 
     /**
