@@ -22,7 +22,7 @@ from enqueue_api.outcome import Outcome
 from enqueue_api.question import Question
 from enqueue_api.waiting import RECONNECT_PAUSE_S, WAKE_EACH_S
 from resident import asking, keys, protocol
-from resident.asking import Priority
+from resident.asking import CancelCode, Priority
 from resident.errors import ResidentError, TransportError
 from resident.protocol import Answered
 from resident.redis_client import SOCKET_TIMEOUT_S, AsyncConnections, may_pass
@@ -30,7 +30,7 @@ from resident.settings import Settings, read_settings
 
 T = TypeVar("T")
 
-#: How long `tasks` may take.
+#: How long `cancel` and `tasks` may take.
 _LOOK_MS = int(SOCKET_TIMEOUT_S * 1000)
 
 
@@ -49,7 +49,7 @@ class AsyncClient:
         """Raises ConfigurationError if the URL cannot be read; connects with the first question."""
         self._settings = settings or read_settings()
         self._connections = AsyncConnections(redis_url)
-        self._link = AsyncLink(self._connections, asking.LOAD)
+        self._link = AsyncLink(self._connections, asking.LOAD, asking.LOAD_CANCEL)
         self._delivery: Delivery | None = None
         self._idle: deque[AsyncLink] = deque()
         self._lent: set[AsyncLink] = set()
@@ -108,6 +108,18 @@ class AsyncClient:
         outcomes = await asyncio.gather(*[self._outcome(one, deadline) for one in many.good])
         many.note({one.id: came for one, came in zip(many.good, outcomes, strict=True)})
         return many.outcomes()
+
+    async def cancel(self, job_id: str) -> bool:
+        """Takes a question back; as `Client.cancel`."""
+        deadline = Deadline(_LOOK_MS)
+        kept_ms = int(self._settings.reply_ttl_s * 1000)
+        command = asking.cancel_command(protocol.check_id(job_id), kept_ms)
+
+        async def cancel() -> CancelCode:
+            return CancelCode(await self._run(command, asking.LOAD_CANCEL))
+
+        done = await self._within(deadline, job_id, lambda: self._once_more(deadline, cancel))
+        return done is not CancelCode.NOTHING
 
     async def tasks(self) -> list[str]:
         """The names of the tasks that ready workers serve now."""
@@ -178,16 +190,20 @@ class AsyncClient:
 
         async def ask() -> asking.Asked:
             command = asking.command(one.asking(is_first=tries.pop()), one.fields(reply_to))
-            try:
-                return asking.read_asked(await self._link.call(*command))
-            except NoScriptError:  # somebody made Redis forget it
-                await self._link.call(*asking.LOAD)
-                return asking.read_asked(await self._link.call(*command))
+            return asking.read_asked(await self._run(command, asking.LOAD))
 
         asked = await self._within(deadline, one.id, lambda: self._once_more(deadline, ask))
         if asked.code < 0:
             served = await self._within(deadline, one.id, self._tasks_served)
             raise outcome.refusal(one, asked, served)
+
+    async def _run(self, command: tuple[Any, ...], load: tuple[Any, ...]) -> Any:
+        """Runs a script, which somebody may have made Redis forget."""
+        try:
+            return await self._link.call(*command)
+        except NoScriptError:
+            await self._link.call(*load)
+        return await self._link.call(*command)
 
     async def _once_more(self, deadline: Deadline, call: Callable[[], Awaitable[T]]) -> T:
         """Calls; if the connection turns out to be dead, opens it and calls a second time."""

@@ -20,13 +20,13 @@ from enqueue_api.question import Question
 from enqueue_api.stream import Stream
 from enqueue_api.waiting import Wait
 from resident import asking, protocol
-from resident.asking import Priority
+from resident.asking import CancelCode, Priority
 from resident.link import Link
 from resident.protocol import Answered
 from resident.redis_client import SOCKET_TIMEOUT_S, connect
 from resident.settings import Settings, read_settings
 
-#: How long `tasks` and `ping` may take.
+#: How long `cancel`, `tasks` and `ping` may take.
 _LOOK_MS = int(SOCKET_TIMEOUT_S * 1000)
 
 
@@ -228,6 +228,25 @@ class Client:
         for error in refused.values():
             raise error
         return [one.id for one in good]
+
+    def cancel(self, job_id: str) -> bool:
+        """Takes a question back: it will not run, or its answer is dropped and its stream stops.
+
+        Whoever waits for its reply gets TryAgain (`cancelled`) at once. It may be asked again.
+
+        Returns:
+            Whether there was something to cancel: a question that had no reply yet.
+
+        Raises:
+            CallerError: The id is wrong.
+            TransportError: Redis could not be reached, or refused us.
+        """
+        deadline = Deadline(_LOOK_MS)
+        protocol.check_id(job_id)
+        kept_ms = int(self._settings.reply_ttl_s * 1000)
+        with self._link(deadline, job_id) as link:
+            done = once_more(link, deadline, lambda: asking.cancel(link, job_id, kept_ms), job_id)
+        return done is not CancelCode.NOTHING
 
     def tasks(self) -> list[str]:
         """The names of the tasks that ready workers serve now."""

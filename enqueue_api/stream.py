@@ -13,7 +13,7 @@ from enqueue_api.deadline import Deadline
 from enqueue_api.door import once_more, put
 from enqueue_api.question import Question
 from enqueue_api.waiting import read_blocked, until_something
-from resident import keys
+from resident import asking, keys
 from resident.errors import ErrorCode, ResidentError, TransportError, error_for
 from resident.link import Link
 from resident.protocol import Answered
@@ -21,6 +21,8 @@ from resident.reading import READING_MS, RENEW_S, StreamReader
 
 #: Saying that one leaves may take so long, although the budget is over, in seconds.
 _LEAVE_S = 0.02
+#: A worker that runs what was cancelled may find out for so long.
+_CANCELLED_MS = 60_000
 
 Connect = Callable[[Deadline, str], AbstractContextManager[Link]]
 
@@ -94,6 +96,7 @@ class _Reading:
         self._deadline = deadline
         self._reader = reader
         self._renew_at = 0.0
+        self._may_wait = False
 
     def run(self, connect: Connect) -> Generator[str, None, None]:
         """Yields nothing when the question is asked, then the deltas."""
@@ -117,11 +120,19 @@ class _Reading:
         once_more(link, self._deadline, lambda: link.call(*reading_command(job_id)), job_id)
         self._renew_at = time.monotonic() + RENEW_S
         put(link, self._deadline, self._question, is_read=True)
+        self._may_wait = True
 
     def _leave(self, link: Link) -> None:
+        """A question of which nothing has come is taken off its queue, too, in the same write."""
+        job_id = self._question.id
+        leave = ("DEL", keys.reading(job_id), keys.reply(job_id))
         link.give_up_at(max(self._deadline.gives_up_at, time.monotonic() + _LEAVE_S))
         with suppress(RedisError):
-            link.call("DEL", keys.reading(self._question.id), keys.reply(self._question.id))
+            if self._may_wait:
+                asking.cancel(link, job_id, _CANCELLED_MS, then=leave)
+                link.read(link.timeout_s)
+            else:
+                link.call(*leave)
 
     def _read(self, link: Link) -> Iterator[str]:
         while self._reader.answered is None:
@@ -129,6 +140,7 @@ class _Reading:
             if payload is None:
                 msg = f"The answer did not end within {self._deadline.budget_ms} ms"
                 raise error_for(ErrorCode.EXPIRED, msg, self._question.id)
+            self._may_wait = False
             try:
                 delta = self._reader.read(payload)
             except ValueError as error:

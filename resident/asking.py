@@ -21,6 +21,8 @@ _CANCEL = script_of("clock", "write", "lanes", "cancel")
 _PLAIN_TENANT = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 #: The command after which the server knows the script.
 LOAD = ("SCRIPT", "LOAD", _ASK.source)
+#: The same for the script that cancels.
+LOAD_CANCEL = ("SCRIPT", "LOAD", _CANCEL.source)
 #: How the keys of our own workers begin.
 _OUR_WORKERS = f"{keys.WORKER}{keys.WORKER_NAME_PREFIX}"
 
@@ -193,9 +195,27 @@ def read_asked(answer: Any) -> Asked:
     return Asked(AskCode(code), waiting, limit)
 
 
-def cancel(link: Link, job_id: str, reply_ttl_ms: int) -> CancelCode:
-    """Takes a question back; whoever waits for its reply is told so at once."""
+def cancel(
+    link: Link, job_id: str, reply_ttl_ms: int, then: tuple[Any, ...] | None = None
+) -> CancelCode:
+    """Takes a question back; whoever waits for its reply is told so at once.
+
+    Args:
+        link: Where it was asked.
+        job_id: Which one.
+        reply_ttl_ms: How long what is said of it is kept.
+        then: A command that goes out in the same write; its answer is the next to be read.
+    """
+    script_keys, args = _cancel_arguments(job_id, reply_ttl_ms)
+    return CancelCode(_CANCEL.call(link, script_keys, args, then))
+
+
+def cancel_command(job_id: str, reply_ttl_ms: int) -> tuple[Any, ...]:
+    """The command that cancels, if the server knows the script; LOAD_CANCEL makes it known."""
+    return _CANCEL.command(*_cancel_arguments(job_id, reply_ttl_ms))
+
+
+def _cancel_arguments(job_id: str, reply_ttl_ms: int) -> tuple[list[str], list[Any]]:
     reply = encode_failed(job_id, ErrorCode.CANCELLED, "The question was cancelled")
     script_keys = [f"{keys.JOB}{job_id}", keys.reply(job_id)]
-    args = [job_id, keys.PREFIX, keys.OWN, reply, reply_ttl_ms]
-    return CancelCode(_CANCEL.call(link, script_keys, args))
+    return script_keys, [job_id, keys.PREFIX, keys.OWN, reply, reply_ttl_ms]

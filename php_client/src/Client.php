@@ -19,6 +19,7 @@ use Resident\Redis\FactorySource;
 use Resident\Redis\Fault;
 use Resident\Redis\LentSource;
 use Resident\Redis\Source;
+use Resident\Redis\Tries;
 use Resident\Wire\Lane;
 use Resident\Wire\Names;
 use Resident\Wire\NoReply;
@@ -37,7 +38,9 @@ final class Client
 
     private readonly Source $source;
     private readonly Log $log;
+    private readonly Tries $tries;
     private readonly Door $door;
+    private readonly Cancelling $cancelling;
     private readonly Waiting $waiting;
 
     /**
@@ -60,7 +63,9 @@ final class Client
             default => new FactorySource($redis),
         };
         $this->log = new Log($logger);
-        $this->door = new Door($this->source, $options, $this->log);
+        $this->tries = new Tries($this->source, $this->log);
+        $this->door = new Door($this->source, $options, $this->tries);
+        $this->cancelling = new Cancelling($this->tries, $options);
         $this->waiting = new Waiting($this->source, $this->log);
     }
 
@@ -177,6 +182,24 @@ final class Client
     }
 
     /**
+     * Takes a question back: it will not run, or its answer is dropped and its stream stops.
+     *
+     * Whoever waits for its reply gets TryAgain (`cancelled`) at once. It may be asked again.
+     *
+     * @param string $id What `submit` returned, or a key of the caller's own.
+     * @return bool Whether there was something to cancel: a question that had no reply yet.
+     * @throws CallerError The id is wrong.
+     * @throws TransportError Redis could not be reached, or refused us.
+     * @throws ConfigurationError As `ask` does.
+     */
+    public function cancel(string $id): bool
+    {
+        $deadline = $this->deadline($this->options->readTimeoutMs);
+        $id = Names::checkId($id);
+        return $this->guarded($id, fn (): bool => $this->cancelling->cancel($id, $deadline));
+    }
+
+    /**
      * Asks one question whose answer is read as it comes.
      *
      * @param string $task The task's name, such as `chat`.
@@ -196,7 +219,14 @@ final class Client
         $deadline = $this->deadline($budgetMs);
         $lane = Lane::of($priority, $tenant);
         $checked = Question::of($task, $question, null, $deadline->budgetMs, $this->options, $lane)->streamed();
-        $reading = new Reading($this->guarded(...), $this->source, $this->waiting, $checked, $deadline);
+        $reading = new Reading(
+            $this->guarded(...),
+            $this->tries,
+            $this->waiting,
+            $this->cancelling,
+            $checked,
+            $deadline
+        );
         $reading->enter($this->door);
         return new Stream($reading, $checked);
     }

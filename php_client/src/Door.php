@@ -11,8 +11,10 @@ use Resident\Exception\TryAgain;
 use Resident\Redis\ConnectionLost;
 use Resident\Redis\ErrorReply;
 use Resident\Redis\Fault;
+use Resident\Redis\Link;
 use Resident\Redis\Script;
 use Resident\Redis\Source;
+use Resident\Redis\Tries;
 use Resident\Wire\NoReply;
 use Resident\Wire\Question;
 
@@ -43,7 +45,7 @@ final class Door
     public function __construct(
         private readonly Source $source,
         private readonly Options $options,
-        private readonly Log $log,
+        private readonly Tries $tries,
     ) {
         $this->ask = Script::of('ask');
         $this->askEach = Script::of('each_begin', 'ask', 'each_end');
@@ -58,8 +60,8 @@ final class Door
      */
     public function enter(Question $question, Deadline $deadline): void
     {
-        $answer = $this->twiceAtMost($deadline, fn (bool $isFirst): mixed => $this->ask->call(
-            $this->source->link($deadline),
+        $answer = $this->tries->twiceAtMost($deadline, fn (Link $link, bool $isFirst): mixed => $this->ask->call(
+            $link,
             $deadline,
             $this->keys($question),
             $this->arguments($question, $isFirst),
@@ -101,8 +103,8 @@ final class Door
     private function enterChunk(array $chunk, string $replyTo, Deadline $deadline): array
     {
         $keys = array_merge(...array_map($this->keys(...), $chunk));
-        $answers = $this->twiceAtMost($deadline, fn (bool $isFirst): mixed => $this->askEach->call(
-            $this->source->link($deadline),
+        $answers = $this->tries->twiceAtMost($deadline, fn (Link $link, bool $isFirst): mixed => $this->askEach->call(
+            $link,
             $deadline,
             $keys,
             $this->argumentsOfAll($chunk, $isFirst, $replyTo),
@@ -113,29 +115,6 @@ final class Door
             $refused[$question->id] = $this->refusal($question, $answer, $deadline);
         }
         return array_filter($refused);
-    }
-
-    /**
-     * A kept connection may turn out to be dead, so one new one is tried, at once.
-     *
-     * Safe to repeat: an id that may be there already is joined, not asked twice.
-     *
-     * @template T
-     * @param \Closure(bool): T $ask Takes whether this is the first try.
-     * @return T
-     */
-    private function twiceAtMost(Deadline $deadline, \Closure $ask): mixed
-    {
-        try {
-            return $ask(true);
-        } catch (ConnectionLost $loss) {
-            if (!$this->source->canReopen() || $deadline->isOver()) {
-                throw $loss;
-            }
-            $this->log->lost($this->source->place(), $loss);
-        }
-        $this->source->drop();
-        return $ask(false);
     }
 
     /**

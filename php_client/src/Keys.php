@@ -60,6 +60,16 @@ final class Keys
     }
 
     /**
+     * KEYS of cancel.lua, in its order.
+     *
+     * @return list<string>
+     */
+    public static function ofCancel(string $prefix, string $id): array
+    {
+        return ["$prefix:job:$id", self::reply($id)];
+    }
+
+    /**
      * How the RQ keys of Resident's own workers begin.
      */
     public static function ownWorkers(string $prefix): string
@@ -70,7 +80,7 @@ final class Keys
     /**
      * In front of Resident's own keys that are about a task.
      */
-    private static function own(string $prefix): string
+    public static function own(string $prefix): string
     {
         return $prefix === 'rq' ? 'resident' : "$prefix:resident";
     }

@@ -7,9 +7,8 @@ namespace Resident;
 use Resident\Exception\ResidentException;
 use Resident\Exception\TransportError;
 use Resident\Exception\TryAgain;
-use Resident\Redis\ConnectionLost;
 use Resident\Redis\Link;
-use Resident\Redis\Source;
+use Resident\Redis\Tries;
 use Resident\Wire\Question;
 use Resident\Wire\StreamReader;
 
@@ -34,6 +33,7 @@ final class Reading
     private const LEAVE_MS = 20;
 
     private int $renewAtNs = 0;
+    private bool $mayWait = false;
 
     /**
      * @param \Closure(string, \Closure): mixed $guarded Does what needs Redis for an id, and gives the
@@ -41,8 +41,9 @@ final class Reading
      */
     public function __construct(
         private readonly \Closure $guarded,
-        private readonly Source $source,
+        private readonly Tries $tries,
         private readonly Waiting $waiting,
+        private readonly Cancelling $cancelling,
         private readonly Question $question,
         private readonly Deadline $deadline,
     ) {
@@ -57,8 +58,9 @@ final class Reading
     {
         try {
             ($this->guarded)($this->question->id, function () use ($door): void {
-                $this->sayTwiceAtMost();
+                $this->tries->twiceAtMost($this->deadline, $this->say(...));
                 $door->enter($this->question, $this->deadline);
+                $this->mayWait = true;
             });
         } catch (TransportError $loss) {
             throw $loss; // what Redis holds of this stream expires
@@ -81,12 +83,14 @@ final class Reading
                 $message = "The answer did not end within {$this->deadline->budgetMs} ms";
                 throw new TryAgain(ErrorCode::Expired, $message, $this->question->id);
             }
+            $this->mayWait = false;
             return $reader->read($payload);
         });
     }
 
     /**
-     * Says that nobody reads any more, if Redis is there to hear it.
+     * Says that nobody reads any more, if Redis is there to hear it; a question of which nothing has
+     * come is taken off its queue, too.
      */
     public function leave(): void
     {
@@ -94,7 +98,12 @@ final class Reading
         try {
             ($this->guarded)($id, function () use ($id): void {
                 $soon = Deadline::in(self::LEAVE_MS);
-                $this->source->link($soon)->call($soon, 'DEL', Keys::reading($id), Keys::reply($id));
+                if ($this->mayWait) {
+                    $this->cancelling->cancel($id, $soon);
+                }
+                $leave = static fn (Link $link): mixed
+                    => $link->call($soon, 'DEL', Keys::reading($id), Keys::reply($id));
+                $this->tries->twiceAtMost($soon, $leave);
             });
         } catch (\Throwable) {
             // Both expire by themselves.
@@ -113,24 +122,6 @@ final class Reading
             : $link->callBlocking($this->deadline, 'BLPOP', $key, sprintf('%.3F', $blockMs / 1000));
         $payload = is_array($popped) ? $popped[1] ?? null : $popped;
         return is_string($payload) ? $payload : null;
-    }
-
-    /**
-     * A kept connection may turn out to be dead, so one new one is tried, at once.
-     *
-     * @throws ConnectionLost
-     */
-    private function sayTwiceAtMost(): void
-    {
-        try {
-            $this->say($this->source->link($this->deadline));
-        } catch (ConnectionLost $loss) {
-            if (!$this->source->canReopen() || $this->deadline->isOver()) {
-                throw $loss;
-            }
-            $this->source->drop();
-            $this->say($this->source->link($this->deadline));
-        }
     }
 
     private function say(Link $link): void

@@ -17,9 +17,10 @@ from resident.reading import StreamReader
 from tests.support.vectors import read, value_of
 
 ROOT = Path(__file__).parents[2]
+COPIES = {"ask": ("clock", "ask"), "cancel": ("clock", "write", "lanes", "cancel")}
 RENEW = (
     'python -c "from pathlib import Path; from resident.lua_script import source_of; '
-    "Path('php_client/src/Lua/ask.lua').write_text(source_of('clock', 'ask'), encoding='utf-8')\""
+    "Path('php_client/src/Lua/{}.lua').write_text(source_of{}, encoding='utf-8')\""
 )
 
 
@@ -185,6 +186,8 @@ def test_the_vectors_know_every_code() -> None:
     assert [case["code"] for case in ERRORS["errors"]] == [code.value for code in ErrorCode]
 
 
-def test_php_carries_the_script_that_python_runs() -> None:
-    copy = (ROOT / "php_client/src/Lua/ask.lua").read_text(encoding="utf-8")
-    assert copy == source_of("clock", "ask"), f"php_client's copy is stale; renew it with: {RENEW}"
+@pytest.mark.parametrize("name", COPIES)
+def test_php_carries_the_script_that_python_runs(name: str) -> None:
+    copy = (ROOT / f"php_client/src/Lua/{name}.lua").read_text(encoding="utf-8")
+    renew = RENEW.format(name, COPIES[name])
+    assert copy == source_of(*COPIES[name]), f"php_client's copy is stale; renew it with: {renew}"

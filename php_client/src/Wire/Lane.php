@@ -4,8 +4,8 @@ declare(strict_types=1);
 
 namespace Resident\Wire;
 
-use Resident\ErrorCode;
 use Resident\Exception\CallerError;
+use Resident\Exception\Errors;
 
 /**
  * Where a question waits behind others: an RQ queue beside its task's own.
@@ -27,7 +27,7 @@ final class Lane
         if (!in_array($priority, self::PRIORITIES, true)) {
             $known = implode(', ', self::PRIORITIES);
             $message = "A priority is one of $known, not " . Json::quote($priority);
-            throw new CallerError(ErrorCode::InvalidQuestion, $message);
+            throw Errors::invalidQuestion($message);
         }
         if ($tenant === '') {
             return $priority === 'normal' ? '' : $priority;

@@ -10,7 +10,7 @@ use Resident\Exception\Errors;
 use Resident\Exception\ResidentException;
 
 /**
- * Reads a reply: one JSON object, whose every known field is checked.
+ * A reply: one JSON object, whose every known field is checked when it is read.
  *
  * @internal
  */
@@ -36,6 +36,18 @@ final class Reply
             return $answer ?? throw new NoReply('an answer without its times');
         }
         throw $error ?? new NoReply('an error reply without an error');
+    }
+
+    /**
+     * An error reply, as workers write it.
+     */
+    public static function encodeError(string $id, ErrorCode $code, string $message): string
+    {
+        $error = ['code' => $code->value, 'message' => $message];
+        return json_encode(
+            ['v' => self::VERSION, 'id' => $id, 'ok' => false, 'error' => $error],
+            JSON_THROW_ON_ERROR | JSON_UNESCAPED_UNICODE | JSON_UNESCAPED_SLASHES
+        );
     }
 
     /**

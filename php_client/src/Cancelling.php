@@ -1,0 +1,53 @@
+<?php
+
+declare(strict_types=1);
+
+namespace Resident;
+
+use Resident\Redis\ConnectionLost;
+use Resident\Redis\ErrorReply;
+use Resident\Redis\Link;
+use Resident\Redis\Script;
+use Resident\Redis\Tries;
+use Resident\Wire\Reply;
+
+/**
+ * Takes questions back that their callers do not want any more.
+ *
+ * @internal
+ */
+final class Cancelling
+{
+    /**
+     * What is said of them is kept so long.
+     */
+    private const KEPT_MS = '60000';
+    // The return code of cancel.lua.
+    private const NOTHING = 0;
+
+    private readonly Script $cancel;
+
+    public function __construct(private readonly Tries $tries, private readonly Options $options)
+    {
+        $this->cancel = Script::of('cancel');
+    }
+
+    /**
+     * Whether there was something to cancel.
+     *
+     * @throws ErrorReply
+     * @throws ConnectionLost
+     */
+    public function cancel(string $id, Deadline $deadline): bool
+    {
+        $prefix = $this->options->keyPrefix;
+        $reply = Reply::encodeError($id, ErrorCode::Cancelled, 'The question was cancelled');
+        $done = $this->tries->twiceAtMost($deadline, fn (Link $link): mixed => $this->cancel->call(
+            $link,
+            $deadline,
+            Keys::ofCancel($prefix, $id),
+            [$id, $prefix, Keys::own($prefix), $reply, self::KEPT_MS],
+        ));
+        return $done !== self::NOTHING;
+    }
+}
