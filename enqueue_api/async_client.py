@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from types import TracebackType
@@ -15,17 +14,19 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from enqueue_api import outcome
 from enqueue_api.async_link import AsyncLink
+from enqueue_api.async_stream import AsyncStream
+from enqueue_api.async_waiting import kept_reply
 from enqueue_api.deadline import Deadline, check_budget
 from enqueue_api.delivery import Delivery
 from enqueue_api.many import Many
 from enqueue_api.outcome import Outcome
 from enqueue_api.question import Question
-from enqueue_api.waiting import RECONNECT_PAUSE_S, WAKE_EACH_S
-from resident import asking, keys, protocol
+from enqueue_api.stream import leave_commands, reading_command
+from resident import asking, protocol
 from resident.asking import CancelCode, Priority
 from resident.errors import ResidentError, TransportError
 from resident.protocol import Answered
-from resident.redis_client import SOCKET_TIMEOUT_S, AsyncConnections, may_pass
+from resident.redis_client import SOCKET_TIMEOUT_S, AsyncConnections
 from resident.settings import Settings, read_settings
 
 T = TypeVar("T")
@@ -38,9 +39,9 @@ class AsyncClient:
     """Asks resident tasks through Redis, for the coroutines of one event loop.
 
     Any number of questions in flight share two connections: one asks, the other waits at a
-    mailbox. Only where a reply is for others too (an id of one's own, and `wait`) does a waiting
-    coroutine take a connection for itself. A lost connection is opened again and the wait goes
-    on, within each budget; a coroutine that is cancelled leaves nothing behind.
+    mailbox. Only where a reply is for others too (an id of one's own, and `wait`) or comes in
+    deltas does a waiting coroutine take a connection for itself. A lost connection is opened again
+    and the wait goes on, within each budget; a coroutine that is cancelled leaves nothing behind.
 
     The methods are those of `enqueue_api.client.Client`, with the same outcomes.
     """
@@ -108,6 +109,33 @@ class AsyncClient:
         outcomes = await asyncio.gather(*[self._outcome(one, deadline) for one in many.good])
         many.note({one.id: came for one, came in zip(many.good, outcomes, strict=True)})
         return many.outcomes()
+
+    async def stream(
+        self,
+        task: str,
+        question: Any,
+        budget_ms: int | None = None,
+        *,
+        priority: str = Priority.NORMAL,
+        tenant: str = "",
+    ) -> AsyncStream:
+        """Asks one question whose answer is read as it comes; as `Client.stream`."""
+        deadline = self._deadline(budget_ms)
+        lane = asking.lane_of(priority, tenant)
+        one = Question.of(self._settings, task, question, deadline.budget_ms, lane=lane)
+
+        async def say() -> None:  # before the question, else a quick worker would find nobody
+            await self._link.call(*reading_command(one.id))
+
+        await self._within(deadline, one.id, lambda: self._once_more(deadline, say))
+        try:
+            await self._put(one, deadline, is_read=True)
+        except TransportError:
+            raise  # what Redis holds of this stream expires
+        except BaseException:  # a coroutine that is cancelled does not know whether it was asked
+            self._link.call_all(leave_commands(one.id, may_wait=True))
+            raise
+        return AsyncStream(one, deadline, (self._borrow(), self._link), self._give_back)
 
     async def cancel(self, job_id: str) -> bool:
         """Takes a question back; as `Client.cancel`."""
@@ -184,12 +212,15 @@ class AsyncClient:
             return outcome.lost(error, one.id)
         return outcome.expired(one.budget_ms, one.id)
 
-    async def _put(self, one: Question, deadline: Deadline, reply_to: str = "") -> None:
+    async def _put(
+        self, one: Question, deadline: Deadline, reply_to: str = "", *, is_read: bool = False
+    ) -> None:
         """Asks; raises why not if it is not let in."""
         tries = [False, True]
 
         async def ask() -> asking.Asked:
-            command = asking.command(one.asking(is_first=tries.pop()), one.fields(reply_to))
+            fields = one.fields(reply_to, is_read=is_read)
+            command = asking.command(one.asking(is_first=tries.pop()), fields)
             return asking.read_asked(await self._run(command, asking.LOAD))
 
         asked = await self._within(deadline, one.id, lambda: self._once_more(deadline, ask))
@@ -235,52 +266,24 @@ class AsyncClient:
 
     async def _wait_apart(self, job_id: str, deadline: Deadline) -> Answered:
         """Waits on a connection of its own, and leaves the reply to others."""
-        link = self._idle.pop() if self._idle else AsyncLink(self._connections)
-        self._lent.add(link)
+        link = self._borrow()
         try:
-            payload = await _kept_reply(link, job_id, deadline)
+            payload = await kept_reply(link, job_id, deadline)
         except BaseException:
             link.drop(RedisConnectionError("nobody waits any more"))
             raise
         finally:
-            self._lent.discard(link)
-            self._idle.append(link)
+            self._give_back(link)
         if payload is None:
             raise outcome.expired(deadline.budget_ms, job_id)
         return outcome.answer_in(payload, job_id)
 
+    def _borrow(self) -> AsyncLink:
+        """A connection for one coroutine."""
+        link = self._idle.pop() if self._idle else AsyncLink(self._connections)
+        self._lent.add(link)
+        return link
 
-async def _kept_reply(link: AsyncLink, job_id: str, deadline: Deadline) -> bytes | None:
-    """The reply, or None when the deadline has passed; TransportError if Redis did not answer."""
-    while True:
-        lost: RedisError | None = None
-        payload = None
-        try:
-            payload = await _blocked_for(link, keys.reply(job_id), deadline)
-        except RedisError as error:
-            if not may_pass(error):
-                raise outcome.refused_by_redis(error, job_id) from error
-            lost = error
-            link.drop(error)
-            jitter = random.uniform(0.5, 1)  # noqa: S311
-            await asyncio.sleep(min(RECONNECT_PAUSE_S * jitter, deadline.left_s))
-        if payload is not None or deadline.is_over:
-            if lost is not None:
-                raise outcome.lost(lost, job_id) from lost
-            return payload
-
-
-async def _blocked_for(link: AsyncLink, key: str, deadline: Deadline) -> bytes | None:
-    """One command that blocks until the deadline; see waiting.read_blocked for the rest."""
-    reply = asyncio.ensure_future(link.call("BLMOVE", key, key, "LEFT", "LEFT", deadline.block_s))
-    try:
-        await asyncio.wait([reply], timeout=deadline.left_s)
-        while not reply.done() and deadline.patience_s:
-            link.call_all([("PING",)])
-            await asyncio.wait([reply], timeout=WAKE_EACH_S)
-        if not reply.done():
-            msg = "it did not answer"
-            raise RedisTimeoutError(msg)
-        return reply.result()  # type: ignore[no-any-return]
-    finally:
-        reply.cancel()
+    def _give_back(self, link: AsyncLink) -> None:
+        self._lent.discard(link)
+        self._idle.append(link)

@@ -20,7 +20,7 @@ from resident.protocol import Answered
 from resident.reading import READING_MS, RENEW_S, StreamReader
 
 #: Saying that one leaves may take so long, although the budget is over, in seconds.
-_LEAVE_S = 0.02
+LEAVE_S = 0.02
 #: A worker that runs what was cancelled may find out for so long.
 _CANCELLED_MS = 60_000
 
@@ -125,8 +125,8 @@ class _Reading:
     def _leave(self, link: Link) -> None:
         """A question of which nothing has come is taken off its queue, too, in the same write."""
         job_id = self._question.id
-        leave = ("DEL", keys.reading(job_id), keys.reply(job_id))
-        link.give_up_at(max(self._deadline.gives_up_at, time.monotonic() + _LEAVE_S))
+        leave = _leave_command(job_id)
+        link.give_up_at(max(self._deadline.gives_up_at, time.monotonic() + LEAVE_S))
         with suppress(RedisError):
             if self._may_wait:
                 asking.cancel(link, job_id, _CANCELLED_MS, then=leave)
@@ -167,3 +167,13 @@ class _Reading:
 def reading_command(job_id: str) -> tuple[object, ...]:
     """Says that somebody reads the stream of this question."""
     return ("SET", keys.reading(job_id), "1", "PX", READING_MS)
+
+
+def leave_commands(job_id: str, *, may_wait: bool) -> list[tuple[object, ...]]:
+    """Says that nobody reads it any more; what may wait still is taken off its queue, too."""
+    cancel = [asking.cancel_command(job_id, _CANCELLED_MS)] if may_wait else []
+    return [*cancel, _leave_command(job_id)]
+
+
+def _leave_command(job_id: str) -> tuple[object, ...]:
+    return ("DEL", keys.reading(job_id), keys.reply(job_id))

@@ -15,6 +15,7 @@ from resident.redis_client import connect
 from tests.support.broken import WAYS, Broken
 from tests.support.processes import Processes
 from tests.support.scenarios import Calls, Scene, opener
+from tests.support.streams import start_teller
 from tests.support.vectors import read
 
 SCENARIOS = read("scenarios")["scenarios"]
@@ -28,16 +29,35 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield server.url
 
 
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A Redis with a worker that streams, for all scenarios that want one."""
+    folder = tmp_path_factory.mktemp("told")
+    with (
+        EmbeddedRedis(folder) as server,
+        Processes(server.url) as each,
+        connect(server.url) as there,
+    ):
+        start_teller(each, there, "--workers", "1")
+        yield server.url
+
+
 @pytest.mark.parametrize("kind", ["Client", "AsyncClient"])
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=[one["name"] for one in SCENARIOS])
 def test_scenario(
-    scenario: dict[str, Any], kind: str, redis_url: str, connection: Redis, served: str
+    scenario: dict[str, Any],
+    kind: str,
+    redis_url: str,
+    connection: Redis,
+    served: str,
+    told: str,
 ) -> None:
     state = scenario["redis"]
     with Broken(state) if state in WAYS else nullcontext() as broken:
-        if state == "served":
-            with connect(served) as there:
-                play(scenario, kind, served, there)
+        if state in ("served", "told"):
+            url = served if state == "served" else told
+            with connect(url) as there:
+                play(scenario, kind, url, there)
         elif state == "spare":
             play(scenario, kind, redis_url, connection)
         else:

@@ -9,15 +9,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
+import tempfile
 import threading
 import time
 import uuid
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Protocol
 
 from redis import Redis
 
 from enqueue_api.async_client import AsyncClient
+from enqueue_api.async_stream import AsyncStream
 from enqueue_api.client import Client
 from enqueue_api.outcome import Outcome
 from resident import keys
@@ -40,13 +44,15 @@ class Asker(Protocol):
     def ask_many(self, *args: Any, **kwargs: Any) -> Any: ...
     def submit(self, *args: Any, **kwargs: Any) -> Any: ...
     def wait(self, *args: Any, **kwargs: Any) -> Any: ...
+    def cancel(self, *args: Any, **kwargs: Any) -> Any: ...
+    def stream(self, *args: Any, **kwargs: Any) -> Any: ...
     def close(self) -> Any: ...
 
 
 class Calls:
     """The steps that call a client."""
 
-    NAMES = ("ask", "ask_many", "submit", "wait")
+    NAMES = ("ask", "ask_many", "submit", "wait", "cancel", "stream")
 
     def __init__(self, open_client: Callable[[], Asker]) -> None:
         self._open_client = open_client
@@ -67,26 +73,64 @@ class Calls:
     async def _call(self, step: Step) -> Result:
         client = self._open_client()
         try:
-            return await getattr(self, step["do"])(client, step, value_of(step["budget_ms"]))
+            budget_ms = value_of(step.get("budget_ms", BUDGET_MS))
+            return await getattr(self, step["do"])(client, step, budget_ms)
         finally:
             await _come(client.close())
 
     async def ask(self, client: Asker, step: Step, budget_ms: Any) -> Result:
         question = value_of(step["question"])
-        asked = client.ask(step["task"], question, budget_ms, job_id=step.get("id"))
+        asked = client.ask(
+            step["task"], question, budget_ms, job_id=step.get("id"), **_lane_in(step)
+        )
         return _result_of(await _come(asked))
 
     async def ask_many(self, client: Asker, step: Step, budget_ms: Any) -> Result:
-        asked = client.ask_many(step["task"], value_of(step["questions"]), budget_ms)
+        questions = value_of(step["questions"])
+        asked = client.ask_many(step["task"], questions, budget_ms, **_lane_in(step))
         return {"outcomes": [_result_of(one) for one in await _come(asked)]}
 
     async def submit(self, client: Asker, step: Step, budget_ms: Any) -> Result:
         question = value_of(step["question"])
-        asked = client.submit(step["task"], question, budget_ms, job_id=step.get("id"))
+        asked = client.submit(
+            step["task"], question, budget_ms, job_id=step.get("id"), **_lane_in(step)
+        )
         return {"id": await _come(asked)}
 
     async def wait(self, client: Asker, step: Step, budget_ms: Any) -> Result:
         return _result_of(await _come(client.wait(step["id"], budget_ms)))
+
+    async def cancel(self, client: Asker, step: Step, _budget_ms: Any) -> Result:
+        return {"cancelled": await _come(client.cancel(step["id"]))}
+
+    async def stream(self, client: Asker, step: Step, budget_ms: Any) -> Result:
+        """Reads to the end, or leaves after so many deltas."""
+        asked = client.stream(step["task"], value_of(step["question"]), budget_ms, **_lane_in(step))
+        stream, deltas = await _come(asked), []
+        most = step.get("leave_after", sys.maxsize)
+        try:
+            while len(deltas) < most:
+                deltas.append(await _next(stream))
+            await _come(stream.aclose() if isinstance(stream, AsyncStream) else stream.close())
+        except ResidentError as error:
+            return {"deltas": deltas, **_result_of(error)}
+        except StopAsyncIteration:
+            answer = stream.answer() if isinstance(stream, AsyncStream) else stream.answer
+            return {"deltas": deltas, **_result_of(await _come(answer))}
+        return {"deltas": deltas}
+
+
+def _lane_in(step: Step) -> dict[str, str]:
+    return {name: step[name] for name in ("priority", "tenant") if name in step}
+
+
+async def _next(stream: Any) -> str:
+    if isinstance(stream, AsyncStream):
+        return await anext(stream)
+    try:
+        return str(next(stream))
+    except StopIteration:
+        raise StopAsyncIteration from None
 
 
 async def _come(value: Any) -> Any:
@@ -111,6 +155,9 @@ class Scene:
         self._calls = calls
         self._redis = redis
         self._names = {"$new": uuid.uuid4().hex, "$new64": uuid.uuid4().hex * 2}
+        self._names |= {f"$new-{n}": uuid.uuid4().hex for n in range(1, 5)}
+        self._folder = tempfile.TemporaryDirectory()
+        self._names |= {f"$file-{n}": f"{self._folder.name}/{n}" for n in (1, 2)}
         self._callers: dict[str, tuple[threading.Thread, list[Result]]] = {}
 
     def play(self, steps: list[Step]) -> None:
@@ -118,6 +165,7 @@ class Scene:
             for step in steps:
                 self._play_one(self._named(step))
         finally:
+            self._folder.cleanup()
             if self._redis is not None:
                 self.change({"state": "well"})
 
@@ -144,7 +192,9 @@ class Scene:
     def announce(self, step: Step) -> None:
         of = keys.of_task(step["task"])
         self.redis.zadd(keys.TASKS, {step["task"]: (self.redis.time()[0] + 60) * 1000})
-        self.redis.hset(of.announcement, "max_backlog", step.get("max_backlog", 1000))
+        said = {name: step[name] for name in ("rate", "model_ms") if name in step}
+        said["max_backlog"] = step.get("max_backlog", 1000)
+        self.redis.hset(of.announcement, mapping=said)
 
     def fill(self, step: Step) -> None:
         ids = [f"filled-{number}" for number in range(step["jobs"])]
@@ -157,6 +207,11 @@ class Scene:
         reply_to = (self.redis.hget(job, "reply_to") or keys.reply(job_id).encode()).decode()
         self.redis.hset(job, "status", "finished")
         self._push(reply_to, job_id, step)
+
+    def claim(self, step: Step) -> None:
+        """Takes this id off its queue as a worker does that begins to run it."""
+        assert self.redis.lrem(keys.of_task(step["task"]).queue, 1, step["id"]) == 1
+        self.redis.hset(f"{keys.JOB}{step['id']}", "status", "started")
 
     def _next_job(self, task: str) -> bytes | None:
         job_id = self.redis.lpop(keys.of_task(task).queue)
@@ -185,8 +240,26 @@ class Scene:
     def gone(self, step: Step) -> None:
         wait_until(lambda: not self.redis.exists(f"{keys.JOB}{step['id']}"))
 
+    def touch(self, step: Step) -> None:
+        Path(step["file"]).touch()
+
+    def touched(self, step: Step) -> None:
+        wait_until(Path(step["file"]).exists)
+
+    def runs(self, step: Step) -> None:
+        wait_until(lambda: self.redis.hget(f"{keys.JOB}{step['id']}", "status") == b"started")
+
+    def order(self, step: Step) -> None:
+        """In which the questions with these ids were answered, each with the time."""
+        moments = {}
+        for job_id in step["ids"]:
+            key = keys.reply(job_id)
+            reply = json.loads(wait_until(lambda key=key: self.redis.lindex(key, 0)))
+            moments[job_id] = int(reply["answer"])
+        assert sorted(moments, key=moments.__getitem__) == step["ids"]
+
     def check_queue(self, step: Step) -> None:
-        queue = keys.of_task(step["task"]).queue
+        queue = keys.of_task(step["task"]).queue + step.get("lane", "")
         wait_until(lambda: self.redis.llen(queue) == step["waiting"])
 
     def callers(self, step: Step) -> None:
@@ -215,6 +288,8 @@ class Scene:
     def _named(self, step: Any) -> Any:
         if isinstance(step, dict):
             return {key: self._named(value) for key, value in step.items()}
+        if isinstance(step, list):
+            return [self._named(one) for one in step]
         return self._names.get(step, step) if isinstance(step, str) else step
 
     def _compare(self, step: Step, result: Result) -> None:

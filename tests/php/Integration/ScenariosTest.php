@@ -27,6 +27,7 @@ final class ScenariosTest extends TestCase
     {
         $server = match ($scenario->redis) {
             'served' => Server::served(),
+            'told' => Server::told(),
             'spare' => Server::spare(),
             default => null,
         };

@@ -19,6 +19,7 @@ final class Scene
 
     /** @var array<string, string> */
     private array $names;
+    private readonly string $files;
     /** @var array<string, Program> */
     private array $callers = [];
 
@@ -29,6 +30,11 @@ final class Scene
     public function __construct(private readonly string $url, private readonly ?\Redis $redis)
     {
         $this->names = ['$new' => bin2hex(random_bytes(16)), '$new64' => bin2hex(random_bytes(32))];
+        foreach (range(1, 4) as $n) {
+            $this->names["\$new-$n"] = bin2hex(random_bytes(16));
+        }
+        $this->files = sys_get_temp_dir() . "/resident-{$this->names['$new']}";
+        $this->names += ['$file-1' => "$this->files-1", '$file-2' => "$this->files-2"];
     }
 
     /**
@@ -41,6 +47,7 @@ final class Scene
                 $this->playOne($this->named($step));
             }
         } finally {
+            array_map(unlink(...), glob("$this->files-*"));
             if ($this->redis !== null) {
                 $this->change('well');
             }
@@ -62,7 +69,12 @@ final class Scene
             'reply' => $this->reply($step),
             'forget' => $this->redis->del("resident:reply:$step->id"),
             'gone' => Wait::until(fn (): bool => !$this->redis->exists("rq:job:$step->id")),
-            'check' => Wait::until(fn (): bool => $this->redis->lLen("rq:queue:$step->task") === $step->waiting),
+            'check' => $this->checkQueue("rq:queue:$step->task" . ($step->lane ?? ''), $step->waiting),
+            'claim' => $this->claim($step),
+            'touch' => touch($step->file),
+            'touched' => Wait::until(static fn (): bool => file_exists($step->file)),
+            'runs' => Wait::until(fn (): bool => $this->redis->hGet("rq:job:$step->id", 'status') === 'started'),
+            'order' => $this->checkOrder($step->ids),
             'callers' => Wait::until(fn (): bool => count($this->blocked()) === $step->waiting),
             'redis' => $this->change($step->state),
         };
@@ -86,7 +98,38 @@ final class Scene
     {
         $untilMs = ((int) $this->redis->time()[0] + 60) * 1000;
         $this->redis->zAdd('resident:tasks', $untilMs, $step->task);
-        $this->redis->hSet("resident:task:$step->task", 'max_backlog', (string) ($step->max_backlog ?? 1000));
+        $said = array_intersect_key((array) $step, ['max_backlog' => 0, 'rate' => 0, 'model_ms' => 0]);
+        $this->redis->hMSet("resident:task:$step->task", $said + ['max_backlog' => 1000]);
+    }
+
+    private function checkQueue(string $queue, int $waiting): void
+    {
+        Wait::until(fn (): bool => $this->redis->lLen($queue) === $waiting);
+    }
+
+    /**
+     * Takes this id off its queue as a worker does that begins to run it.
+     */
+    private function claim(\stdClass $step): void
+    {
+        Assert::assertSame(1, $this->redis->lRem("rq:queue:$step->task", $step->id, 1));
+        $this->redis->hSet("rq:job:$step->id", 'status', 'started');
+    }
+
+    /**
+     * In which the questions with these ids were answered, each with the time.
+     *
+     * @param list<string> $ids
+     */
+    private function checkOrder(array $ids): void
+    {
+        $moments = [];
+        foreach ($ids as $id) {
+            $reply = Wait::until(fn (): mixed => $this->redis->lIndex("resident:reply:$id", 0) ?: null);
+            $moments[$id] = (int) json_decode($reply, false, 512, JSON_THROW_ON_ERROR)->answer;
+        }
+        asort($moments);
+        Assert::assertSame($ids, array_map(strval(...), array_keys($moments)));
     }
 
     /**
@@ -152,6 +195,9 @@ final class Scene
     {
         if ($written instanceof \stdClass) {
             return (object) array_map($this->named(...), get_object_vars($written));
+        }
+        if (is_array($written)) {
+            return array_map($this->named(...), $written);
         }
         return is_string($written) ? $this->names[$written] ?? $written : $written;
     }

@@ -1,0 +1,154 @@
+"""The answer to one question as it comes, in a coroutine."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from types import TracebackType
+from typing import Any
+
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from enqueue_api.async_link import AsyncLink
+from enqueue_api.async_waiting import read_blocked, until_something
+from enqueue_api.deadline import Deadline
+from enqueue_api.question import Question
+from enqueue_api.stream import LEAVE_S, leave_commands, reading_command
+from resident import keys
+from resident.errors import ErrorCode, ResidentError, TransportError, error_for
+from resident.protocol import Answered
+from resident.reading import RENEW_S, StreamReader
+
+
+class AsyncStream(AsyncIterator[str]):
+    """The deltas of one answer, for one coroutine: `async for delta in stream`.
+
+    It holds a connection of its own until it ends or is closed. Whoever stops in the middle closes
+    it (`async with`, `aclose`), and the worker stops at its next delta; a reader that has not read
+    for 15 s, or whose coroutine is cancelled while it reads, is taken to have left, too.
+
+    Errors worth catching while reading: those of Client.ask. What came before is in `text`.
+    """
+
+    def __init__(
+        self,
+        question: Question,
+        deadline: Deadline,
+        links: tuple[AsyncLink, AsyncLink],
+        give_back: Callable[[AsyncLink], None],
+    ) -> None:
+        """Takes a question that was asked.
+
+        Args:
+            question: What was asked.
+            deadline: When the budget ends.
+            links: One to read, this stream's alone, and one to say that it is left.
+            give_back: What takes the first of them at the end.
+        """
+        self.id = question.id
+        self._deadline = deadline
+        self._link, self._asking = links
+        self._give_back = give_back
+        self._reader = StreamReader(question.id)
+        self._renew_at = time.monotonic() + RENEW_S
+        self._may_wait = True
+        self._is_over = False
+        self._error: ResidentError | None = None
+
+    @property
+    def text(self) -> str:
+        """What came so far."""
+        return self._reader.text
+
+    async def answer(self) -> Answered:
+        """The reply with the whole answer; reads what is left of the stream first.
+
+        Raises:
+            ResidentError: The one that ended the stream; TryAgain (cancelled) if it was closed.
+        """
+        async for _ in self:
+            pass
+        if self._error is not None:
+            raise self._error
+        if self._reader.answered is None:
+            raise error_for(ErrorCode.CANCELLED, "This stream was closed before its end", self.id)
+        return self._reader.answered
+
+    async def aclose(self) -> None:
+        """Leaves; what has not come yet will not."""
+        if not self._is_over:
+            said = self._leave()
+            await asyncio.wait([said], timeout=max(self._deadline.patience_s, LEAVE_S))
+
+    def __aiter__(self) -> AsyncStream:
+        return self
+
+    async def __anext__(self) -> str:
+        if self._is_over:
+            raise StopAsyncIteration
+        try:
+            delta = await self._next()
+        except TransportError as error:  # what Redis holds of this stream expires
+            self._error = error
+            self._end(is_broken=True)
+            raise
+        except ResidentError as error:
+            self._error = error
+            await self.aclose()
+            raise
+        except BaseException:  # what comes to this read is lost, so there is no other one
+            self._leave(is_broken=True)
+            raise
+        if self._reader.answered is not None:
+            await self.aclose()
+        if not delta:
+            raise StopAsyncIteration
+        return delta
+
+    async def __aenter__(self) -> AsyncStream:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    async def _next(self) -> str:
+        payload = await until_something(self._link, self._deadline, self._read, self.id)
+        if payload is None:
+            msg = f"The answer did not end within {self._deadline.budget_ms} ms"
+            raise error_for(ErrorCode.EXPIRED, msg, self.id)
+        self._may_wait = False
+        try:
+            return self._reader.read(payload)
+        except ValueError as error:
+            raise TransportError(f"What came back is {error}", self.id) from error
+
+    async def _read(self) -> bytes | None:
+        """What comes next, or None when it is time to say again that somebody reads."""
+        is_due = time.monotonic() >= self._renew_at
+        block_s = min(float(self._deadline.block_s), RENEW_S)
+        commands: list[tuple[Any, ...]] = [
+            *([reading_command(self.id)] if is_due else []),
+            ("BLPOP", keys.reply(self.id), f"{block_s:.3f}"),
+        ]
+        popped = await read_blocked(self._link, commands, self._deadline)
+        if is_due:
+            self._renew_at = time.monotonic() + RENEW_S
+        return bytes(popped[1]) if popped else None
+
+    def _leave(self, *, is_broken: bool = False) -> asyncio.Future[list[Any]]:
+        """Says so without waiting for it, so that a cancelled coroutine can, too."""
+        said = self._asking.call_all(leave_commands(self.id, may_wait=self._may_wait))
+        self._end(is_broken=is_broken)
+        return said
+
+    def _end(self, *, is_broken: bool) -> None:
+        self._is_over = True
+        if is_broken:
+            self._link.drop(RedisConnectionError("nobody reads any more"))
+        self._give_back(self._link)
