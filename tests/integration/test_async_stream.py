@@ -1,0 +1,179 @@
+"""A coroutine reads an answer as it comes, from a real worker or from what a test pushes."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from redis import Redis
+
+from enqueue_api.async_client import AsyncClient
+from enqueue_api.async_stream import AsyncStream
+from resident import keys, protocol
+from resident.errors import ErrorCode, ResidentError, TransportError, TryAgain
+from resident.protocol import Milliseconds
+from tests.integration.test_async_asking import blocked, run, until
+from tests.support.lua import Desk
+from tests.support.processes import Processes
+from tests.support.streams import start_teller
+
+BUDGET_MS = 20_000
+
+
+def push(connection: Redis, stream: AsyncStream, delta: str, seq: int = 0) -> None:
+    connection.rpush(keys.reply(stream.id), protocol.encode_delta(stream.id, seq, delta))
+
+
+def push_reply(connection: Redis, stream: AsyncStream, answer: str) -> None:
+    encoded = protocol.encode_answer(answer)
+    reply = protocol.encode_answered(stream.id, encoded, Milliseconds(1, 2), 1)
+    connection.rpush(keys.reply(stream.id), reply)
+
+
+def test_many_streams_are_read_at_once(
+    processes: Processes, connection: Redis, redis_url: str
+) -> None:
+    start_teller(processes, connection)
+
+    async def read(client: AsyncClient, number: int) -> str:
+        stream = await client.stream("tell", [f"{number}", "!"], BUDGET_MS)
+        deltas = [delta async for delta in stream]
+        assert (await stream.answer()).answer == stream.text == "".join(deltas)
+        return stream.text
+
+    async def story() -> None:
+        async with AsyncClient(redis_url) as client:
+            texts = await asyncio.gather(*[read(client, number) for number in range(20)])
+        assert texts == [f"{number}!" for number in range(20)]
+
+    run(story())
+
+
+@pytest.mark.parametrize("way", ["aclose", "async with", "cancel"])
+def test_who_stops_reading_stops_the_model(
+    way: str, processes: Processes, connection: Redis, redis_url: str, tmp_path: Path
+) -> None:
+    start_teller(processes, connection)
+    gate, closed = tmp_path / "gate", tmp_path / "closed"
+    orders = [{"wait for": str(gate)}, {"count": 2**31}, {"at end": str(closed)}]
+
+    async def story() -> None:
+        async with AsyncClient(redis_url) as client:
+            stream = await client.stream("tell", ["one", *orders], BUDGET_MS)
+            if way == "async with":
+                async with stream:
+                    assert await anext(stream) == "one"
+            else:
+                assert await anext(stream) == "one"
+            if way == "aclose":
+                await stream.aclose()
+            elif way == "cancel":
+                reading = asyncio.create_task(anext(stream))  # type: ignore[arg-type]
+                await until(lambda: blocked(connection))
+                reading.cancel()
+                await asyncio.gather(reading, return_exceptions=True)
+            await until(lambda: not connection.exists(keys.reading(stream.id)))
+            gate.touch()
+            await until(closed.exists)
+            with pytest.raises(TryAgain) as caught:
+                await stream.answer()
+            assert (caught.value.code, stream.text) == (ErrorCode.CANCELLED, "one")
+
+    run(story())
+
+
+def test_a_stream_that_is_closed_before_anything_came_leaves_nothing(
+    desk: Desk, redis_url: str
+) -> None:
+    desk.announce()
+    before = desk.snapshot()
+
+    async def story() -> None:
+        async with AsyncClient(redis_url) as client:
+            stream = await client.stream("echo", "x", BUDGET_MS)
+            assert desk.waiting() == [stream.id]
+            await stream.aclose()
+            await stream.aclose()
+            assert [delta async for delta in stream] == []
+
+    run(story())
+    assert desk.waiting() == []
+    assert desk.snapshot() == before
+
+
+def test_a_stream_that_is_refused_leaves_nothing(connection: Redis, redis_url: str) -> None:
+    async def story() -> None:
+        async with AsyncClient(redis_url) as client:
+            with pytest.raises(ResidentError) as caught:
+                await client.stream("echo", "x", BUDGET_MS)
+            assert caught.value.code is ErrorCode.NO_WORKER
+            await until(lambda: connection.keys() == [])
+
+    run(story())
+
+
+def test_a_reader_that_loses_its_connection_reads_on(desk: Desk, redis_url: str) -> None:
+    desk.announce()
+
+    async def story() -> None:
+        async with AsyncClient(redis_url) as client:
+            stream = await client.stream("echo", "x", BUDGET_MS)
+            for seq, delta in enumerate("abc"):
+                reading = asyncio.ensure_future(anext(stream))
+                for reader in await until(lambda: blocked(desk.connection)):
+                    desk.connection.client_kill_filter(_id=reader)
+                push(desk.connection, stream, delta, seq)
+                assert await reading == delta
+            push_reply(desk.connection, stream, "abcd")
+            assert [delta async for delta in stream] == ["d"]
+            assert (await stream.answer()).answer == "abcd"
+
+    run(story())
+
+
+def test_what_does_not_come_next_is_a_transport_error(desk: Desk, redis_url: str) -> None:
+    desk.announce()
+
+    async def story() -> None:
+        async with AsyncClient(redis_url) as client:
+            stream = await client.stream("echo", "x", BUDGET_MS)
+            push(desk.connection, stream, "late", seq=1)
+            with pytest.raises(TransportError, match="part 1 of a stream") as caught:
+                await anext(stream)
+            with pytest.raises(TransportError) as again:
+                await stream.answer()
+            assert again.value is caught.value
+
+    run(story())
+
+
+def test_who_reads_when_the_client_is_closed_is_told_so(desk: Desk, redis_url: str) -> None:
+    desk.announce()
+
+    async def story() -> None:
+        client = AsyncClient(redis_url)
+        stream = await client.stream("echo", "x", BUDGET_MS)
+        reading = asyncio.ensure_future(anext(stream))
+        await until(lambda: blocked(desk.connection))
+        await client.close()
+        with pytest.raises(TransportError, match="closed"):
+            await reading
+
+    run(story())
+
+
+def test_a_script_that_redis_forgot_is_sent_again(desk: Desk, redis_url: str) -> None:
+    desk.announce()
+
+    async def story() -> None:
+        async with AsyncClient(redis_url) as client:
+            job_id = await client.submit("echo", "x", BUDGET_MS)
+            desk.connection.script_flush()
+            assert await client.cancel(job_id)
+            assert not await client.cancel(job_id)
+            with pytest.raises(TryAgain) as caught:
+                await client.wait(job_id, BUDGET_MS)
+            assert caught.value.code is ErrorCode.CANCELLED
+
+    run(story())
