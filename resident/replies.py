@@ -70,7 +70,10 @@ def describe(kind: type[BaseException], error: BaseException, job_id: str) -> tu
 
 
 def _push(job: Job, connection: Redis, payload: bytes) -> None:
-    key = reply_key(job.id, as_text(connection.hget(job.key, "reply_to") or b""))
+    reply_to, execution = connection.hmget(job.key, ["reply_to", "execution"])
+    if execution == b"cancelled":
+        return  # its caller has been told; see cancel.lua
+    key = reply_key(job.id, as_text(reply_to or b""))
     ttl_ms = int(read_settings().reply_ttl_s * 1000)
     with connection.pipeline() as pipeline:
         pipeline.rpush(key, payload)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 
-from resident import asking, keys
+from rq.job import Job
+from rq.serializers import JSONSerializer
+
+from resident import asking, keys, replies
 from resident.asking import AskCode, Asking, CancelCode, Priority, lane_of
 from resident.scripts import SettleCode
 from tests.support.lua import BUDGET_MS, ECHO, FIELDS, Desk
@@ -51,6 +54,16 @@ def test_what_runs_and_is_cancelled_is_not_put_back(desk: Desk) -> None:
     cancel(desk, "a")
     assert desk.scripts.release([("a", job.execution)]) == 0
     assert desk.waiting() == []
+
+
+def test_a_stock_worker_does_not_answer_what_was_cancelled_while_it_ran(desk: Desk) -> None:
+    desk.announce()
+    desk.ask("a")
+    desk.connection.hset(f"{keys.JOB}a", "status", "started")
+    assert cancel(desk, "a") is CancelCode.DROPPED
+    job = Job.fetch("a", desk.connection, serializer=JSONSerializer)
+    replies.deliver(job, desk.connection, "too late")
+    assert codes(desk, "a") == ["cancelled"]
 
 
 def test_what_has_ended_or_never_was_cannot_be_cancelled(desk: Desk) -> None:
