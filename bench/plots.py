@@ -123,7 +123,7 @@ def overload(axes: Any, details: dict[str, Any]) -> None:
     """Answers in time against how many ask, both as shares of what the worker can answer."""
     for name, points in details.items():
         factors, in_time, _ = zip(*points, strict=True)
-        axes.plot(factors, in_time, marker="o", label=name, **_style(name))
+        axes.plot(factors, in_time, marker="o", **_style(name))
     axes.set_ylim(bottom=0)
     axes.set(
         title="10 ms a question, budget 2 s",

@@ -11,12 +11,12 @@ from bench.run import Goal, Row, Run
 _NAME = "overload"
 BUDGET_MS = 2_000
 #: Of what a worker can answer; the open loop asks as many questions a second.
-FACTORS = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0)
+FACTORS = (0.5, 1.0, 2.0, 3.0, 4.0)
 _QUICK_FACTORS = (1.0, 3.0)
 _CALLERS = 16
 _CAPACITY_S = 2.0
 #: Several budgets long, or the queue would not have filled.
-_LOAD_S = 8.0
+_LOAD_S = 6.0
 _MODEL = {"BENCH_COST": "each", "BENCH_MAX_BATCH": "8", "BENCH_BUDGET_MS": str(BUDGET_MS)}
 _OURS = catalogue.ours("Resident", "costly", **_MODEL)
 _RQ = catalogue.RQ.with_options("rq.SimpleWorker", BENCH_BUDGET_MS=str(BUDGET_MS))
@@ -35,11 +35,14 @@ def measure(run: Run) -> None:
 def _points(run: Run, peer: Peer, factors: tuple[float, ...]) -> list[tuple[float, float, float]]:
     """Of each factor: answers in time a second, and the share of those who asked."""
     points = []
+    capacity = 0.0
     for factor in factors:
         run.say(f"overload: {peer.name} at {factor:g} times what it can answer")
         with run.bench() as bench, bench.serving(peer), bench.calling(peer) as caller:
             caller.order("wait")
-            capacity = _in_time(caller.order("load", callers=_CALLERS, **_CLOSED), _CAPACITY_S)
+            if not capacity:
+                load = caller.order("load", callers=_CALLERS, **_CLOSED)
+                capacity = _in_time(load, _CAPACITY_S)
             if not capacity:
                 msg = "nothing was answered in time"
                 raise Failed(msg)
