@@ -13,7 +13,7 @@ from redis.exceptions import RedisError
 
 from enqueue_api import outcome
 from enqueue_api.deadline import Deadline, check_budget
-from enqueue_api.door import once_more, put, put_all, tasks_served
+from enqueue_api.door import once_more, put, put_again, put_all, tasks_served
 from enqueue_api.many import Many, ask_all
 from enqueue_api.outcome import Outcome
 from enqueue_api.question import Question
@@ -73,7 +73,9 @@ class Client:
         deadline = self._deadline(budget_ms)
         lane = asking.lane_of(priority, tenant)
         one = Question.of(self._settings, task, question, deadline.budget_ms, job_id, lane=lane)
-        wait = Wait(one.id, deadline, keep=one.is_shared)
+        wait = Wait(
+            one.id, deadline, keep=one.is_shared, ask_again=lambda link: put_again(link, one)
+        )
         with self._link(deadline, one.id) as link:
             put(link, deadline, one, wait)
             payload = wait.on(link)

@@ -59,6 +59,15 @@ def put(
         raise outcome.refusal(question, asked, served)
 
 
+def put_again(link: Link, question: Question) -> bool:
+    """Joins the question if Redis has it, and else asks again; whether it is there then.
+
+    Errors worth catching: those of Link.
+    """
+    asked = asking.ask(link, question.asking(is_first=False), question.fields())
+    return asked.code > 0
+
+
 def put_all(
     link: Link, deadline: Deadline, questions: list[Question], reply_to: str = ""
 ) -> dict[str, ResidentError]:

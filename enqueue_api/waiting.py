@@ -33,11 +33,23 @@ class Wait:
     A reply that is kept stays for others who wait for it, and for another try.
     """
 
-    def __init__(self, job_id: str, deadline: Deadline, *, keep: bool) -> None:
+    def __init__(
+        self,
+        job_id: str,
+        deadline: Deadline,
+        *,
+        keep: bool,
+        ask_again: Callable[[Link], bool] | None = None,
+    ) -> None:
+        """Takes what to do when Redis was lost, which may have forgotten the question.
+
+        It says whether the question is there now; it must be safe to repeat.
+        """
         self._key = keys.reply(job_id)
         self._deadline = deadline
         self._keep = keep
-        self._is_sent = False
+        self._ask_again = ask_again
+        self._is_sent = self._was_lost = False
 
     def command(self) -> tuple[Any, ...]:
         """The command that blocks until the reply is there; for somebody else to send."""
@@ -53,10 +65,15 @@ class Wait:
         return until_something(link, self._deadline, lambda: self._read(link))
 
     def _read(self, link: Link) -> bytes | None:
+        if self._was_lost and self._ask_again is not None and not self._ask_again(link):
+            time.sleep(min(RECONNECT_PAUSE_S, self._deadline.left_s))
+            return None
+        self._was_lost = True
         if not self._is_sent:
             link.send_all([self._command()])
         self._is_sent = False
         reply = read_blocked(link, self._deadline)
+        self._was_lost = False
         return bytes(reply if self._keep else reply[1]) if reply else None
 
     def _command(self) -> tuple[Any, ...]:

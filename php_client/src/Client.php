@@ -18,6 +18,7 @@ use Resident\Redis\ErrorReply;
 use Resident\Redis\FactorySource;
 use Resident\Redis\Fault;
 use Resident\Redis\LentSource;
+use Resident\Redis\Link;
 use Resident\Redis\Source;
 use Resident\Redis\Tries;
 use Resident\Wire\Lane;
@@ -100,7 +101,8 @@ final class Client
         $checked = Question::of($task, $question, $id, $deadline->budgetMs, $this->options, $lane);
         return $this->guarded($checked->id, function () use ($checked, $deadline): Answer {
             $this->door->enter($checked, $deadline);
-            return $this->answer($checked->id, $checked->isShared, $deadline);
+            $again = fn (Link $link): bool => $this->door->enterAgain($link, $checked, $deadline);
+            return $this->answer($checked->id, $checked->isShared, $deadline, $again);
         });
     }
 
@@ -236,9 +238,12 @@ final class Client
         return Deadline::in($budgetMs ?? $this->options->budgetMs, $this->options->readTimeoutMs);
     }
 
-    private function answer(string $id, bool $keep, Deadline $deadline): Answer
+    /**
+     * @param (\Closure(Link): bool)|null $askAgain
+     */
+    private function answer(string $id, bool $keep, Deadline $deadline, ?\Closure $askAgain = null): Answer
     {
-        $payload = $this->waiting->forReply($id, $keep, $deadline);
+        $payload = $this->waiting->forReply($id, $keep, $deadline, $askAgain);
         return $payload === null ? throw self::expired($id, $deadline) : Reply::decode($payload, $id);
     }
 

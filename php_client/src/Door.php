@@ -73,6 +73,19 @@ final class Door
     }
 
     /**
+     * Joins the question if Redis has it, and else asks again; whether it is there then.
+     *
+     * @throws ErrorReply
+     * @throws ConnectionLost
+     */
+    public function enterAgain(Link $link, Question $question, Deadline $deadline): bool
+    {
+        $arguments = $this->arguments($question, isFirst: false);
+        $answer = $this->ask->call($link, $deadline, $this->keys($question), $arguments);
+        return is_array($answer) && ($answer[0] ?? 0) > 0;
+    }
+
+    /**
      * Many questions in one write, a hundred a script; never throws for one of them.
      *
      * @param list<Question> $questions

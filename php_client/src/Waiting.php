@@ -37,26 +37,40 @@ final class Waiting
      * The reply, or null when the deadline has passed; reconnects meanwhile if it must and can.
      *
      * @param bool $keep Leave the reply for others who wait for it, and for another try.
+     * @param (\Closure(Link): bool)|null $askAgain When Redis was lost, which may have forgotten the question:
+     *     says whether it is there now.
      * @throws ErrorReply
      * @throws ConnectionLost
      */
-    public function forReply(string $id, bool $keep, Deadline $deadline): ?string
+    public function forReply(string $id, bool $keep, Deadline $deadline, ?\Closure $askAgain = null): ?string
     {
-        $key = Keys::reply($id);
-        return $this->untilSomething($deadline, static function (Link $link) use ($key, $keep, $deadline): ?string {
-            $blockMs = $deadline->blockMs();
-            $seconds = sprintf('%.3F', $blockMs / 1000);
-            $reply = match (true) {
-                // LINDEX would do, but for a replica, which has to be told from a Redis without a reply.
-                $blockMs === 0 && $keep => $link->call($deadline, 'LMOVE', $key, $key, 'LEFT', 'LEFT'),
-                $blockMs === 0 => $link->call($deadline, 'LPOP', $key),
-                $keep => $link->callBlocking($deadline, 'BLMOVE', $key, $key, 'LEFT', 'LEFT', $seconds),
-                default => $link->callBlocking($deadline, 'BLPOP', $key, $seconds),
-            };
-            // ext-redis says false, null or an empty list for nothing, after its version and options.
-            $payload = is_array($reply) ? $reply[1] ?? null : $reply;
-            return is_string($payload) ? $payload : null;
+        $wasLost = false;
+        return $this->untilSomething($deadline, function (Link $link) use ($id, $keep, $deadline, $askAgain, &$wasLost) {
+            if ($wasLost && $askAgain !== null && !$askAgain($link)) {
+                usleep(min(self::RECONNECT_PAUSE_MS, $deadline->leftMs()) * 1000);
+                return null;
+            }
+            $wasLost = true;
+            $payload = self::readReply($link, Keys::reply($id), $keep, $deadline);
+            $wasLost = false;
+            return $payload;
         });
+    }
+
+    private static function readReply(Link $link, string $key, bool $keep, Deadline $deadline): ?string
+    {
+        $blockMs = $deadline->blockMs();
+        $seconds = sprintf('%.3F', $blockMs / 1000);
+        $reply = match (true) {
+            // LINDEX would do, but for a replica, which has to be told from a Redis without a reply.
+            $blockMs === 0 && $keep => $link->call($deadline, 'LMOVE', $key, $key, 'LEFT', 'LEFT'),
+            $blockMs === 0 => $link->call($deadline, 'LPOP', $key),
+            $keep => $link->callBlocking($deadline, 'BLMOVE', $key, $key, 'LEFT', 'LEFT', $seconds),
+            default => $link->callBlocking($deadline, 'BLPOP', $key, $seconds),
+        };
+        // ext-redis says false, null or an empty list for nothing, after its version and options.
+        $payload = is_array($reply) ? $reply[1] ?? null : $reply;
+        return is_string($payload) ? $payload : null;
     }
 
     /**

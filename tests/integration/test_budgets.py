@@ -17,7 +17,7 @@ from resident.embedded_redis import EmbeddedRedis
 from resident.errors import ErrorCode, ResidentError, TransportError
 from resident.protocol import Answered, Milliseconds
 from tests.support.broken import WAYS, Broken, hung
-from tests.support.lua import Desk
+from tests.support.lua import ECHO, Desk
 from tests.support.waiting import wait_until
 
 BUDGET_MS = 300
@@ -87,6 +87,17 @@ def test_a_failover_during_the_wait_passes(desk: Desk, redis_url: str) -> None:
         refusals = "errorstat_READONLY"
         wait_until(lambda: refusals in desk.connection.info("errorstats"))
         desk.connection.execute_command("REPLICAOF NO ONE")
+        answer("own", desk.connection)
+    assert isinstance(outcomes[0], Answered), outcomes
+
+
+def test_a_question_that_redis_forgot_meanwhile_is_asked_again(desk: Desk, redis_url: str) -> None:
+    outcomes: list[Answered | ResidentError] = []
+    with asked_beside(redis_url, outcomes):
+        wait_until(lambda: blocked(desk.connection))
+        desk.connection.delete(ECHO.queue, f"{keys.JOB}own", keys.asked("own"))
+        desk.connection.execute_command("CLIENT KILL TYPE normal SKIPME yes")
+        wait_until(lambda: desk.waiting() == ["own"])
         answer("own", desk.connection)
     assert isinstance(outcomes[0], Answered), outcomes
 

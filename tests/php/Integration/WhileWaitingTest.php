@@ -61,6 +61,20 @@ final class WhileWaitingTest extends TestCase
         self::assertSame(1, $this->server->redis->lLen('rq:queue:faq'), 'it was asked once');
     }
 
+    public function testAQuestionThatRedisForgotMeanwhileIsAskedAgain(): void
+    {
+        $program = $this->ask('--budget=10000', 'faq', 'x');
+        $lost = $this->server->blockedIn('blpop');
+        $id = $this->server->redis->lPop('rq:queue:faq');
+        $this->server->redis->del("rq:job:$id");
+        $this->server->redis->rawCommand('CLIENT', 'KILL', 'ID', $lost);
+        Wait::until(fn () => $this->otherThan($lost));
+
+        self::assertSame($id, $this->server->redis->lIndex('rq:queue:faq', 0));
+        $this->server->reply($id, 'again');
+        self::assertSame([0, "again\n", ''], $program->result());
+    }
+
     public function testALentConnectionLostWhileWaitingIsATransportError(): void
     {
         $program = new Program(['tests/php/Support/lent_connection.php', $this->server->url, 'faq']);
