@@ -31,6 +31,7 @@ class Announcing:
         self._announce(0)
 
     def _announce(self, ttl_s: float) -> None:
+        now_s = time.monotonic()
         description = {
             "function": self._task.function_name,
             "question_type": str(self._task.question_type),
@@ -39,6 +40,6 @@ class Announcing:
             "max_question_bytes": self._settings.max_question_bytes,
             "max_backlog": self._settings.max_backlog,
             "reply_ttl_ms": int(self._settings.reply_ttl_s * 1000),
-            "model_ms": round(self._pace.typical_ms(time.monotonic()), 3),
+            "model_ms": round(self._pace.typical_ms(now_s), 3),
         }
-        self._scripts.announce(int(ttl_s * 1000), description, self._pace.rate)
+        self._scripts.announce(int(ttl_s * 1000), description, self._pace.rate(now_s))

@@ -100,7 +100,7 @@ def reply(job_id: str) -> str:
 
 
 def asked(job_id: str) -> str:
-    """Ours: string, digest of what was asked with an id of the caller's own; lasts as its reply."""
+    """Ours: string, digest of what was asked with an id of the caller's own; budget and 2 h."""
     return f"resident:asked:{job_id}"
 
 

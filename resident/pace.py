@@ -27,7 +27,7 @@ class Pace:
     def __init__(self, max_batch: int) -> None:
         self._max_batch = max_batch
         self._calls: deque[float] = deque(maxlen=CALLS)
-        self._last_call_s = -math.inf
+        self._last_call_s = self._last_batch_s = -math.inf
         self._typical_ms = 0.0
         self._batches = Cost()
 
@@ -37,17 +37,19 @@ class Pace:
         self._last_call_s = now_s
         self._typical_ms = statistics.median(self._calls)
 
-    def note_batch(self, size: int, ms: float) -> None:
+    def note_batch(self, now_s: float, size: int, ms: float) -> None:
         """Takes in how long a batch took from its claim until it was settled."""
+        self._last_batch_s = now_s
         self._batches.learn(size, ms)
 
     def typical_ms(self, now_s: float) -> float:
         """How long a call of the model usually takes; 0 if there was none lately."""
         return self._typical_ms if now_s - self._last_call_s < FORGET_S else 0.0
 
-    @property
-    def rate(self) -> float:
-        """Questions a second in full batches; 0 if no batch has been seen."""
+    def rate(self, now_s: float) -> float:
+        """Questions a second in full batches; 0 if no batch has been seen lately."""
+        if now_s - self._last_batch_s >= FORGET_S:
+            return 0.0
         fixed_ms, per_question_ms = self._batches.line
         full_ms = fixed_ms + per_question_ms * self._max_batch
         return self._max_batch / full_ms * 1000 if full_ms > 0 else 0.0

@@ -130,6 +130,7 @@ class ResidentWorker(SimpleWorker):
         self._parents: list[str] = []
         self._next_announcement = self._next_heartbeat = 0.0
         self._drained_by = math.inf
+        self._was_interrupted = False
 
     @property
     def connection_timeout(self) -> int:
@@ -209,7 +210,7 @@ class ResidentWorker(SimpleWorker):
         if self._held.jobs and self._gathering.may_pay and not self._stop_requested:
             self._gather()
         held = self._held
-        began = time.monotonic()
+        began, self._was_interrupted = time.monotonic(), False
         settlements = self._answerer.settlements(held)
         self._scripts.least_ms = int(self._pace.typical_ms(began))
 
@@ -272,8 +273,8 @@ class ResidentWorker(SimpleWorker):
             if code is SettleCode.SETTLED_WITH_DEPENDENTS:
                 self._parents.append(one.id)
         self._counts.add(len(codes) - lost - failed, failed, seconds)
-        if codes:
-            self._pace.note_batch(len(codes), seconds * 1000)
+        if codes and not self._was_interrupted:  # else it is Redis' time, not ours
+            self._pace.note_batch(time.monotonic(), len(codes), seconds * 1000)
         self._pulse.jobs += len(codes)
         say = _log.warning if failed or lost else _log.debug
         say("batch", task=self._task.name, size=len(codes), failed=failed, lost=lost)
@@ -372,6 +373,7 @@ class ResidentWorker(SimpleWorker):
 
     def _repeat(self, call: Callable[[], T], after_error: Callable[[], object] = bool) -> T:
         def close_and_mend() -> None:
+            self._was_interrupted = True
             if standard_streams.mend():
                 _log.warning("the task closed the standard streams", task=self._task.name)
             if self._pulse.seen_at:

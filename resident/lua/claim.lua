@@ -164,7 +164,8 @@ local jobs, started, stamp = {}, {}, nil
 -- False if it is too late for that.
 local function start(id, key, values, rare)
   local left_ms = keep_deadline(key)
-  if left_ms >= 0 and left_ms < least_ms then
+  local is_verdict = rare[DEATHS] and not tonumber(rare[DEATHS]) -- which is reported, not run
+  if left_ms >= 0 and left_ms < least_ms and not is_verdict then
     refuse(id, key, values)
     return false
   end
@@ -244,8 +245,11 @@ end
 local function take_from(list)
   while not is_full do
     local wanted = max_batch - #jobs
-    local ids = redis.call('LPOP', list, wanted)
-    if not ids then
+    local ids = redis.pcall('LPOP', list, wanted)
+    if not ids or ids.err then
+      if ids then
+        redis.call('DEL', list) -- no list: whatever it is, no ids wait there
+      end
       return
     end
     local may_have_dependents = look_around(ids)
@@ -274,7 +278,7 @@ if looked == 0 then
   look_around({})
 end
 if is_suspended or has_lanes then
-  while redis.call('LMOVE', KEYS[2], KEYS[1], 'RIGHT', 'LEFT') do end
+  while type(redis.pcall('LMOVE', KEYS[2], KEYS[1], 'RIGHT', 'LEFT')) == 'string' do end
 end
 if is_suspended then
   return {SUSPENDED, '0', 0}

@@ -18,11 +18,11 @@ local SENT, LOST, CANCELLED, LEFT = 1, 0, -1, -2
 local job, list, number = KEYS[1], KEYS[2], tonumber(ARGV[2])
 
 local state = redis.pcall('HMGET', job, 'execution', 'status', 'streamed')
+if not state.err and (state[1] == 'cancelled' or state[1] == ARGV[1] and state[2] == 'canceled') then
+  return CANCELLED
+end
 if state.err or state[1] ~= ARGV[1] then
   return LOST
-end
-if state[2] == 'canceled' then
-  return CANCELLED
 end
 if redis.call('EXISTS', KEYS[3]) == 0 then
   return LEFT

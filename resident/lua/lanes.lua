@@ -63,7 +63,8 @@ local function arrange(queue, lanes, queues, announcement, most)
     if left == 0 then
       redis.call('HDEL', announcement, 'laned')
     elseif laned > 0 then
-      redis.call('HINCRBY', announcement, 'laned', -laned)
+      local before = tonumber(redis.call('HGET', announcement, 'laned') or '') or 0
+      redis.call('HSET', announcement, 'laned', math.max(before - laned, 0))
     end
   end
 end

@@ -85,7 +85,7 @@ for i = #ARGV - 1, FIRST, -2 do
   end
 end
 -- If the claim is still to come after all, it finds them on the queue.
-while redis.call('LMOVE', KEYS[6], queue, 'RIGHT', 'LEFT') do end
+while type(redis.pcall('LMOVE', KEYS[6], queue, 'RIGHT', 'LEFT')) == 'string' do end
 if token ~= '' then
   write('ZREM', leases, token)
 end

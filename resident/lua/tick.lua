@@ -16,6 +16,7 @@
 
 local TOKEN_LENGTH = 12
 local MOST_ENDED = 16
+local LONGEST_S = 31536000
 local FIRST, VALUES = 3, 3
 
 local prefix, lease_ms = ARGV[1], tonumber(ARGV[2])
@@ -27,6 +28,7 @@ local function record(id, execution, name, began_ms, expiry)
   local member = id .. ':' .. execution
   local key, executions = prefix .. ':execution:' .. member, prefix .. ':executions:' .. id
   local index = prefix .. ':worker:' .. name .. ':executions'
+  expiry = math.floor(math.min(expiry, s + LONGEST_S)) -- anybody may write a score
   local ttl = math.max(expiry - s, 60)
   write('HSET', key, 'id', execution, 'job_id', id, 'last_heartbeat',
     string.format('%d.%06d', s, us), 'worker_name', name)

@@ -9,7 +9,7 @@ from resident.pace import FORGET_S, Pace
 
 def test_nothing_is_claimed_before_anything_was_seen() -> None:
     pace = Pace(8)
-    assert (pace.typical_ms(0.0), pace.rate) == (0.0, 0.0)
+    assert (pace.typical_ms(0.0), pace.rate(0.0)) == (0.0, 0.0)
 
 
 def test_the_typical_time_is_the_median_so_that_one_slow_call_does_not_count() -> None:
@@ -30,5 +30,6 @@ def test_a_model_that_was_slow_once_is_tried_again() -> None:
 def test_the_rate_is_that_of_full_batches(fixed_ms: float, each_ms: float) -> None:
     pace = Pace(32)
     for size in (1, 4, 16, 2, 8, 32):
-        pace.note_batch(size, fixed_ms + each_ms * size)
-    assert pace.rate == pytest.approx(32 / (fixed_ms + each_ms * 32) * 1000)
+        pace.note_batch(1.0, size, fixed_ms + each_ms * size)
+    assert pace.rate(2.0) == pytest.approx(32 / (fixed_ms + each_ms * 32) * 1000)
+    assert pace.rate(1.0 + FORGET_S) == 0

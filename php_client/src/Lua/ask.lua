@@ -66,8 +66,8 @@ end
 --   -4 overloaded: an answer would take number ms, the budget is limit ms
 -- Needs clock.lua in front.
 
--- What an announcement does not say is none, so that it is missed no more than needs be.
-local DEFAULT_REPLY_TTL_MS = 60000
+-- The digest outlives the budget by more than the model's time and the reply's: two hours.
+local DIGEST_MARGIN_MS = 7200000
 
 -- Whether a stock RQ worker listens: they register themselves, ours announce when ready.
 local function has_stock_worker(workers_key, ours)
@@ -80,15 +80,11 @@ local function has_stock_worker(workers_key, ours)
   return false
 end
 
--- A reply that says that the question was not run may be asked for again.
-local function is_answered(reply_key)
-  local reply = redis.call('LINDEX', reply_key, 0)
-  if reply and (string.find(reply, '"error":{"code":"expired"', 1, true)
-      or string.find(reply, '"error":{"code":"cancelled"', 1, true)) then
-    redis.call('DEL', reply_key)
-    return false
-  end
-  return reply ~= false
+-- Whether a reply answers; one that says that the question was not run may be asked for again.
+local function is_answer(reply)
+  local code = string.match(reply or '',
+    '^{"v":%d+,"id":"[%w_-]+","ok":false,"error":{"code":"(%a+)"')
+  return reply and code ~= 'expired' and code ~= 'cancelled'
 end
 
 -- How long an answer will take, in ms: those that wait, the batch that runs, and its own.
@@ -102,10 +98,11 @@ end
 local job, queue = KEYS[1], KEYS[2]
 local id, budget_ms, digest, lane = ARGV[1], tonumber(ARGV[2]), ARGV[4], ARGV[5]
 
-local status = false
+local status, old_reply = false, false
 if digest ~= '' then
   local asked = redis.call('GET', KEYS[8])
-  local is_there = is_answered(KEYS[4])
+  old_reply = redis.call('LINDEX', KEYS[4], 0)
+  local is_there = is_answer(old_reply)
   status = redis.call('HGET', job, 'status')
   local is_running = status == 'queued' or status == 'started'
   if (is_there or is_running) and asked and asked ~= digest then
@@ -118,6 +115,7 @@ if digest ~= '' then
     local left_ms = redis.call('PTTL', job)
     if status == 'queued' and left_ms >= 0 and left_ms < budget_ms then
       redis.call('PEXPIRE', job, budget_ms)
+      redis.call('PEXPIRE', KEYS[8], string.format('%d', budget_ms + DIGEST_MARGIN_MS))
     end
     return {2, 0, 0}
   end
@@ -134,7 +132,8 @@ end
 
 -- Where nothing waits there is nothing to overtake, and an idle worker waits for the queue alone.
 local takes_lane = lane ~= '' and limit and redis.call('EXISTS', queue) == 1
-local waiting = tonumber(announced[4] or 0)
+local laned = math.max(tonumber(announced[4] or '') or 0, 0)
+local waiting = laned
 if takes_lane then
   waiting = waiting + redis.call('LLEN', queue)
 else -- the push says how many wait; it is taken back below if those are too many
@@ -156,19 +155,23 @@ local stamp = stamp_of(now())
 if status then
   redis.call('DEL', job, KEYS[5])
 end
+if old_reply then
+  redis.call('DEL', KEYS[4])
+end
 redis.call('HSET', job, 'status', 'queued', 'created_at', stamp, 'enqueued_at', stamp,
   unpack(ARGV, 6))
 redis.call('PEXPIRE', job, ARGV[2])
 if digest ~= '' then
-  local kept_ms = redis.call('HGET', KEYS[6], 'reply_ttl_ms') or DEFAULT_REPLY_TTL_MS
-  redis.call('SET', KEYS[8], digest, 'PX', string.format('%d', budget_ms + kept_ms))
+  redis.call('SET', KEYS[8], digest, 'PX', string.format('%d', budget_ms + DIGEST_MARGIN_MS))
 end
 if takes_lane then
   local target = queue .. ':' .. lane
   redis.call('HSET', job, 'lane', lane)
-  redis.call('HINCRBY', KEYS[6], 'laned', 1)
+  redis.call('HSET', KEYS[6], 'laned', laned + 1)
   if redis.call('RPUSH', target, id) == 1 then
-    redis.call('RPUSH', KEYS[9] .. ':' .. string.match(lane, '^%a+'), lane)
+    local index = KEYS[9] .. ':' .. string.match(lane, '^%a+')
+    redis.call('LREM', index, 0, lane) -- from when somebody else emptied it
+    redis.call('RPUSH', index, lane)
     redis.call('SADD', KEYS[3], target)
   end
 end

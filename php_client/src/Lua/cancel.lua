@@ -130,7 +130,8 @@ local function arrange(queue, lanes, queues, announcement, most)
     if left == 0 then
       redis.call('HDEL', announcement, 'laned')
     elseif laned > 0 then
-      redis.call('HINCRBY', announcement, 'laned', -laned)
+      local before = tonumber(redis.call('HGET', announcement, 'laned') or '') or 0
+      redis.call('HSET', announcement, 'laned', math.max(before - laned, 0))
     end
   end
 end
@@ -178,8 +179,16 @@ end
 local queue, own = ARGV[2] .. ':queue:' .. task, ARGV[3]
 redis.call('LREM', queue, 1, ARGV[1])
 redis.call('LREM', queue .. ':popped', 1, ARGV[1])
-if lane then
-  redis.pcall('LREM', queue .. ':' .. lane, 1, ARGV[1])
+if lane and redis.pcall('LREM', queue .. ':' .. lane, 1, ARGV[1]) == 1 then
+  local announcement = own .. ':task:' .. task
+  local laned = tonumber(redis.pcall('HGET', announcement, 'laned') or '') or 0
+  if laned > 0 then
+    redis.call('HSET', announcement, 'laned', laned - 1)
+  end
+  if redis.call('EXISTS', queue .. ':' .. lane) == 0 then
+    redis.pcall('LREM', own .. ':lanes:' .. task .. ':' .. string.match(lane, '^%a*'), 0, lane)
+    redis.pcall('SREM', ARGV[2] .. ':queues', queue .. ':' .. lane)
+  end
 end
 redis.call('DEL', KEYS[1])
 reply()
