@@ -41,6 +41,12 @@ final class Door
 
     private readonly Script $ask;
     private readonly Script $askEach;
+    /**
+     * Looked up once a call, however many questions it refuses.
+     *
+     * @var list<string>|null
+     */
+    private ?array $served = null;
 
     public function __construct(
         private readonly Source $source,
@@ -60,6 +66,7 @@ final class Door
      */
     public function enter(Question $question, Deadline $deadline): void
     {
+        $this->served = null;
         $answer = $this->tries->twiceAtMost($deadline, fn (Link $link, bool $isFirst): mixed => $this->ask->call(
             $link,
             $deadline,
@@ -93,6 +100,7 @@ final class Door
      */
     public function enterAll(array $questions, string $replyTo, Deadline $deadline): array
     {
+        $this->served = null;
         $refused = [];
         foreach (array_chunk($questions, self::CHUNK) as $chunk) {
             try {
@@ -197,7 +205,7 @@ final class Door
 
     private function noWorker(Question $question, Deadline $deadline): OperatorError
     {
-        $served = implode(', ', $this->tasksServed($deadline)) ?: 'none';
+        $served = implode(', ', ($this->served ??= $this->tasksServed($deadline))) ?: 'none';
         return new OperatorError(
             ErrorCode::NoWorker,
             "No worker is ready for the task '$question->task'. Tasks served now: $served.",
