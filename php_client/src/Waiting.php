@@ -45,7 +45,7 @@ final class Waiting
     public function forReply(string $id, bool $keep, Deadline $deadline, ?\Closure $askAgain = null): ?string
     {
         $wasLost = false;
-        return $this->untilSomething($deadline, function (Link $link) use ($id, $keep, $deadline, $askAgain, &$wasLost) {
+        $read = function (Link $link) use ($id, $keep, $deadline, $askAgain, &$wasLost): ?string {
             if ($wasLost && $askAgain !== null && !$askAgain($link)) {
                 usleep(min(self::RECONNECT_PAUSE_MS, $deadline->leftMs()) * 1000);
                 return null;
@@ -54,7 +54,8 @@ final class Waiting
             $payload = self::readReply($link, Keys::reply($id), $keep, $deadline);
             $wasLost = false;
             return $payload;
-        });
+        };
+        return $this->untilSomething($deadline, $read);
     }
 
     private static function readReply(Link $link, string $key, bool $keep, Deadline $deadline): ?string
