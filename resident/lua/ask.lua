@@ -31,7 +31,7 @@
 --   -4 overloaded: an answer would take number ms, the budget is limit ms
 -- Needs clock.lua in front.
 
--- The digest outlives the budget by more than the model's time and the reply's: two hours.
+-- A digest outlives the budget by the time that a reply is kept, and the model by two hours.
 local DIGEST_MARGIN_MS = 7200000
 
 -- Whether a stock RQ worker listens: they register themselves, ours announce when ready.
@@ -63,6 +63,11 @@ end
 local job, queue = KEYS[1], KEYS[2]
 local id, budget_ms, digest, lane = ARGV[1], tonumber(ARGV[2]), ARGV[4], ARGV[5]
 
+local function digest_ttl_ms()
+  local kept_ms = tonumber(redis.call('HGET', KEYS[6], 'reply_ttl_ms') or '') or 0
+  return string.format('%d', budget_ms + kept_ms + DIGEST_MARGIN_MS)
+end
+
 local status, old_reply = false, false
 if digest ~= '' then
   local asked = redis.call('GET', KEYS[8])
@@ -80,7 +85,7 @@ if digest ~= '' then
     local left_ms = redis.call('PTTL', job)
     if status == 'queued' and left_ms >= 0 and left_ms < budget_ms then
       redis.call('PEXPIRE', job, budget_ms)
-      redis.call('PEXPIRE', KEYS[8], string.format('%d', budget_ms + DIGEST_MARGIN_MS))
+      redis.call('PEXPIRE', KEYS[8], digest_ttl_ms())
     end
     return {2, 0, 0}
   end
@@ -127,7 +132,7 @@ redis.call('HSET', job, 'status', 'queued', 'created_at', stamp, 'enqueued_at', 
   unpack(ARGV, 6))
 redis.call('PEXPIRE', job, ARGV[2])
 if digest ~= '' then
-  redis.call('SET', KEYS[8], digest, 'PX', string.format('%d', budget_ms + DIGEST_MARGIN_MS))
+  redis.call('SET', KEYS[8], digest, 'PX', digest_ttl_ms())
 end
 if takes_lane then
   local target = queue .. ':' .. lane
