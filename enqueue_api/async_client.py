@@ -219,9 +219,8 @@ class AsyncClient:
         tries = [False, True]
 
         async def ask() -> asking.Asked:
-            fields = one.fields(reply_to, is_read=is_read)
-            command = asking.command(one.asking(is_first=tries.pop()), fields)
-            return asking.read_asked(await self._run(command, asking.LOAD))
+            job = one.asking(is_first=tries.pop(), reply_to=reply_to, is_read=is_read)
+            return asking.read_asked(await self._run(asking.command(job), asking.LOAD))
 
         asked = await self._within(deadline, one.id, lambda: self._once_more(deadline, ask))
         if asked.code < 0:

@@ -44,12 +44,11 @@ def put(
     Raises:
         ResidentError: It was not let in.
     """
-    tries = [question.asking(is_first=False), question.asking(is_first=True)]
-    then = [None if wait is None else wait.command]
+    tries = [False, True]
 
     def ask() -> Asked:
-        command = then[0] and then[0]()
-        return asking.ask(link, tries.pop(), question.fields(is_read=is_read), then=command)
+        one = question.asking(is_first=tries.pop(), is_read=is_read)
+        return asking.ask(link, one, None if wait is None else wait.command())
 
     asked = once_more(link, deadline, ask, question.id)
     if asked.code < 0:
@@ -64,7 +63,7 @@ def put_again(link: Link, question: Question) -> bool:
 
     Errors worth catching: those of Link.
     """
-    asked = asking.ask(link, question.asking(is_first=False), question.fields())
+    asked = asking.ask(link, question.asking(is_first=False))
     return asked.code > 0
 
 
@@ -89,12 +88,12 @@ def put_all(
 def _put_chunk(
     link: Link, deadline: Deadline, chunk: list[Question], reply_to: str
 ) -> dict[str, ResidentError]:
-    fields = [one.fields(reply_to) for one in chunk]
     tries = [False, True]
 
     def ask() -> list[Asked | RedisError]:
         is_first = tries.pop()
-        return [*asking.ask_many(link, [one.asking(is_first=is_first) for one in chunk], fields)]
+        jobs = [one.asking(is_first=is_first, reply_to=reply_to) for one in chunk]
+        return [*asking.ask_many(link, jobs)]
 
     refused: dict[str, ResidentError] = {}
     served: list[str] | None = None

@@ -50,26 +50,22 @@ class Question(msgspec.Struct, frozen=True):
         is_shared = job_id is not None
         return cls(task, checked_id, is_shared, budget_ms, data, settings.failure_ttl, lane)
 
-    def asking(self, *, is_first: bool) -> Asking:
-        """For ask.lua; any try but the first joins what the one before may have asked."""
-        is_new = is_first and not self.is_shared
-        return Asking(self.task, self.id, self.budget_ms, is_new, self.lane)
-
-    def fields(self, reply_to: str = "", *, is_read: bool = False) -> dict[str, Any]:
-        """The fields of the job's hash, without those that ask.lua writes itself.
+    def asking(self, *, is_first: bool, reply_to: str = "", is_read: bool = False) -> Asking:
+        """For ask.lua.
 
         Args:
+            is_first: Nobody can have asked it yet; else what a try before this one may have asked
+                is joined.
             reply_to: The mailbox that the reply goes to, unless it is the id's own key.
             is_read: The answer is read as it comes.
         """
-        fields: dict[str, Any] = {
-            "data": self.data,
-            "origin": self.task,
-            "description": f"{protocol.function_name(self.task)}(…)",
-            "failure_ttl": self.failure_ttl,
-            "success_callback_name": protocol.SUCCESS_CALLBACK,
-            "failure_callback_name": protocol.FAILURE_CALLBACK,
-        }
-        if is_read:
-            fields["stream"] = 1
-        return {**fields, "reply_to": reply_to} if reply_to else fields
+        return Asking(
+            self.task,
+            self.id,
+            self.budget_ms,
+            self.data,
+            self.failure_ttl,
+            is_first and not self.is_shared,
+            self.lane,
+            (("reply_to", reply_to) if reply_to else ()) + (("stream", 1) if is_read else ()),
+        )

@@ -23,8 +23,6 @@ _PLAIN_TENANT = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 LOAD = ("SCRIPT", "LOAD", _ASK.source)
 #: The same for the script that cancels.
 LOAD_CANCEL = ("SCRIPT", "LOAD", _CANCEL.source)
-#: How the keys of our own workers begin.
-_OUR_WORKERS = f"{keys.WORKER}{keys.WORKER_NAME_PREFIX}"
 
 
 class AskCode(IntEnum):
@@ -40,18 +38,24 @@ class AskCode(IntEnum):
 
 
 class Asking(msgspec.Struct, frozen=True):
-    """One question as ask.lua takes it, without its fields.
+    """One question as ask.lua takes it.
 
     Attributes:
+        data: RQ's job data.
+        failure_ttl: How long it is kept if it fails, s.
         is_new: The id was made for this question and this is the first try to ask it.
         lane: Of `lane_of`.
+        more: Further fields of the job's hash, each with its value behind it.
     """
 
     task: str
     id: str
     budget_ms: int
+    data: bytes
+    failure_ttl: int
     is_new: bool = False
     lane: str = ""
+    more: tuple[Any, ...] = ()
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -111,32 +115,24 @@ def _checked(priority: str) -> Priority:
         raise error_for(ErrorCode.INVALID_QUESTION, msg) from None
 
 
-def ask(
-    link: Link,
-    job: Asking,
-    fields: dict[str, Any],
-    then: tuple[Any, ...] | None = None,
-) -> Asked:
+def ask(link: Link, job: Asking, then: tuple[Any, ...] | None = None) -> Asked:
     """Puts one question on its task's queue, or says why not.
 
     Args:
         link: Where to ask.
         job: What is asked, and for how long.
-        fields: The fields of the job's hash that a caller writes.
         then: A command that goes out in the same write; its answer is the next to be read.
     """
-    script_keys, args = _ask_arguments(job, fields)
+    script_keys, args = _ask_arguments(job)
     return read_asked(_ASK.call(link, script_keys, args, then))
 
 
-def ask_many(
-    link: Link, jobs: list[Asking], fields: list[dict[str, Any]]
-) -> list[Asked | ResponseError]:
+def ask_many(link: Link, jobs: list[Asking]) -> list[Asked | ResponseError]:
     """The same for many questions in one write; Redis may refuse some of them.
 
     Errors worth catching: those of Link; then it is not known which of them were asked.
     """
-    commands = [command(job, one) for job, one in zip(jobs, fields, strict=True)]
+    commands = [command(job) for job in jobs]
     asked = _run(link, commands)
     unknown = [at for at, one in enumerate(asked) if isinstance(one, NoScriptError)]
     if unknown:
@@ -159,29 +155,17 @@ def _read_one(link: Link) -> Asked | ResponseError:
         return error
 
 
-def command(job: Asking, fields: dict[str, Any]) -> tuple[Any, ...]:
+def command(job: Asking) -> tuple[Any, ...]:
     """The command that asks, if the server knows the script; LOAD makes it known."""
-    return _ASK.command(*_ask_arguments(job, fields))
+    return _ASK.command(*_ask_arguments(job))
 
 
-def _ask_arguments(job: Asking, fields: dict[str, Any]) -> tuple[list[str], list[Any]]:
+def _ask_arguments(job: Asking) -> tuple[tuple[str, ...], tuple[Any, ...]]:
     of = keys.of_task(job.task)
-    script_keys = [
-        f"{keys.JOB}{job.id}",
-        of.queue,
-        keys.QUEUES,
-        keys.reply(job.id),
-        keys.results(job.id),
-        of.announcement,
-        of.rq_workers,
-        keys.asked(job.id),
-        of.lanes,
-    ]
-    digest = "" if job.is_new else _digest_of(job.task, fields["data"])
-    args: list[Any] = [job.id, job.budget_ms, _OUR_WORKERS, digest, job.lane]
-    for field, value in fields.items():
-        args += (field, value)
-    return script_keys, args
+    digest = "" if job.is_new else _digest_of(job.task, job.data)
+    script_keys = (f"{keys.JOB}{job.id}", of.queue, of.announcement)
+    terms = (job.id, job.budget_ms, digest, job.lane, job.task, job.data, job.failure_ttl)
+    return script_keys, (*terms, *job.more)
 
 
 def _digest_of(task: str, data: bytes) -> str:
@@ -215,7 +199,7 @@ def cancel_command(job_id: str, reply_ttl_ms: int) -> tuple[Any, ...]:
     return _CANCEL.command(*_cancel_arguments(job_id, reply_ttl_ms))
 
 
-def _cancel_arguments(job_id: str, reply_ttl_ms: int) -> tuple[list[str], list[Any]]:
+def _cancel_arguments(job_id: str, reply_ttl_ms: int) -> tuple[tuple[str, ...], tuple[Any, ...]]:
     reply = encode_failed(job_id, ErrorCode.CANCELLED, "The question was cancelled")
-    script_keys = [f"{keys.JOB}{job_id}", keys.reply(job_id)]
-    return script_keys, [job_id, keys.PREFIX, keys.OWN, reply, reply_ttl_ms]
+    script_keys = (f"{keys.JOB}{job_id}", keys.reply(job_id))
+    return script_keys, (job_id, keys.PREFIX, keys.OWN, reply, reply_ttl_ms)

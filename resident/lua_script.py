@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,16 @@ class Script:
         self.source = source
         self.sha = sha
 
-    def command(self, keys: list[str], args: list[Any]) -> tuple[Any, ...]:
+    def command(self, keys: Sequence[str], args: Sequence[Any]) -> tuple[Any, ...]:
         """The command that runs the script if the server knows it."""
         return ("EVALSHA", self.sha, len(keys), *keys, *args)
 
     def call(
-        self, link: Link, keys: list[str], args: list[Any], then: tuple[Any, ...] | None = None
+        self,
+        link: Link,
+        keys: Sequence[str],
+        args: Sequence[Any],
+        then: tuple[Any, ...] | None = None,
     ) -> Any:
         """Runs the script and returns its answer.
 

@@ -158,10 +158,12 @@ final class Door
         return [
             $question->id,
             (string) $question->budgetMs,
-            Keys::ownWorkers($this->options->keyPrefix),
             // The id was made for this question, and nobody can have asked it yet.
             $isFirst && !$question->isShared ? '' : $question->digest(),
             $question->lane,
+            $question->task,
+            $question->data,
+            (string) $question->failureTtl,
             ...$question->fields($replyTo),
         ];
     }

@@ -49,13 +49,7 @@ final class Keys
         return [
             "$prefix:job:$id",
             "$prefix:queue:$task",
-            "$prefix:queues",
-            self::reply($id),
-            "$prefix:results:$id",
             self::own($prefix) . ":task:$task",
-            "$prefix:workers:$task",
-            "resident:asked:$id",
-            self::own($prefix) . ":lanes:$task",
         ];
     }
 
@@ -67,14 +61,6 @@ final class Keys
     public static function ofCancel(string $prefix, string $id): array
     {
         return ["$prefix:job:$id", self::reply($id)];
-    }
-
-    /**
-     * How the RQ keys of Resident's own workers begin.
-     */
-    public static function ownWorkers(string $prefix): string
-    {
-        return "$prefix:worker:resident-";
     }
 
     /**

@@ -2,24 +2,32 @@
 -- A script, because the refusals, the join and the write must be one decision: nothing is
 -- written for a question that is refused, and an id that is asked twice is run once.
 --
+-- The usual question finds a ready worker, has an id that was made for it, and goes on the task's
+-- own queue. What else there is stands in branches: their functions are made when they are needed,
+-- and the constants of a job stand here, not in ARGV. That is 9 of 33 us a question.
+--
 -- KEYS[1] hash   rq:job:<id>             the job
 -- KEYS[2] list   rq:queue:<task>         waiting ids; its lanes are RQ queues beside it, with
 --                                        ':<lane>' behind its name
--- KEYS[3] set    rq:queues               names of all queues
--- KEYS[4] list   resident:reply:<id>     the reply, if it is there already
--- KEYS[5] stream rq:results:<id>         RQ's results of an earlier run of this id
--- KEYS[6] hash   resident:task:<task>    what the task's ready workers announce; there is one as
+-- KEYS[3] hash   resident:task:<task>    what the task's ready workers announce; there is one as
 --                                        long as the hash is
--- KEYS[7] set    rq:workers:<task>       keys of RQ's workers on this queue
--- KEYS[8] string resident:asked:<id>     what was asked with an id of the caller's own
--- KEYS[9] list   resident:lanes:<task>   with ':<priority>' behind it: lanes in which jobs wait
 -- ARGV[1] id
 -- ARGV[2] budget in ms
--- ARGV[3] '<RQ prefix>:worker:resident-', how the keys of our own workers begin
--- ARGV[4] '' if the id was made for this question, so that nothing can be known of it; else a
+-- ARGV[3] '' if the id was made for this question, so that nothing can be known of it; else a
 --         digest of the task and the question
--- ARGV[5] '' or the lane: 'high', 'normal' or 'low', with ':<tenant>' behind it if there is one
--- ARGV[6...] fields and values of the job hash, without status, created_at and enqueued_at
+-- ARGV[4] '' or the lane: 'high', 'normal' or 'low', with ':<tenant>' behind it if there is one
+-- ARGV[5] the task
+-- ARGV[6] RQ's job data
+-- ARGV[7] how long a failed job is kept, s
+-- ARGV[8...] more fields and values of the job hash
+--
+-- Keys beside these, their names made of these:
+-- set    rq:queues                       names of all queues
+-- set    rq:workers:<task>               keys of RQ's workers on this queue
+-- stream rq:results:<id>                 RQ's results of an earlier run of this id
+-- list   resident:reply:<id>             the reply, if it is there already
+-- string resident:asked:<id>             what was asked with an id of the caller's own
+-- list   resident:lanes:<task>           with ':<priority>' behind it: lanes in which jobs wait
 --
 -- Returns {code, number, limit}:
 --    1 queued
@@ -31,47 +39,33 @@
 --   -4 overloaded: an answer would take number ms, the budget is limit ms
 -- Needs clock.lua in front.
 
--- A digest outlives the budget by the time that a reply is kept, and the model by two hours.
-local DIGEST_MARGIN_MS = 7200000
+local job, queue, announcement = KEYS[1], KEYS[2], KEYS[3]
+local id, budget_ms, digest, lane, task = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4], ARGV[5]
 
--- Whether a stock RQ worker listens: they register themselves, ours announce when ready.
-local function has_stock_worker(workers_key, ours)
-  for _, key in ipairs(redis.call('SMEMBERS', workers_key)) do
-    if string.sub(key, 1, #ours) ~= ours and redis.call('EXISTS', key) == 1
-      and redis.call('HEXISTS', key, 'death') == 0 then
-      return true
-    end
-  end
-  return false
+local function rq_key(name)
+  return string.sub(job, 1, -#id - 6) .. ':' .. name
 end
 
--- Whether a reply answers; one that says that the question was not run may be asked for again.
-local function is_answer(reply)
-  local code = string.match(reply or '',
-    '^{"v":%d+,"id":"[%w_-]+","ok":false,"error":{"code":"(%a+)"')
-  return reply and code ~= 'expired' and code ~= 'cancelled'
-end
-
--- How long an answer will take, in ms: those that wait, the batch that runs, and its own.
-local function expected_ms(waiting, rate, model_ms)
-  if waiting == 0 or rate == 0 then
-    return model_ms
-  end
-  return waiting / rate * 1000 + 2 * model_ms
-end
-
-local job, queue = KEYS[1], KEYS[2]
-local id, budget_ms, digest, lane = ARGV[1], tonumber(ARGV[2]), ARGV[4], ARGV[5]
-
-local function digest_ttl_ms()
-  local kept_ms = tonumber(redis.call('HGET', KEYS[6], 'reply_ttl_ms') or '') or 0
-  return string.format('%d', budget_ms + kept_ms + DIGEST_MARGIN_MS)
-end
-
-local status, old_reply = false, false
+local status, old_reply, remember = false, false, nil
 if digest ~= '' then
-  local asked = redis.call('GET', KEYS[8])
-  old_reply = redis.call('LINDEX', KEYS[4], 0)
+  -- A digest outlives the budget by the time that a reply is kept, and the model by two hours.
+  local DIGEST_MARGIN_MS = 7200000
+  local asked_key, reply_key = 'resident:asked:' .. id, 'resident:reply:' .. id
+
+  local function digest_ttl_ms()
+    local kept_ms = tonumber(redis.call('HGET', announcement, 'reply_ttl_ms') or '') or 0
+    return string.format('%d', budget_ms + kept_ms + DIGEST_MARGIN_MS)
+  end
+
+  -- Whether a reply answers; one that says that the question was not run may be asked for again.
+  local function is_answer(reply)
+    local code = string.match(reply or '',
+      '^{"v":%d+,"id":"[%w_-]+","ok":false,"error":{"code":"(%a+)"')
+    return reply and code ~= 'expired' and code ~= 'cancelled'
+  end
+
+  local asked = redis.call('GET', asked_key)
+  old_reply = redis.call('LINDEX', reply_key, 0)
   local is_there = is_answer(old_reply)
   status = redis.call('HGET', job, 'status')
   local is_running = status == 'queued' or status == 'started'
@@ -85,19 +79,41 @@ if digest ~= '' then
     local left_ms = redis.call('PTTL', job)
     if status == 'queued' and left_ms >= 0 and left_ms < budget_ms then
       redis.call('PEXPIRE', job, budget_ms)
-      redis.call('PEXPIRE', KEYS[8], digest_ttl_ms())
+      redis.call('PEXPIRE', asked_key, digest_ttl_ms())
     end
     return {2, 0, 0}
   end
+
+  remember = function()
+    if status then
+      redis.call('DEL', job, rq_key('results:' .. id))
+    end
+    if old_reply then
+      redis.call('DEL', reply_key)
+    end
+    redis.call('SET', asked_key, digest, 'PX', digest_ttl_ms())
+  end
 end
 
-local announced = redis.call('HMGET', KEYS[6], 'max_backlog', 'rate', 'model_ms', 'laned')
+local announced = redis.call('HMGET', announcement, 'max_backlog', 'rate', 'model_ms', 'laned')
 local limit = tonumber(announced[1] or '')
 if not limit then
-  if not has_stock_worker(KEYS[7], ARGV[3]) then
+  -- Whether a stock RQ worker listens: they register themselves, ours announce when ready.
+  local function has_stock_worker()
+    local ours = rq_key('worker:resident-')
+    for _, key in ipairs(redis.call('SMEMBERS', rq_key('workers:' .. task))) do
+      if string.sub(key, 1, #ours) ~= ours and redis.call('EXISTS', key) == 1
+        and redis.call('HEXISTS', key, 'death') == 0 then
+        return true
+      end
+    end
+    return false
+  end
+
+  if not has_stock_worker() then
     return {-1, 0, 0}
   end
-  redis.call('SADD', KEYS[3], queue) -- ours announce that, too
+  redis.call('SADD', rq_key('queues'), queue) -- ours announce that, too
 end
 
 -- Where nothing waits there is nothing to overtake, and an idle worker waits for the queue alone.
@@ -109,7 +125,11 @@ if takes_lane then
 else -- the push says how many wait; it is taken back below if those are too many
   waiting = waiting + redis.call('RPUSH', queue, id) - 1
 end
-local needed_ms = expected_ms(waiting, tonumber(announced[2] or 0), tonumber(announced[3] or 0))
+-- How long an answer will take: those that wait, the batch that runs, and its own.
+local rate, needed_ms = tonumber(announced[2] or 0), tonumber(announced[3] or 0)
+if waiting > 0 and rate ~= 0 then
+  needed_ms = waiting / rate * 1000 + 2 * needed_ms
+end
 local is_too_long = needed_ms > budget_ms and string.sub(lane, 1, 4) ~= 'high'
 if limit and (waiting >= limit or is_too_long) then
   if not takes_lane then
@@ -121,28 +141,25 @@ if limit and (waiting >= limit or is_too_long) then
   return {-4, math.floor(needed_ms), budget_ms}
 end
 
-local stamp = stamp_of(now())
-if status then
-  redis.call('DEL', job, KEYS[5])
+if remember then
+  remember()
 end
-if old_reply then
-  redis.call('DEL', KEYS[4])
-end
+local stamp, name = stamp_of(now()), 'tasks.' .. task .. '.answer(…)'
 redis.call('HSET', job, 'status', 'queued', 'created_at', stamp, 'enqueued_at', stamp,
-  unpack(ARGV, 6))
+  'data', ARGV[6], 'origin', task, 'description', name, 'failure_ttl', ARGV[7],
+  'success_callback_name', 'resident.replies.deliver',
+  'failure_callback_name', 'resident.replies.deliver_error', unpack(ARGV, 8))
 redis.call('PEXPIRE', job, ARGV[2])
-if digest ~= '' then
-  redis.call('SET', KEYS[8], digest, 'PX', digest_ttl_ms())
-end
 if takes_lane then
   local target = queue .. ':' .. lane
   redis.call('HSET', job, 'lane', lane)
-  redis.call('HSET', KEYS[6], 'laned', laned + 1)
+  redis.call('HSET', announcement, 'laned', laned + 1)
   if redis.call('RPUSH', target, id) == 1 then
-    local index = KEYS[9] .. ':' .. string.match(lane, '^%a+')
+    local own = string.sub(announcement, 1, -#task - 7)
+    local index = own .. ':lanes:' .. task .. ':' .. string.match(lane, '^%a+')
     redis.call('LREM', index, 0, lane) -- from when somebody else emptied it
     redis.call('RPUSH', index, lane)
-    redis.call('SADD', KEYS[3], target)
+    redis.call('SADD', rq_key('queues'), target)
   end
 end
 return {1, 0, 0}

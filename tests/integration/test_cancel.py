@@ -8,9 +8,9 @@ from rq.job import Job
 from rq.serializers import JSONSerializer
 
 from resident import asking, keys, replies
-from resident.asking import AskCode, Asking, CancelCode, Priority, lane_of
+from resident.asking import AskCode, CancelCode, Priority, lane_of
 from resident.scripts import SettleCode
-from tests.support.lua import BUDGET_MS, ECHO, FIELDS, Desk
+from tests.support.lua import ECHO, Desk
 
 
 def cancel(desk: Desk, job_id: str) -> CancelCode:
@@ -104,7 +104,7 @@ def test_a_cancelled_id_may_be_asked_again(desk: Desk) -> None:
 def test_what_waits_in_a_lane_is_taken_off_it(desk: Desk) -> None:
     desk.announce()
     for job_id, lane in (("a", ""), ("b", lane_of(Priority.LOW, "t")), ("c", lane_of(tenant="t"))):
-        asking.ask(desk.link, Asking("echo", job_id, BUDGET_MS, lane=lane), FIELDS)
+        desk.ask(job_id, lane=lane)
     assert cancel(desk, "b") is CancelCode.NEVER_RUNS
     assert cancel(desk, "a") is CancelCode.NEVER_RUNS
     assert desk.waiting() == ["c"]  # else a worker that waits would not see it

@@ -12,7 +12,7 @@ from rq.suspension import resume, suspend
 
 from resident import keys, protocol
 from resident.scripts import Claim, Outcome, SettleCode
-from tests.support.lua import BUDGET_MS, ECHO, FIELDS, TEN_YEARS_MS, Desk, Full
+from tests.support.lua import BUDGET_MS, DATA, ECHO, TEN_YEARS_MS, Desk, Full
 from tests.support.waiting import wait_until
 
 
@@ -96,7 +96,7 @@ def test_a_job_brings_the_fields_that_say_how_it_is_to_be_answered(desk: Desk) -
     desk.ask("a", **values)
     (job,) = desk.claim().jobs
     assert (job.timeout, job.result_ttl, job.failure_ttl) == (b"7", b"8", b"9")
-    assert (job.reply_to, job.data) == (b"somewhere", FIELDS["data"])
+    assert (job.reply_to, job.data) == (b"somewhere", DATA)
     assert job.success_callback == protocol.SUCCESS_CALLBACK.encode()
     assert job.enqueued_at == desk.job("a")["enqueued_at"].encode()
     assert job.created_at == b""  # the same

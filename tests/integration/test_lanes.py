@@ -6,9 +6,9 @@ import pytest
 from redis import Redis
 from rq import Queue
 
-from resident import asking, keys
-from resident.asking import AskCode, Asking, Priority, lane_of
-from tests.support.lua import BUDGET_MS, ECHO, FIELDS, Desk
+from resident import keys
+from resident.asking import AskCode, Priority, lane_of
+from tests.support.lua import ECHO, Desk
 
 HIGH, LOW = Priority.HIGH, Priority.LOW
 
@@ -19,8 +19,7 @@ def announced(desk: Desk) -> None:
 
 
 def ask(desk: Desk, job_id: str, priority: Priority = Priority.NORMAL, tenant: str = "") -> AskCode:
-    job = Asking("echo", job_id, BUDGET_MS, lane=lane_of(priority, tenant))
-    return asking.ask(desk.link, job, FIELDS).code
+    return desk.ask(job_id, lane=lane_of(priority, tenant)).code
 
 
 def claimed(desk: Desk, most: int = 1) -> list[str]:

@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from resident import asking, keys
-from resident.asking import AskCode, Asking, Priority, lane_of
-from tests.support.lua import ECHO, FIELDS, Desk
+from resident import keys
+from resident.asking import AskCode, Priority, lane_of
+from tests.support.lua import ECHO, Desk
 
 
 def announce(desk: Desk, rate: float, **description: float) -> None:
@@ -43,8 +43,7 @@ def test_high_priority_is_not_refused_for_what_it_overtakes(desk: Desk) -> None:
     announce(desk, 1.0)
     for number in range(5):
         desk.ask(f"id-{number}", budget_ms=60_000)
-    job = Asking("echo", "urgent", 1_000, lane=lane_of(Priority.HIGH))
-    assert asking.ask(desk.link, job, FIELDS).code is AskCode.QUEUED
+    assert desk.ask("urgent", 1_000, lane=lane_of(Priority.HIGH)).code is AskCode.QUEUED
 
 
 def test_rates_of_all_workers_add_up_and_go_with_them(desk: Desk, other: Desk) -> None:

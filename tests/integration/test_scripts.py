@@ -15,11 +15,11 @@ from rq import Queue, SimpleWorker
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
-from resident import asking, keys, scripts
-from resident.asking import AskCode, Asked, Asking
+from resident import keys, scripts
+from resident.asking import AskCode, Asked
 from resident.errors import ErrorCode
 from resident.lua_script import source_of
-from tests.support.lua import BUDGET_MS, ECHO, FIELDS, TEN_YEARS_MS, Desk, Full
+from tests.support.lua import BUDGET_MS, ECHO, TEN_YEARS_MS, Desk, Full
 from tests.support.processes import Processes
 from tests.support.waiting import wait_until
 
@@ -57,8 +57,7 @@ def test_an_id_that_runs_is_joined_and_its_deadline_stays(desk: Desk) -> None:
 
 def test_an_id_that_is_new_is_not_looked_for(desk: Desk) -> None:
     desk.ask("a")
-    asked = Asking("echo", "a", BUDGET_MS, is_new=True)
-    assert asking.ask(desk.link, asked, FIELDS).code is AskCode.QUEUED
+    assert desk.ask("a", is_new=True).code is AskCode.QUEUED
     assert desk.waiting() == ["a", "a"]
 
 

@@ -21,11 +21,11 @@ from hypothesis.strategies import sampled_from
 from redis import Redis
 
 from resident import asking, keys
-from resident.asking import AskCode, Asking, CancelCode, Priority, lane_of
+from resident.asking import AskCode, CancelCode, Priority, lane_of
 from resident.embedded_redis import EmbeddedRedis
 from resident.redis_client import connect
 from resident.scripts import Claim, Claimed, SettleCode
-from tests.support.lua import BUDGET_MS, ECHO, FIELDS, Desk, a_desk, settlement
+from tests.support.lua import ECHO, Desk, a_desk, settlement
 
 IDS = sampled_from("abc")
 QUESTIONS = sampled_from([b'["tasks.echo.answer",null,["%d"],{}]' % number for number in (1, 2)])
@@ -67,8 +67,7 @@ class Callers(RuleBasedStateMachine):
 
     @rule(job_id=IDS, question=QUESTIONS, lane=LANES)
     def ask(self, job_id: str, question: bytes, lane: str) -> None:
-        job = Asking("echo", job_id, BUDGET_MS, lane=lane)
-        code = asking.ask(self.desk.link, job, FIELDS | {"data": question}).code
+        code = self.desk.ask(job_id, lane=lane, data=question).code
         before = self.known.get(job_id)
         if before is None or before.is_cancelled:
             assert code is AskCode.QUEUED

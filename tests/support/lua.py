@@ -8,7 +8,7 @@ from typing import Any
 
 from redis import Redis
 
-from resident import asking, keys, protocol, scripts
+from resident import asking, keys, scripts
 from resident.asking import Asked, Asking
 from resident.link import Link
 from resident.scripts import (
@@ -24,12 +24,7 @@ ECHO = keys.of_task("echo")
 BUDGET_MS = 5_000
 #: So much later is the TTL of a job that runs than its deadline; see deadline.lua.
 TEN_YEARS_MS = 315_360_000_000
-FIELDS = {
-    "data": b'["tasks.echo.answer",null,["?"],{}]',
-    "origin": "echo",
-    "success_callback_name": protocol.SUCCESS_CALLBACK,
-    "failure_callback_name": protocol.FAILURE_CALLBACK,
-}
+DATA = b'["tasks.echo.answer",null,["?"],{}]'
 LIMITS = Limits(lease_ms=15_000, reply_ttl_ms=60_000, max_data_bytes=1000, longest_batch_s=1)
 
 
@@ -46,8 +41,20 @@ class Desk:
     def announce(self, ttl_ms: int = 60_000, **description: Any) -> int:
         return self.scripts.announce(ttl_ms, {"max_backlog": 10, **description})
 
-    def ask(self, job_id: str, budget_ms: int = BUDGET_MS, **fields: Any) -> Asked:
-        return asking.ask(self.link, Asking("echo", job_id, budget_ms), {**FIELDS, **fields})
+    def ask(
+        self,
+        job_id: str,
+        budget_ms: int = BUDGET_MS,
+        *,
+        lane: str = "",
+        is_new: bool = False,
+        data: bytes = DATA,
+        **fields: Any,
+    ) -> Asked:
+        more = tuple(value for field in fields.items() for value in field)
+        return asking.ask(
+            self.link, Asking("echo", job_id, budget_ms, data, 86_400, is_new, lane, more)
+        )
 
     def claim(self, max_batch: int = 10, wait_s: float = 0.0) -> Claim:
         return self.turn([], b"0", max_batch, wait_s)[1]

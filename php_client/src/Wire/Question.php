@@ -14,10 +14,9 @@ use Resident\Options;
  */
 final class Question
 {
-    private const SUCCESS_CALLBACK = 'resident.replies.deliver';
-    private const FAILURE_CALLBACK = 'resident.replies.deliver_error';
-
     /**
+     * @param string $data RQ's job data.
+     * @param int $failureTtl How long it is kept if it fails, s.
      * @param string $lane Where it waits behind others; of Lane::of().
      * @param bool $isShared The caller chose the id, so others may wait for the same reply.
      * @param bool $isStreamed The caller reads the answer in deltas.
@@ -27,8 +26,8 @@ final class Question
         public readonly string $id,
         public readonly bool $isShared,
         public readonly int $budgetMs,
-        private readonly string $data,
-        private readonly int $failureTtl,
+        public readonly string $data,
+        public readonly int $failureTtl,
         public readonly string $lane,
         private readonly bool $isStreamed = false,
     ) {
@@ -69,7 +68,7 @@ final class Question
     }
 
     /**
-     * Fields and values of the job hash in turn, without those that ask.lua writes itself.
+     * Further fields of the job hash and their values in turn.
      *
      * @param string $replyTo The mailbox that the reply goes to, unless it is the id's own key.
      * @return list<string>
@@ -77,12 +76,6 @@ final class Question
     public function fields(string $replyTo = ''): array
     {
         return [
-            'data', $this->data,
-            'origin', $this->task,
-            'description', JobData::functionName($this->task) . '(…)',
-            'failure_ttl', (string) $this->failureTtl,
-            'success_callback_name', self::SUCCESS_CALLBACK,
-            'failure_callback_name', self::FAILURE_CALLBACK,
             ...($replyTo === '' ? [] : ['reply_to', $replyTo]),
             ...($this->isStreamed ? ['stream', '1'] : []),
         ];
