@@ -34,20 +34,18 @@ _log = structlog.get_logger()
 class Answerer:
     """Answers claims of one task with its model."""
 
-    def __init__(  # noqa: PLR0913  (what a call has around it)
+    def __init__(
         self,
         task: Task,
         model: Any,
         settings: Settings,
         before_call: Callable[[], object],
-        after_call: Callable[[int, float], object],
         pulse: Pulse,
         streams: Streams,
     ) -> None:
-        """Takes what to do before each call of the model, and after it with its size and ms."""
+        """Takes what to do before each call of the model."""
         self._task = task
         self._before_call = before_call
-        self._after_call = after_call
         self._limit = TimeLimit()
         self._pulse = pulse
         self._streams = streams
@@ -55,6 +53,8 @@ class Answerer:
         self._model = model
         self._max_bytes = settings.max_question_bytes
         self._result_ttl_s = settings.result_ttl
+        #: Size and ms of each call of the model, for whoever learns from them, and takes them away.
+        self.calls: list[tuple[int, float]] = []
 
     def settlements(self, claim: Claim) -> list[Settlement]:
         """How each job of the claim ends; runs the model."""
@@ -96,7 +96,7 @@ class Answerer:
                     _log.warning("the task forked a process that ran on", task=self._task.name)
                     os._exit(0)
                 self._pulse.overdue_at = 0
-            self._after_call(len(values), (time.monotonic() - began) * 1000)
+            self.calls.append((len(values), (time.monotonic() - began) * 1000))
             return answers
 
         return call
@@ -127,6 +127,7 @@ def _refusal(refused: Refused) -> Settlement:
         reply=encode_failed(refused.job.id, error.code, error.message),
         result=_rq_traceback(f"{error.code.value}: {error.message}\n"),
         ttl_s=fields.terms.failure_ttl_s if fields else 0,
+        by_hash=bool(refused.job.by_hash),
     )
 
 
@@ -142,6 +143,7 @@ def _settlement(question: Question, result: Given | Raised, claimed_s: float) ->
             reply=encode_failed(job.id, code, message),
             result=_rq_traceback(result.traceback),
             ttl_s=fields.terms.failure_ttl_s,
+            by_hash=bool(job.by_hash),
         )
     ms = Milliseconds(_queued_ms(fields.enqueued_at, claimed_s), result.model_ms)
     return Settlement(
@@ -153,6 +155,7 @@ def _settlement(question: Question, result: Given | Raised, claimed_s: float) ->
         # RQ leaves the field out for None.
         result=b"" if result.answer == b"null" else base64.b64encode(result.answer),
         ttl_s=fields.terms.result_ttl_s,
+        by_hash=bool(job.by_hash),
     )
 
 

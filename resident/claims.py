@@ -19,7 +19,9 @@ from resident.errors import ErrorCode, ResidentError, error_for, invalid_questio
 from resident.protocol import (
     FAILURE_CALLBACK,
     SUCCESS_CALLBACK,
+    data_head,
     decode_job_data,
+    decode_plain_data,
     reply_key,
 )
 from resident.scripts import Claimed
@@ -130,8 +132,12 @@ def read_claimed(
 
 def batch_timeout_s(task: Task, questions: list[Question]) -> float:
     """How long the model may take for these: the task's limit, or a job's own if shorter."""
-    own = [one.fields.terms.timeout_s for one in questions if one.fields.terms.timeout_s > 0]
-    return min([task.timeout_s, *own])
+    timeout_s = task.timeout_s
+    for one in questions:
+        own_s = one.fields.terms.timeout_s
+        if 0 < own_s < timeout_s:
+            timeout_s = own_s
+    return timeout_s
 
 
 def times_of(jobs: Iterable[Claimed]) -> list[float]:
@@ -147,21 +153,29 @@ def times_of(jobs: Iterable[Claimed]) -> list[float]:
 
 def _read_question(job: Claimed, task: Task, max_bytes: int) -> Any:
     if not job.data:
-        msg = f"The question has {job.data_size} bytes of job data; at most {max_bytes} are taken"
+        msg = f"The question has {job.too_long} bytes of job data; at most {max_bytes} are taken"
         raise invalid_question(msg)
-    name, question = decode_job_data(job.data, max_bytes)
-    if name != task.function_name:
-        msg = f"{name[:120]!r} is not a task; this queue runs {task.function_name}"
-        raise error_for(ErrorCode.UNKNOWN_TASK, msg)
+    try:
+        question = decode_plain_data(job.data, data_head(task.name), max_bytes)
+    except (ValueError, RecursionError):  # the slow way says what is wrong, if anything is
+        name, question = decode_job_data(job.data, max_bytes)
+        _check_name(name, task)
     return task.check(question)
 
 
+def _check_name(name: str, task: Task) -> None:
+    if name != task.function_name:
+        msg = f"{name[:120]!r} is not a task; this queue runs {task.function_name}"
+        raise error_for(ErrorCode.UNKNOWN_TASK, msg)
+
+
 def _read_fields(job: Claimed, default_result_ttl_s: int) -> Fields:
-    if not job.data_size:
+    if not job.data and not job.too_long:
         msg = "it has no field 'data'"
         raise ValueError(msg)
     enqueued_at = read_time("enqueued_at", job.enqueued_at)
-    read_time("created_at", job.created_at)
+    if job.created_at:
+        read_time("created_at", job.created_at)
     terms = _read_terms(
         job.timeout,
         job.result_ttl,
@@ -170,7 +184,7 @@ def _read_fields(job: Claimed, default_result_ttl_s: int) -> Fields:
         job.failure_callback,
         default_result_ttl_s,
     )
-    reply_to = job.reply_to.decode("ascii", errors="replace")
+    reply_to = job.reply_to.decode("ascii", errors="replace") if job.reply_to else ""
     return Fields(enqueued_at, terms, reply_key(job.id, reply_to))
 
 

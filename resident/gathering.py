@@ -133,15 +133,14 @@ class Gathering:
         self._cost = Cost()
         self._claimed_at_ms = -math.inf
         self._came_at_ms: list[float] = []
-
-    @property
-    def may_pay(self) -> bool:
-        """Whether the model's calls take long enough for any window to pay."""
-        return self._cost.line[0] >= WINDOWS_MS[0] and self._target_ms > 0 and self._max_batch > 1
+        #: Whether the model's calls take long enough for any window to pay.
+        self.may_pay = False
 
     def note_call(self, size: int, ms: float) -> None:
         """Takes in one call of the model."""
         self._cost.learn(size, ms)
+        is_slow = self._cost.line[0] >= WINDOWS_MS[0]
+        self.may_pay = is_slow and self._target_ms > 0 and self._max_batch > 1
 
     def note_claim(self, at_ms: float, came_at_ms: list[float]) -> None:
         """Takes in the first claim of a batch: when it was, and when its questions had come."""

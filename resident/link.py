@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable
 from typing import Any
 
 import hiredis
 import redis
 from redis.connection import DefaultParser
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import InvalidResponse, RedisError, ResponseError
+from redis.exceptions import InvalidResponse, RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from resident.redis_client import SOCKET_TIMEOUT_S
@@ -168,42 +167,3 @@ class Link:
         """What was not sent or read to its end would be taken for the next command's."""
         self.close()
         return RedisConnectionError(f"the connection to Redis broke: {error}")
-
-
-class Exchange:
-    """Commands that go out together, each with what to do with its answer."""
-
-    def __init__(self, link: Link) -> None:
-        self._link = link
-        self._commands: list[tuple[Any, ...]] = []
-        self._readers: list[tuple[Callable[[Any], object], float]] = []
-
-    def add(
-        self, command: tuple[Any, ...], on_answer: Callable[[Any], object], blocks_s: float = 0.0
-    ) -> None:
-        """Adds a command; blocks_s is how long it may block in Redis."""
-        self._commands.append(command)
-        self._readers.append((on_answer, blocks_s))
-
-    def send(self) -> None:
-        """Sends what was added in one write; the answers are read by run()."""
-        self._link.send_all(self._commands)
-        self._commands = []
-
-    def run(self) -> None:
-        """Sends what is left to send, and hands on each answer as it comes.
-
-        A command that Redis refuses does not keep the others from their answers; then its
-        ResponseError is raised.
-        """
-        refusal: ResponseError | None = None
-        self.send()
-        for on_answer, blocks_s in self._readers:
-            try:
-                answer = self._link.read(blocks_s + self._link.timeout_s)
-            except ResponseError as error:
-                refusal = refusal or error
-            else:
-                on_answer(answer)
-        if refusal is not None:
-            raise refusal

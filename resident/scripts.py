@@ -12,15 +12,18 @@ from redis.exceptions import ResponseError
 
 from resident import keys
 from resident.errors import ErrorCode
-from resident.link import Exchange, Link
+from resident.link import Link
 from resident.lua_script import script_of
+from resident.protocol import FAILURE_CALLBACK, SUCCESS_CALLBACK
 
 _ANNOUNCE = script_of("clock", "write", "announce")
-_CLAIM = script_of("clock", "write", "deadline", "lanes", "claim")
+_CLAIM = script_of("clock", "write", "deadline", "claim_plain", "lanes", "claim")
 _SETTLE = script_of("clock", "write", "settle")
 _RELEASE = script_of("clock", "write", "deadline", "release")
-_TICK = script_of("clock", "write", "tick")
+_TICK = script_of("clock", "write", "deadline", "tick")
 
+#: No TTL of RQ's is longer, ms.
+LONGEST_TTL_MS = 31_536_000_000
 #: How many hex digits of an execution's id say whose it is; the scripts know it, too.
 TOKEN_LENGTH = 12
 
@@ -58,9 +61,11 @@ class Claimed(msgspec.Struct, frozen=True, gc=False):
     """One started job, as Redis holds it: nothing in it has been checked.
 
     Attributes:
-        data: RQ's job data; empty if there was none or data_size is over the limit.
+        data: RQ's job data; empty if there was none or if it was too long.
         left_ms: What was left of the budget when it was claimed; -1 if it has none.
+        by_hash: Not empty if only the job's hash says who holds it.
         created_at: Empty if it is enqueued_at.
+        too_long: The size of data in bytes if that was over the limit.
         deaths: How many workers died with it, empty for none; in a word if that ends it.
         stream: `1` if its caller reads the answer in deltas.
     """
@@ -68,14 +73,15 @@ class Claimed(msgspec.Struct, frozen=True, gc=False):
     id: str
     execution: str
     data: bytes
-    data_size: int
     left_ms: int
     enqueued_at: bytes
-    created_at: bytes
     failure_ttl: bytes
-    success_callback: bytes
-    failure_callback: bytes
     reply_to: bytes
+    by_hash: bytes = b""
+    created_at: bytes = b""
+    success_callback: bytes = SUCCESS_CALLBACK.encode()
+    failure_callback: bytes = FAILURE_CALLBACK.encode()
+    too_long: int = 0
     timeout: bytes = b""
     result_ttl: bytes = b""
     deaths: bytes = b""
@@ -106,7 +112,11 @@ class Claim(msgspec.Struct, frozen=True):
 
 
 class Settlement(msgspec.Struct, frozen=True, gc=False):
-    """How one job ends; see settle.lua for ttl_s and result."""
+    """How one job ends; see settle.lua for ttl_s and result.
+
+    Attributes:
+        by_hash: Only the job's hash says whether this worker still holds it.
+    """
 
     id: str
     execution: str
@@ -115,6 +125,7 @@ class Settlement(msgspec.Struct, frozen=True, gc=False):
     reply: bytes
     result: bytes
     ttl_s: int
+    by_hash: bool = True
 
 
 #: Ids of a job and of one run of it.
@@ -147,12 +158,18 @@ class Death(msgspec.Struct, frozen=True):
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """The numbers that a worker's scripts need."""
+    """The numbers that a worker's scripts need.
+
+    Attributes:
+        keep_ms: With less of its budget left, a job that is claimed is kept from expiring at once;
+            otherwise a tick will do that in time. Without a supervisor nobody ticks.
+    """
 
     lease_ms: int
     reply_ttl_ms: int
     max_data_bytes: int
     longest_batch_s: int
+    keep_ms: int = LONGEST_TTL_MS
 
 
 class WorkerScripts:
@@ -170,6 +187,7 @@ class WorkerScripts:
         self._claims = 0
         self._is_loaded = False
         self._is_busy = False
+        self._refusal: ResponseError | None = None
         self._keys = of = keys.of_task(task)
         worker, executions = f"{keys.WORKER}{worker_name}", keys.worker_executions(worker_name)
         self._settle_keys = [of.started, of.finished, of.failed, executions, of.metrics]
@@ -191,7 +209,7 @@ class WorkerScripts:
         started: bytes,
         max_batch: int,
         wait_s: float,
-        on_settled: Callable[[list[SettleCode]], object],
+        on_settled: Callable[[list[int]], object],
     ) -> Claim:
         """One turn of a worker: settle, wait for a job, claim it and what waits; in one write.
 
@@ -200,32 +218,47 @@ class WorkerScripts:
             started: When that batch was claimed.
             max_batch: The most questions to claim; 0 to settle only.
             wait_s: How long to wait if nothing does; 0 not at all.
-            on_settled: Called as soon as the batch is settled, with one code a settlement.
+            on_settled: Called as soon as the batch is settled, with one SettleCode a settlement.
 
         Errors worth catching: those of Link. What was settled stays so, and what was claimed is in
         `executions()`.
         """
         self._load()
-        exchange = Exchange(self._link)
-        claimed: list[Any] = []
-        if settlements:
-            exchange.add(
-                self.settle_command(settlements, started),
-                lambda codes: on_settled([SettleCode(code) for code in codes]),
-            )
-        if max_batch:
-            if wait_s:
-                of = self._keys
-                blmove = ("BLMOVE", of.queue, of.popped, "LEFT", "RIGHT", f"{wait_s:.3f}")
-                exchange.add(blmove, lambda _popped: None, wait_s)  # the claim finds it
-            exchange.add(
-                _CLAIM.command(self._claim_keys, self._claim_args(max_batch)), claimed.extend
-            )
-        exchange.run()
+        self._refusal = None
+        self._link.send_all(self._turn_commands(settlements, started, max_batch, wait_s))
+        if settlements and (codes := self._next_answer()) is not None:
+            on_settled(codes)
+        if max_batch and wait_s:
+            self._next_answer(wait_s)  # the claim finds what came
+        claimed = self._next_answer() if max_batch else None
+        if self._refusal is not None:
+            raise self._refusal
+        if claimed is None:
+            return Claim()
         claim = _read_claim(claimed)
-        if max_batch:
-            self._is_busy = bool(claim.jobs)  # RQ itself notes the state round a special job
+        self._is_busy = bool(claim.jobs)  # RQ itself notes the state round a special job
         return claim
+
+    def _turn_commands(
+        self, settlements: list[Settlement], started: bytes, max_batch: int, wait_s: float
+    ) -> list[tuple[Any, ...]]:
+        commands = []
+        if settlements:
+            commands.append(self.settle_command(settlements, started))
+        if max_batch and wait_s:
+            of = self._keys
+            commands.append(("BLMOVE", of.queue, of.popped, "LEFT", "RIGHT", f"{wait_s:.3f}"))
+        if max_batch:
+            commands.append(_CLAIM.command(self._claim_keys, self._claim_args(max_batch)))
+        return commands
+
+    def _next_answer(self, blocks_s: float = 0.0) -> Any:
+        """The next answer; a command that is refused keeps no other from its answer."""
+        try:
+            return self._link.read(blocks_s + self._link.timeout_s)
+        except ResponseError as error:
+            self._refusal = self._refusal or error
+            return None
 
     def claim_more(self, most: int) -> tuple[Claimed, ...]:
         """Claims up to so many questions that wait, for a batch that there is already.
@@ -248,7 +281,14 @@ class WorkerScripts:
 
     def settle_command(self, settlements: list[Settlement], started: bytes) -> tuple[Any, ...]:
         """Replies, and RQ's books."""
-        args: list[Any] = [keys.PREFIX, self._name, started, self._limits.reply_ttl_ms]
+        by_hash = any([one.by_hash for one in settlements])
+        args: list[Any] = [
+            keys.PREFIX,
+            self._name,
+            started,
+            self._limits.reply_ttl_ms,
+            int(by_hash),
+        ]
         for one in settlements:
             args += (one.id, one.execution, int(one.outcome), one.reply_key, one.reply)
             args += (one.result, one.ttl_s)
@@ -269,6 +309,7 @@ class WorkerScripts:
             int(adds),
             self.least_ms,
             limits.reply_ttl_ms,
+            limits.keep_ms,
         ]
 
     def executions(self) -> list[Execution]:
@@ -363,12 +404,10 @@ def tick(link: Link, task: str, lease_ms: int, workers: list[Alive]) -> list[str
 
 
 def _read_claim(claimed: list[Any]) -> Claim:
-    if not claimed:
-        return Claim()
-    code, started, more = claimed[:3]
+    code, started, more, *jobs = claimed
+    if code == ClaimCode.QUESTIONS:
+        read = [Claimed(job[0].decode(), job[1].decode(), *job[2:]) for job in jobs]
+        return Claim(started, tuple(read), "", False, bool(more))
     if code == ClaimCode.SUSPENDED:
         return Claim(started=started, suspended=True)
-    if code == ClaimCode.SPECIAL:
-        return Claim(started=started, special=claimed[3][0].decode(), more=bool(more))
-    jobs = tuple(Claimed(job[0].decode(), job[1].decode(), *job[2:]) for job in claimed[3:])
-    return Claim(started=started, jobs=jobs, more=bool(more))
+    return Claim(started=started, special=jobs[0][0].decode(), more=bool(more))

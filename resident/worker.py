@@ -35,6 +35,7 @@ from resident.pace import Pace
 from resident.pulse import Pulse
 from resident.redis_client import SOCKET_TIMEOUT_S
 from resident.scripts import (
+    LONGEST_TTL_MS,
     Claim,
     Claimed,
     Limits,
@@ -61,6 +62,9 @@ ANNOUNCE_S = 1.0
 SPECIAL_MARGIN_S = 30.0
 #: So long after it should have shown itself a worker that nobody watches ends.
 ALONE_MARGIN_S = 20.0
+#: A job with more of its budget left does not expire before its supervisor has seen, at one of
+#: its ticks of a second, that it runs for long.
+KEEP_MS = 3_000
 #: Between two looks at the queue while a batch waits for more.
 LOOK_MS = 0.5
 
@@ -105,23 +109,23 @@ class ResidentWorker(SimpleWorker):
         )
         self._task = task
         self._settings = settings
+        self._is_supervised, self._pulse = pulse is not None, pulse or Pulse()
         self._limits = Limits(
             lease_ms=int(settings.lease_s * 1000),
             reply_ttl_ms=int(settings.reply_ttl_s * 1000),
             max_data_bytes=settings.max_question_bytes + 512,
             longest_batch_s=math.ceil(task.longest_batch_s),
+            keep_ms=KEEP_MS if self._is_supervised else LONGEST_TTL_MS,
         )
         self._scripts = WorkerScripts(link, task.name, self.name, self._limits, token)
         self._gathering = Gathering(task.max_batch, task.target_ms)
         self._pace = Pace(task.max_batch)
         self._announcing = Announcing(task, settings, self._scripts, self._pace)
-        self._is_supervised, self._pulse = pulse is not None, pulse or Pulse()
         self._answerer = Answerer(
             task,
             model_of(task),
             settings,
             self._tend,
-            self._note_call,
             self._pulse,
             Streams(link, self._repeat, self._scripts.close, self._limits.reply_ttl_ms),
         )
@@ -214,7 +218,7 @@ class ResidentWorker(SimpleWorker):
         settlements = self._answerer.settlements(held)
         self._scripts.least_ms = int(self._pace.typical_ms(began))
 
-        def on_settled(codes: list[SettleCode]) -> None:
+        def on_settled(codes: list[int]) -> None:
             self._held = Claim()
             self._note(settlements, codes, time.monotonic() - began)
             settlements.clear()  # should what follows be repeated
@@ -260,21 +264,21 @@ class ResidentWorker(SimpleWorker):
             lambda: self._release_unknown(held),
         )
 
-    def _note_call(self, size: int, ms: float) -> None:
-        self._gathering.note_call(size, ms)
-        self._pace.note_call(time.monotonic(), ms)
-
-    def _note(self, settlements: list[Settlement], codes: list[SettleCode], seconds: float) -> None:
+    def _note(self, settlements: list[Settlement], codes: list[int], seconds: float) -> None:
         """Logs and counts a batch, and notes whose dependents may go on."""
         lost = codes.count(SettleCode.LOST)
         failed = 0
         for one, code in zip(settlements, codes, strict=True):
-            failed += one.outcome is not Outcome.FINISHED and code is not SettleCode.LOST
-            if code is SettleCode.SETTLED_WITH_DEPENDENTS:
+            failed += one.outcome is not Outcome.FINISHED and code != SettleCode.LOST
+            if code == SettleCode.SETTLED_WITH_DEPENDENTS:
                 self._parents.append(one.id)
         self._counts.add(len(codes) - lost - failed, failed, seconds)
         if codes and not self._was_interrupted:  # else it is Redis' time, not ours
             self._pace.note_batch(time.monotonic(), len(codes), seconds * 1000)
+        for size, ms in self._answerer.calls:
+            self._gathering.note_call(size, ms)
+            self._pace.note_call(time.monotonic(), ms)
+        self._answerer.calls.clear()
         self._pulse.jobs += len(codes)
         say = _log.warning if failed or lost else _log.debug
         say("batch", task=self._task.name, size=len(codes), failed=failed, lost=lost)

@@ -92,6 +92,7 @@ if digest ~= '' then
       redis.call('DEL', reply_key)
     end
     redis.call('SET', asked_key, digest, 'PX', digest_ttl_ms())
+    redis.call('HSET', job, 'shared', '1') -- see settle.lua
   end
 end
 

@@ -30,22 +30,25 @@
 -- ARGV[10] with less of its budget left a question is too late to be answered in time, ms; it is
 --          not run, and its caller is told so at once
 -- ARGV[11] how long an unread reply is kept, ms
+-- ARGV[12] with less of its budget left a job must be kept from expiring at once, ms; else a tick
+--          will do it in time
 --
 -- Returns {code, now in s as text, more, job...}:
 --   code 1 questions, 2 one job that needs RQ's own perform_job, on KEYS[3] now, 3 suspended:
 --   nothing was taken
 --   more: 1 if it stopped after skipping many and should be called again at once
---   a job is {id, execution id, data or '', size of data, ms left or -1, then the values of PLAIN
---   behind status and data, created_at '' if it is enqueued_at}; a job that has more fields than
---   PLAIN adds those of RARE up to stream; its deaths are '' or how many workers died with it, in
+--   a job is {id, execution id, data or '', ms left or -1, enqueued_at, failure_ttl, reply_to, 1 if
+--   only its hash says whose it is or ''}; one that is no question as our clients ask it adds
+--   created_at ('' if it is enqueued_at), both callbacks, size of data if it is over the limit, else
+--   0, and the values of RARE up to stream; its deaths are '' or how many workers died with it, in
 --   words if that ends it; see release.lua
--- Needs clock.lua, write.lua, deadline.lua and lanes.lua in front.
+-- Needs clock.lua, write.lua, deadline.lua, claim_plain.lua and lanes.lua in front.
 
 local QUESTIONS, SPECIAL, SUSPENDED = 1, 2, 3
 -- The fields of a question as our clients ask it. A hash that has no more than these has none of
 -- RARE, which saves looking for them: 3 of 9 us a job.
 local PLAIN = {'status', 'data', 'enqueued_at', 'created_at', 'failure_ttl',
-  'success_callback_name', 'failure_callback_name', 'reply_to', 'origin', 'description'}
+  'success_callback_name', 'failure_callback_name', 'reply_to', 'origin', 'description', 'shared'}
 local STATUS, DATA, ENQUEUED_AT, CREATED_AT, FAILURE_TTL, ON_SUCCESS, ON_FAILURE, REPLY_TO =
   1, 2, 3, 4, 5, 6, 7, 8
 -- Those behind execution send a job through RQ's own perform_job if they have a value.
@@ -65,8 +68,6 @@ local DEFAULT_HEARTBEAT_S = 420 -- RQ's DEFAULT_WORKER_TTL
 local LONGEST_S = 31536000
 local DAY_S = '86400'
 
-local s, us = now()
-local now_ms = s * 1000 + math.floor(us / 1000)
 local prefix, name, token, max_batch = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 local adds, least_ms = ARGV[9] == '1', tonumber(ARGV[10])
 
@@ -163,7 +164,7 @@ local jobs, started, stamp = {}, {}, nil
 -- of it. An execution before this one has lost the job, whatever its worker still means to do.
 -- False if it is too late for that.
 local function start(id, key, values, rare)
-  local left_ms = keep_deadline(key)
+  local left_ms = keep_deadline(key, tonumber(ARGV[12]))
   local is_verdict = rare[DEATHS] and not tonumber(rare[DEATHS]) -- which is reported, not run
   if left_ms >= 0 and left_ms < least_ms and not is_verdict then
     refuse(id, key, values)
@@ -183,14 +184,12 @@ local function start(id, key, values, rare)
   started[#started + 1] = id .. ':' .. execution
   local data, enqueued_at, created_at = values[DATA] or '', values[ENQUEUED_AT] or '',
     values[CREATED_AT] or ''
-  local told = {id, execution, #data <= tonumber(ARGV[6]) and data or '', #data,
-    left_ms, enqueued_at, created_at == enqueued_at and '' or created_at,
-    values[FAILURE_TTL] or '', values[ON_SUCCESS] or '', values[ON_FAILURE] or '',
-    values[REPLY_TO] or ''}
-  if rare ~= NONE then
-    for i = TIMEOUT, STREAM do
-      told[#told + 1] = rare[i] or ''
-    end
+  local is_long = #data > tonumber(ARGV[6])
+  local told = {id, execution, is_long and '' or data, left_ms, enqueued_at,
+    values[FAILURE_TTL] or '', values[REPLY_TO] or '', '1',
+    created_at == enqueued_at and '' or created_at, values[ON_SUCCESS] or '', values[ON_FAILURE] or '', is_long and #data or 0}
+  for i = TIMEOUT, STREAM do
+    told[#told + 1] = rare[i] or ''
   end
   jobs[#jobs + 1] = told
   return true

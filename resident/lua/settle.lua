@@ -3,7 +3,9 @@
 -- one that was lost is another worker's, and nothing is written for it. So a caller gets one reply,
 -- and a settle that is sent twice is harmless.
 --
--- Whose a job is stands in its hash: the execution that was claimed last, until it is put back.
+-- Whose a job is stands in its hash: the execution that was claimed last, until it is put back. For a
+-- question whose id nobody else can have asked with the registry says the same, all of them in one
+-- look: whoever takes a job from an execution takes that out of it.
 --
 -- KEYS[1] zset rq:wip:<task>                  <job>:<execution> -> expiry, s; gone when it is filed
 -- KEYS[2] zset rq:finished:<task>             job -> expiry, s
@@ -14,7 +16,8 @@
 -- ARGV[2] the worker's name
 -- ARGV[3] when the batch was claimed, s as text
 -- ARGV[4] how long an unread reply is kept, ms
--- ARGV[5...] seven values a job: id, execution id, outcome (1 finished, 2 failed, 3 discarded: the
+-- ARGV[5] 1 if only their hashes say whose they are
+-- ARGV[6...] seven values a job: id, execution id, outcome (1 finished, 2 failed, 3 discarded: the
 --   hash is no job that RQ could read, and goes), reply key or '', reply, result (base64, as in
 --   rq.results.Result; '' for none), ttl of the job in s (0 delete, -1 keep)
 --
@@ -22,148 +25,120 @@
 -- Needs clock.lua and write.lua in front.
 
 local LOST, SETTLED, SETTLED_WITH_DEPENDENTS = 0, 1, 2
-local FINISHED, DISCARDED = '1', '3'
-local STATUS = {['1'] = 'finished', ['2'] = 'failed'}
-local HAS_ENDED = {finished = true, failed = true}
--- A job with ttl 0 that others depend on is kept for so long, for RQ to look at and let them go on.
-local DEPENDENTS_LOOK_S = '60'
-local FIRST, VALUES = 5, 7
+local FIRST, VALUES = 6, 7
 local prefix, name, started, reply_ttl_ms = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 
--- Somebody deleted the job while it ran: its caller is answered if nobody was before.
-local function is_gone(id, execution)
-  local score = redis.pcall('ZSCORE', KEYS[1], id .. ':' .. execution)
-  return score and redis.call('EXISTS', prefix .. ':job:' .. id) == 0
-end
-
--- Whether this worker holds a job; else its code. What was noted of its stream goes with it.
-local function judge(id, execution)
-  local job = prefix .. ':job:' .. id
-  local state = redis.pcall('HMGET', job, 'execution', 'status', 'streamed')
-  if state.err then -- no hash: whatever it is, it is not a job
-    redis.call('DEL', job)
-    state = {false, false, false}
-  end
-  if state[1] == execution then
-    if state[3] then
-      redis.call('HDEL', job, 'streamed')
-    end
-    return not HAS_ENDED[state[2]], SETTLED
-  end
-  if state[1] == 'cancelled' then -- see cancel.lua; its caller has been told
-    return false, SETTLED
-  end
-  return not state[1] and not state[2] and is_gone(id, execution), LOST
-end
-
-local codes, held, members, dependents = {}, {}, {}, {}
+local members, rarities, codes = {}, {KEYS[4]}, {}
 for i = FIRST, #ARGV, VALUES do
-  local id, execution = ARGV[i], ARGV[i + 1]
-  local is_held, code = judge(id, execution)
-  codes[#codes + 1] = is_held and SETTLED or code
-  members[#codes] = id .. ':' .. execution
-  if is_held then
-    held[#held + 1] = i
-    dependents[#held] = prefix .. ':job:' .. id .. ':dependents'
+  local number = #members + 1
+  members[number] = ARGV[i] .. ':' .. ARGV[i + 1]
+  rarities[number + 1] = prefix .. ':job:' .. ARGV[i] .. ':dependents'
+end
+
+-- Of one alone its removal says as much as a look. A first write that needs no memory: after it
+-- Redis refuses none in this script, and what was asked before it became full is answered.
+local scores
+if #members == 1 then
+  scores = {write('ZREM', KEYS[1], members[1]) == 1}
+else
+  scores = redis.pcall('ZMSCORE', KEYS[1], unpack(members))
+end
+local held, is_any_lost = {}, false
+for number, member in ipairs(members) do
+  if scores[number] and ARGV[5] ~= '1' then
+    held[number], codes[number] = true, SETTLED
+  else
+    local job = prefix .. ':job:' .. ARGV[FIRST + (number - 1) * VALUES]
+    local state = redis.pcall('HMGET', job, 'execution', 'status', 'streamed')
+    if state.err then -- no hash: whatever it is, it is not a job
+      redis.call('DEL', job)
+      state = {}
+    end
+    if state[1] and state[1] == ARGV[FIRST + (number - 1) * VALUES + 1] then
+      if state[3] then
+        redis.call('HDEL', job, 'streamed')
+      end
+      held[number], codes[number] = state[2] ~= 'finished' and state[2] ~= 'failed', SETTLED
+    elseif state[1] == 'cancelled' then -- see cancel.lua; its caller has been told
+      held[number], codes[number] = false, SETTLED
+    else -- somebody deleted the job while it ran: its caller is answered if nobody was before
+      held[number] = not state[1] and not state[2] and scores[number]
+        and redis.call('EXISTS', job) == 0
+      codes[number] = held[number] and SETTLED or LOST
+    end
+    is_any_lost = is_any_lost or codes[number] == LOST
   end
 end
--- This first write needs no memory, and Redis refuses none that come after it in a script: what
--- was asked before it became full is answered.
-write('ZREM', KEYS[1], unpack(members))
-
-local function count_lost()
-  local lost = 0
+if #members > 1 then
+  write('ZREM', KEYS[1], unpack(members))
+end
+if is_any_lost then
   for _, code in ipairs(codes) do
-    lost = lost + (code == LOST and 1 or 0)
+    if code == LOST then
+      write('HINCRBY', KEYS[5], 'lost', 1)
+    end
   end
-  if lost > 0 then
-    write('HINCRBY', KEYS[5], 'lost', lost)
-    redis.call('EXPIRE', KEYS[5], '86400')
-  end
-end
-
-if #held < #codes then
-  count_lost()
-end
-if #held == 0 then
-  return codes
+  redis.call('EXPIRE', KEYS[5], '86400')
 end
 
 local s, us = now()
 local stamp, ended = stamp_of(s, us), string.format('%d.%06d', s, us)
-local entries = {{}, {}}
 -- Neither dependents nor records of RQ's are often there, and one call looks for all of them. A tick
 -- may have written records for a batch that is younger than it thought.
-local is_any_rare = redis.call('EXISTS', KEYS[4], unpack(dependents)) > 0
-local has_records = is_any_rare and redis.call('EXISTS', KEYS[4]) == 1
+local is_any_rare = redis.call('EXISTS', unpack(rarities)) > 0
+local finished, failed, scores_of = {}, {}, {}
 
--- RQ's scores: +inf for a finished job that is kept for ever, -1 for a failed one.
-local known_scores = {}
-local function registry_score(outcome, ttl)
-  if ttl == '-1' then
-    return outcome == FINISHED and '+inf' or '-1'
-  end
-  known_scores[ttl] = known_scores[ttl] or string.format('%d', s + tonumber(ttl))
-  return known_scores[ttl]
-end
-
-local function set_ttl(key, ttl)
-  if ttl == '-1' then
-    redis.call('PERSIST', key)
-  else
-    redis.call('EXPIRE', key, ttl)
-  end
-end
-
-local function add_result(results, execution, outcome, result)
-  local field = outcome == FINISHED and 'return_value' or 'exc_string'
-  write('XADD', results, 'MAXLEN', '~', '10', '*', 'type', outcome, 'worker_name', name,
-    'execution_id', execution, 'execution_started_at', started, 'execution_ended_at', ended,
-    unpack(result == '' and {} or {field, result}))
-end
-
-local function settle(i, has_dependents)
-  local id, execution, outcome, reply_key, reply, result, ttl = unpack(ARGV, i, i + VALUES - 1)
-  local job, results = prefix .. ':job:' .. id, prefix .. ':results:' .. id
-  if reply_key ~= '' then
-    write('RPUSH', reply_key, reply)
-    redis.call('PEXPIRE', reply_key, reply_ttl_ms)
-  end
-  if outcome == DISCARDED or ttl == '0' and not has_dependents then
-    redis.call('DEL', job, job .. ':dependencies', results)
-    return
-  end
-  ttl = ttl == '0' and DEPENDENTS_LOOK_S or ttl
-  if redis.call('HSET', job, 'status', STATUS[outcome], 'ended_at', stamp,
-    'last_heartbeat', stamp) == 3 then
-    redis.call('DEL', job) -- it was gone; half a hash is none that RQ could read
-    return
-  end
-  set_ttl(job, ttl)
-  add_result(results, execution, outcome, result)
-  set_ttl(results, ttl)
-  local to = entries[tonumber(outcome)]
-  to[#to + 1] = registry_score(outcome, ttl)
-  to[#to + 1] = id
-end
-
-for number, i in ipairs(held) do
-  local has_dependents = is_any_rare and redis.call('EXISTS', dependents[number]) == 1
-  if has_dependents then
-    codes[(i - FIRST) / VALUES + 1] = SETTLED_WITH_DEPENDENTS
-  end
-  settle(i, has_dependents)
-end
-for outcome, registry in ipairs({KEYS[2], KEYS[3]}) do
-  if #entries[outcome] > 0 then
-    write('ZADD', registry, unpack(entries[outcome]))
+for number, member in ipairs(members) do
+  if held[number] then
+    local i = FIRST + (number - 1) * VALUES
+    local id, execution, outcome, reply_key, ttl = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3],
+      ARGV[i + 6]
+    local job, results = prefix .. ':job:' .. id, prefix .. ':results:' .. id
+    if reply_key ~= '' then
+      write('RPUSH', reply_key, ARGV[i + 4])
+      redis.call('PEXPIRE', reply_key, reply_ttl_ms)
+    end
+    if is_any_rare then
+      if redis.call('EXISTS', rarities[number + 1]) == 1 then
+        codes[number] = SETTLED_WITH_DEPENDENTS
+        ttl = ttl == '0' and '60' or ttl -- RQ looks at it to let the dependents go on
+      end
+      write('SREM', KEYS[4], member)
+      redis.call('DEL', prefix .. ':execution:' .. member, prefix .. ':executions:' .. id)
+    end
+    if outcome == '3' or ttl == '0' then
+      redis.call('DEL', job, job .. ':dependencies', results)
+    elseif redis.call('HSET', job, 'status', outcome == '1' and 'finished' or 'failed', 'ended_at',
+      stamp, 'last_heartbeat', stamp) == 3 then
+      redis.call('DEL', job) -- it was gone; half a hash is none that RQ could read
+    else
+      if ARGV[i + 5] == '' then
+        write('XADD', results, 'MAXLEN', '~', '10', '*', 'type', outcome, 'worker_name', name,
+          'execution_id', execution, 'execution_started_at', started, 'execution_ended_at', ended)
+      else
+        write('XADD', results, 'MAXLEN', '~', '10', '*', 'type', outcome, 'worker_name', name,
+          'execution_id', execution, 'execution_started_at', started, 'execution_ended_at', ended,
+          outcome == '1' and 'return_value' or 'exc_string', ARGV[i + 5])
+      end
+      if ttl == '-1' then
+        redis.call('PERSIST', job)
+        redis.call('PERSIST', results)
+      else
+        redis.call('EXPIRE', job, ttl)
+        redis.call('EXPIRE', results, ttl)
+      end
+      -- RQ's scores: +inf for a finished job that is kept for ever, -1 for a failed one.
+      scores_of[ttl] = scores_of[ttl] or string.format('%d', s + tonumber(ttl))
+      local entries = outcome == '1' and finished or failed
+      entries[#entries + 1] = ttl ~= '-1' and scores_of[ttl] or outcome == '1' and '+inf' or '-1'
+      entries[#entries + 1] = id
+    end
   end
 end
-if has_records then
-  write('SREM', KEYS[4], unpack(members))
-  for _, i in ipairs(held) do
-    redis.call('DEL', prefix .. ':execution:' .. ARGV[i] .. ':' .. ARGV[i + 1],
-      prefix .. ':executions:' .. ARGV[i])
-  end
+if #finished > 0 then
+  write('ZADD', KEYS[2], unpack(finished))
+end
+if #failed > 0 then
+  write('ZADD', KEYS[3], unpack(failed))
 end
 return codes

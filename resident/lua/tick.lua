@@ -1,6 +1,7 @@
 -- tick: tells Redis that workers are alive which cannot say so themselves while a model holds
 -- them. Their leases go on, and RQ gets the execution records and the heartbeats of those that have
--- been at one batch for a second or more; a question that is answered before that has none.
+-- been at one batch for a second or more; a question that is answered before that has none. Nor do
+-- jobs of such a batch expire any more.
 --
 -- KEYS[1] zset rq:wip:<task>            <job>:<execution> -> expiry, s
 -- KEYS[2] zset resident:leases:<task>   worker's token -> end of its lease, ms
@@ -12,7 +13,7 @@
 --   ms it has been at its batch, 0 if it may speak for itself
 --
 -- Returns the tokens whose leases have ended, a few at a time; they stay until they are removed.
--- Needs clock.lua and write.lua in front.
+-- Needs clock.lua, write.lua and deadline.lua in front.
 
 local TOKEN_LENGTH = 12
 local MOST_ENDED = 16
@@ -60,6 +61,7 @@ for i = 1, started.err and 0 or #started, 2 do
   local id, execution = string.match(started[i], '^(.*):([^:]*)$')
   local worker = execution and busy[string.sub(execution, 1, TOKEN_LENGTH)]
   if worker then
+    keep_deadline(prefix .. ':job:' .. id, LONGEST_TTL_MS)
     record(id, execution, worker.name, worker.began_ms, tonumber(started[i + 1]))
   end
 end

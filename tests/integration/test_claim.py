@@ -113,8 +113,8 @@ def test_data_over_the_limit_is_not_sent_but_its_size_is(desk: Desk) -> None:
     desk.ask("a", data=b"x" * 1001)
     desk.ask("b", data=b"x" * 1000)
     a, b = desk.claim().jobs
-    assert (a.data, a.data_size) == (b"", 1001)
-    assert (len(b.data), b.data_size) == (1000, 1000)
+    assert (a.data, a.too_long) == (b"", 1001)
+    assert (len(b.data), b.too_long) == (1000, 0)
 
 
 def test_expired_ids_are_skipped_and_counted(desk: Desk) -> None:

@@ -70,9 +70,9 @@ class Desk:
         max_batch: int,
         wait_s: float = 0.0,
     ) -> tuple[list[SettleCode], Claim]:
-        codes: list[SettleCode] = []
+        codes: list[int] = []
         claim = self.scripts.turn(settlements, started, max_batch, wait_s, codes.extend)
-        return codes, claim
+        return [SettleCode(code) for code in codes], claim
 
     def end_lease(self) -> None:
         """As if nobody had heard of the worker for long."""

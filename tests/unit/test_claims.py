@@ -29,7 +29,6 @@ JOB = Claimed(
     id="id-1",
     execution="e",
     data=b'["tasks.shout.answer",null,["hey"],{}]',
-    data_size=38,
     left_ms=5000,
     enqueued_at=b"2026-11-23T08:09:10.000001Z",
     created_at=b"2026-11-23T08:09:10.000001Z",
@@ -60,8 +59,7 @@ def refused(**changes: Any) -> Refused:
 
 
 def data(*call: object) -> dict[str, Any]:
-    encoded = json.dumps(call).encode()
-    return {"data": encoded, "data_size": len(encoded)}
+    return {"data": json.dumps(call).encode()}
 
 
 def test_a_question_comes_with_its_value_and_its_fields() -> None:
@@ -123,7 +121,7 @@ def test_a_question_of_another_type_is_refused_with_the_type(question: object) -
 
 
 def test_data_that_was_too_long_to_read_is_refused_with_its_length() -> None:
-    found = refused(data=b"", data_size=10_000_000)
+    found = refused(data=b"", too_long=10_000_000)
     assert found.error.code is ErrorCode.INVALID_QUESTION
     assert "10000000 bytes" in found.error.message
 
@@ -131,7 +129,7 @@ def test_data_that_was_too_long_to_read_is_refused_with_its_length() -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"data": b"", "data_size": 0},
+        {"data": b""},
         {"created_at": b"yesterday"},
         {"created_at": b"2026-11-23 08:09:10"},
         {"enqueued_at": b"2026-13-01T00:00:00.000000Z"},

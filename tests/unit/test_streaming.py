@@ -23,7 +23,7 @@ DATA = b'["tasks.made.answer",null,["?"],{}]'
 
 def question(stream: bytes = b"1", on_success: str = SUCCESS_CALLBACK) -> Question:
     callbacks = (on_success.encode(), FAILURE_CALLBACK.encode())
-    job = Claimed("a", "e", DATA, len(DATA), -1, b"", b"", b"", *callbacks, b"", stream=stream)
+    job = Claimed("a", "e", DATA, -1, b"", b"", b"", b"1", b"", *callbacks, stream=stream)
     read = read_claimed(job, made(), 1000, 500)
     assert isinstance(read, Question)
     return read
