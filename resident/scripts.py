@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from enum import IntEnum
 from typing import Any
 
@@ -18,7 +20,7 @@ from resident.protocol import FAILURE_CALLBACK, SUCCESS_CALLBACK
 
 _ANNOUNCE = script_of("clock", "write", "announce")
 _CLAIM = script_of("clock", "write", "deadline", "claim_plain", "lanes", "claim")
-_SETTLE = script_of("clock", "write", "settle")
+_SETTLE = script_of("write", "settle")
 _RELEASE = script_of("clock", "write", "deadline", "release")
 _TICK = script_of("clock", "write", "deadline", "tick")
 
@@ -188,6 +190,8 @@ class WorkerScripts:
         self._is_loaded = False
         self._is_busy = False
         self._refusal: ResponseError | None = None
+        #: Redis' clock, s, beside this process' monotonic one.
+        self._redis_ahead_s = 0.0
         self._keys = of = keys.of_task(task)
         worker, executions = f"{keys.WORKER}{worker_name}", keys.worker_executions(worker_name)
         self._settle_keys = [of.started, of.finished, of.failed, executions, of.metrics]
@@ -237,6 +241,8 @@ class WorkerScripts:
             return Claim()
         claim = _read_claim(claimed)
         self._is_busy = bool(claim.jobs)  # RQ itself notes the state round a special job
+        if claim.jobs:
+            self._redis_ahead_s = float(claim.started) - time.monotonic()
         return claim
 
     def _turn_commands(
@@ -277,18 +283,17 @@ class WorkerScripts:
         if not self._is_loaded:
             for script in (_SETTLE, _CLAIM):
                 self._link.call("SCRIPT", "LOAD", script.source)
+            seconds, micros = self._link.call("TIME")
+            self._redis_ahead_s = int(seconds) + int(micros) / 1e6 - time.monotonic()
             self._is_loaded = True
 
     def settle_command(self, settlements: list[Settlement], started: bytes) -> tuple[Any, ...]:
         """Replies, and RQ's books."""
         by_hash = any([one.by_hash for one in settlements])
-        args: list[Any] = [
-            keys.PREFIX,
-            self._name,
-            started,
-            self._limits.reply_ttl_ms,
-            int(by_hash),
-        ]
+        ended = time.monotonic() + self._redis_ahead_s
+        stamp = datetime.fromtimestamp(ended, UTC).isoformat(timespec="microseconds")[:26]
+        args: list[Any] = [keys.PREFIX, self._name, started, self._limits.reply_ttl_ms]
+        args += (int(by_hash), f"{ended:.6f}", f"{stamp}Z")
         for one in settlements:
             args += (one.id, one.execution, int(one.outcome), one.reply_key, one.reply)
             args += (one.result, one.ttl_s)

@@ -108,6 +108,7 @@ def fill(count: int) -> int:
         "created_at": "2026-11-23T08:09:10.000001Z",
         "enqueued_at": "2026-11-23T08:09:10.000001Z",
         "failure_ttl": 604_800,
+        "asked": "new",
         "success_callback_name": protocol.SUCCESS_CALLBACK,
         "failure_callback_name": protocol.FAILURE_CALLBACK,
     }

@@ -92,7 +92,6 @@ if digest ~= '' then
       redis.call('DEL', reply_key)
     end
     redis.call('SET', asked_key, digest, 'PX', digest_ttl_ms())
-    redis.call('HSET', job, 'shared', '1') -- see settle.lua
   end
 end
 
@@ -146,9 +145,11 @@ if remember then
   remember()
 end
 local stamp, name = stamp_of(now()), 'tasks.' .. task .. '.answer(…)'
-redis.call('HSET', job, 'status', 'queued', 'created_at', stamp, 'enqueued_at', stamp,
-  'data', ARGV[6], 'origin', task, 'description', name, 'failure_ttl', ARGV[7],
-  'success_callback_name', 'resident.replies.deliver',
+-- The field asked says that these fields and no others are as this script wrote them, as long as
+-- there are no more of them; and whether others may ask with the same id.
+redis.call('HSET', job, 'status', 'queued', 'data', ARGV[6], 'enqueued_at', stamp,
+  'failure_ttl', ARGV[7], 'asked', digest == '' and 'new' or 'shared', 'created_at', stamp,
+  'origin', task, 'description', name, 'success_callback_name', 'resident.replies.deliver',
   'failure_callback_name', 'resident.replies.deliver_error', unpack(ARGV, 8))
 redis.call('PEXPIRE', job, ARGV[2])
 if takes_lane then

@@ -48,7 +48,7 @@ local QUESTIONS, SPECIAL, SUSPENDED = 1, 2, 3
 -- The fields of a question as our clients ask it. A hash that has no more than these has none of
 -- RARE, which saves looking for them: 3 of 9 us a job.
 local PLAIN = {'status', 'data', 'enqueued_at', 'created_at', 'failure_ttl',
-  'success_callback_name', 'failure_callback_name', 'reply_to', 'origin', 'description', 'shared'}
+  'success_callback_name', 'failure_callback_name', 'reply_to', 'origin', 'description', 'asked'}
 local STATUS, DATA, ENQUEUED_AT, CREATED_AT, FAILURE_TTL, ON_SUCCESS, ON_FAILURE, REPLY_TO =
   1, 2, 3, 4, 5, 6, 7, 8
 -- Those behind execution send a job through RQ's own perform_job if they have a value.

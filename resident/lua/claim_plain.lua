@@ -35,15 +35,11 @@ do
   for i = 1, is_plain and #ids or 0 do
     local id = ids[i]
     local key = job .. id
-    local values = redis.pcall('HMGET', key, 'status', 'data', 'enqueued_at', 'created_at',
-      'failure_ttl', 'success_callback_name', 'failure_callback_name', 'origin', 'description',
-      'reply_to', 'shared')
+    local values = redis.pcall('HMGET', key, 'status', 'data', 'enqueued_at', 'failure_ttl',
+      'asked', 'reply_to')
     local left_ms = redis.call('PTTL', key)
-    if values[1] ~= 'queued' or not values[2] or #values[2] > most_bytes
-      or not values[3] or values[3] ~= values[4] or not values[5]
-      or values[6] ~= 'resident.replies.deliver' or values[7] ~= 'resident.replies.deliver_error'
-      or not values[8] or not values[9]
-      or redis.call('HLEN', key) ~= 9 + (values[10] and 1 or 0) + (values[11] and 1 or 0)
+    if values[1] ~= 'queued' or not values[2] or #values[2] > most_bytes or not values[3]
+      or not values[4] or not values[5] or redis.call('HLEN', key) ~= (values[6] and 11 or 10)
       or left_ms >= 0 and left_ms < least_ms or left_ms > LONGEST_TTL_MS
       or seen[id] or #id > 255 or not string.find(id, '^[A-Za-z0-9_-]+$') then
       is_plain = false
@@ -71,8 +67,8 @@ do
         redis.call('PEXPIRE', job .. id, string.format('%d', left_ms + TEN_YEARS_MS))
       end
       started[2 * i - 1], started[2 * i] = expiry, id .. ':' .. execution
-      reply[i + 3] = {id, execution, values[2], left_ms, values[3], values[5], values[10] or '',
-        values[11] or ''}
+      reply[i + 3] = {id, execution, values[2], left_ms, values[3], values[4], values[6] or '',
+        values[5] == 'shared' and '1' or ''}
     end
     local lease_end = string.format('%d', now_ms + ARGV[5])
     if write('ZADD', KEYS[6], lease_end, string.sub(token, 1, 12)) == 1 then

@@ -17,16 +17,19 @@
 -- ARGV[3] when the batch was claimed, s as text
 -- ARGV[4] how long an unread reply is kept, ms
 -- ARGV[5] 1 if only their hashes say whose they are
--- ARGV[6...] seven values a job: id, execution id, outcome (1 finished, 2 failed, 3 discarded: the
+-- ARGV[6] now, s as text, by Redis' clock as the worker knows it since its claim
+-- ARGV[7] the same as RQ writes times
+-- ARGV[8...] seven values a job: id, execution id, outcome (1 finished, 2 failed, 3 discarded: the
 --   hash is no job that RQ could read, and goes), reply key or '', reply, result (base64, as in
 --   rq.results.Result; '' for none), ttl of the job in s (0 delete, -1 keep)
 --
 -- Returns one code a job: 0 lost, 1 settled, 2 settled and others depend on it.
--- Needs clock.lua and write.lua in front.
+-- Needs write.lua in front.
 
 local LOST, SETTLED, SETTLED_WITH_DEPENDENTS = 0, 1, 2
-local FIRST, VALUES = 6, 7
-local prefix, name, started, reply_ttl_ms = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local FIRST, VALUES = 8, 7
+local prefix, name, started, reply_ttl_ms, ended, stamp = ARGV[1], ARGV[2], ARGV[3], ARGV[4],
+  ARGV[6], ARGV[7]
 
 local members, rarities, codes = {}, {KEYS[4]}, {}
 for i = FIRST, #ARGV, VALUES do
@@ -81,8 +84,6 @@ if is_any_lost then
   redis.call('EXPIRE', KEYS[5], '86400')
 end
 
-local s, us = now()
-local stamp, ended = stamp_of(s, us), string.format('%d.%06d', s, us)
 -- Neither dependents nor records of RQ's are often there, and one call looks for all of them. A tick
 -- may have written records for a batch that is younger than it thought.
 local is_any_rare = redis.call('EXISTS', unpack(rarities)) > 0
@@ -128,7 +129,7 @@ for number, member in ipairs(members) do
         redis.call('EXPIRE', results, ttl)
       end
       -- RQ's scores: +inf for a finished job that is kept for ever, -1 for a failed one.
-      scores_of[ttl] = scores_of[ttl] or string.format('%d', s + tonumber(ttl))
+      scores_of[ttl] = scores_of[ttl] or string.format('%d', ended + ttl)
       local entries = outcome == '1' and finished or failed
       entries[#entries + 1] = ttl ~= '-1' and scores_of[ttl] or outcome == '1' and '+inf' or '-1'
       entries[#entries + 1] = id

@@ -105,6 +105,7 @@ def test_a_job_brings_the_fields_that_say_how_it_is_to_be_answered(desk: Desk) -
 def test_a_job_that_was_created_before_it_was_enqueued_says_so(desk: Desk) -> None:
     desk.ask("a")
     desk.connection.hset(f"{keys.JOB}a", "created_at", "yesterday")
+    desk.connection.hdel(f"{keys.JOB}a", "asked")  # it is another client's
     (job,) = desk.claim().jobs
     assert job.created_at == b"yesterday"
 
@@ -162,8 +163,6 @@ def test_a_started_job_without_an_execution_is_claimed(desk: Desk) -> None:
 
 SPECIAL = [
     {"stopped_callback_name": "x.y"},
-    {"success_callback_name": "x.y"},
-    {"failure_callback_name": "x.y"},
     {"webhooks": "[{}]"},
     {"group_id": "g"},
     {"retries_left": "1"},
@@ -182,6 +181,15 @@ def test_a_job_that_uses_more_of_rq_comes_alone(fields: dict[str, str], desk: De
     assert (claim.special, claim.jobs) == ("a", ())
     assert desk.connection.lrange(ECHO.intermediate, 0, -1) == [b"a"]
     assert desk.waiting() == ["b"]
+
+
+@pytest.mark.parametrize("name", ["_success_callback_name", "_failure_callback_name"])
+def test_a_question_that_was_given_another_callback_comes_alone(name: str, desk: Desk) -> None:
+    desk.ask("a")
+    job = Job.fetch("a", connection=desk.connection, serializer=JSONSerializer)
+    setattr(job, name, "x.y")
+    job.save()
+    assert desk.claim().special == "a"
 
 
 def test_a_job_that_others_wait_for_comes_alone(desk: Desk) -> None:
