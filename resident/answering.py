@@ -8,7 +8,6 @@ import os
 import time
 import zlib
 from collections.abc import Callable
-from datetime import datetime
 from typing import Any
 
 import structlog
@@ -26,7 +25,6 @@ from resident.task import Task
 
 #: So long after its time-out a call that did not listen to it is ended with its worker.
 OVERDUE_S = 0.25
-_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001  (UTC without its zone, as RQ writes times)
 
 _log = structlog.get_logger()
 
@@ -145,7 +143,7 @@ def _settlement(question: Question, result: Given | Raised, claimed_s: float) ->
             ttl_s=fields.terms.failure_ttl_s,
             by_hash=bool(job.by_hash),
         )
-    ms = Milliseconds(_queued_ms(fields.enqueued_at, claimed_s), result.model_ms)
+    ms = Milliseconds(_queued_ms(fields.enqueued_s, claimed_s), result.model_ms)
     return Settlement(
         id=job.id,
         execution=job.execution,
@@ -164,9 +162,8 @@ def _rq_traceback(text: str) -> bytes:
     return base64.b64encode(zlib.compress(text.encode(errors="replace")))
 
 
-def _queued_ms(enqueued_at: datetime | None, claimed_s: float) -> float:
-    if enqueued_at is None:
-        return 0.0
-    waited_ms = (claimed_s - (enqueued_at - _EPOCH).total_seconds()) * 1000
+def _queued_ms(enqueued_s: float, claimed_s: float) -> float:
     # The minimal protocol writes enqueued_at by the caller's clock, which may be ahead.
-    return round(waited_ms, 3) if math.isfinite(waited_ms) and waited_ms > 0 else 0.0
+    if 0 < enqueued_s < claimed_s:
+        return round((claimed_s - enqueued_s) * 1000, 3)
+    return 0.0

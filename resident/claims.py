@@ -65,9 +65,14 @@ class Terms(msgspec.Struct, frozen=True, gc=False):
 
 
 class Fields(msgspec.Struct, frozen=True, gc=False):
-    """The checked fields of a job; reply_key is where its reply goes if it wants one."""
+    """The checked fields of a job.
 
-    enqueued_at: datetime | None
+    Attributes:
+        enqueued_s: When it was enqueued, in s since 1970; 0 if it does not say so.
+        reply_key: Where its reply goes if it wants one.
+    """
+
+    enqueued_s: float
     terms: Terms
     reply_key: str
 
@@ -145,9 +150,8 @@ def times_of(jobs: Iterable[Claimed]) -> list[float]:
     times = []
     for job in jobs:
         with suppress(ValueError):
-            enqueued_at = read_time("enqueued_at", job.enqueued_at)
-            if enqueued_at is not None:
-                times.append(enqueued_at.replace(tzinfo=UTC).timestamp() * 1000)
+            if enqueued_s := read_time("enqueued_at", job.enqueued_at):
+                times.append(enqueued_s * 1000)
     return times
 
 
@@ -173,7 +177,7 @@ def _read_fields(job: Claimed, default_result_ttl_s: int) -> Fields:
     if not job.data and not job.too_long:
         msg = "it has no field 'data'"
         raise ValueError(msg)
-    enqueued_at = read_time("enqueued_at", job.enqueued_at)
+    enqueued_s = read_time("enqueued_at", job.enqueued_at)
     if job.created_at:
         read_time("created_at", job.created_at)
     terms = _read_terms(
@@ -185,7 +189,7 @@ def _read_fields(job: Claimed, default_result_ttl_s: int) -> Fields:
         default_result_ttl_s,
     )
     reply_to = job.reply_to.decode("ascii", errors="replace") if job.reply_to else ""
-    return Fields(enqueued_at, terms, reply_key(job.id, reply_to))
+    return Fields(enqueued_s, terms, reply_key(job.id, reply_to))
 
 
 @functools.lru_cache(maxsize=256)
@@ -218,15 +222,28 @@ def _read_int(name: str, raw: bytes, default: int) -> int:
     return max(-1, min(value, _LONGEST_TTL_S))
 
 
-def read_time(name: str, raw: bytes) -> datetime | None:
-    """A moment as RQ writes it, UTC without its zone; raises ValueError with the field's name."""
+def read_time(name: str, raw: bytes) -> float:
+    """A moment as RQ writes it, in s since 1970; 0 for none.
+
+    Raises:
+        ValueError: It is none; the message has the field's name.
+    """
     if not raw:
-        return None
+        return 0.0
     try:
-        # strptime says the same and takes 10 times as long, twice a question.
-        if len(raw) == _RQ_TIME_LENGTH and raw[10:11] == b"T" and raw.endswith(b"Z"):
-            return datetime.fromisoformat(raw[:-1].decode("ascii"))
-        return datetime.strptime(raw.decode("ascii"), _RQ_TIME)  # noqa: DTZ007  (UTC, as RQ's)
+        micros = raw[20:26]
+        if len(raw) == _RQ_TIME_LENGTH and micros.isdigit() and raw[26:] == b"Z":
+            return _second(raw[:20]) + int(micros) / 1e6
+        return _second(raw)
     except ValueError:
         msg = f"{name} is {raw[:40]!r}, not a time like 2026-11-23T08:09:10.000001Z"
         raise ValueError(msg) from None
+
+
+@functools.lru_cache(maxsize=256)
+def _second(raw: bytes) -> float:
+    """The same, up to its point or whole; strptime takes 10 µs, and a batch is of few seconds."""
+    text = raw.decode("ascii")
+    form = "%Y-%m-%dT%H:%M:%S." if text.endswith(".") else _RQ_TIME
+    moment = datetime.strptime(text, form)  # noqa: DTZ007  (UTC, as RQ writes it)
+    return moment.replace(tzinfo=UTC).timestamp()
