@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import hiredis
@@ -19,6 +20,15 @@ _CHUNK = 65_536
 _NOT_YET = object()
 #: A socket that waits for nothing at all would not even hear what is there.
 _SHORTEST_TIMEOUT_S = 0.001
+
+
+#: A command's words, or the same packed.
+Command = tuple[Any, ...] | bytes
+
+
+def pack(command: Command) -> bytes:
+    """A command as it is sent."""
+    return command if isinstance(command, bytes) else hiredis.pack_command(command)
 
 
 class Woken(BaseException):
@@ -56,9 +66,9 @@ class Link:
         self.send_all([command])
         return self.read(self.timeout_s)
 
-    def send_all(self, commands: list[tuple[Any, ...]]) -> None:
+    def send_all(self, commands: Sequence[Command]) -> None:
         """Sends commands in one write; as many answers must be read."""
-        packed = b"".join([hiredis.pack_command(command) for command in commands])
+        packed = b"".join([pack(command) for command in commands])
         patience_s = self._patience_s(self.timeout_s)
         if self._socket is None:
             self._open(patience_s)

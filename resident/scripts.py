@@ -14,7 +14,7 @@ from redis.exceptions import ResponseError
 
 from resident import keys
 from resident.errors import ErrorCode
-from resident.link import Link
+from resident.link import Command, Link, pack
 from resident.lua_script import script_of
 from resident.protocol import FAILURE_CALLBACK, SUCCESS_CALLBACK
 
@@ -28,6 +28,8 @@ _TICK = script_of("clock", "write", "deadline", "tick")
 LONGEST_TTL_MS = 31_536_000_000
 #: How many hex digits of an execution's id say whose it is; the scripts know it, too.
 TOKEN_LENGTH = 12
+#: What stands in a packed claim for the claim's number; no name has such a thing in it.
+_NUMBER = b"\0" * (24 - TOKEN_LENGTH)
 
 
 def new_token() -> str:
@@ -187,6 +189,8 @@ class WorkerScripts:
         self._limits = limits
         self._token = token or new_token()
         self._claims = 0
+        self._claim_terms: tuple[int, ...] = ()
+        self._claim_parts: list[bytes] = []
         self._is_loaded = False
         self._is_busy = False
         self._refusal: ResponseError | None = None
@@ -247,15 +251,15 @@ class WorkerScripts:
 
     def _turn_commands(
         self, settlements: list[Settlement], started: bytes, max_batch: int, wait_s: float
-    ) -> list[tuple[Any, ...]]:
-        commands = []
+    ) -> list[Command]:
+        commands: list[Command] = []
         if settlements:
             commands.append(self.settle_command(settlements, started))
         if max_batch and wait_s:
             of = self._keys
             commands.append(("BLMOVE", of.queue, of.popped, "LEFT", "RIGHT", f"{wait_s:.3f}"))
         if max_batch:
-            commands.append(_CLAIM.command(self._claim_keys, self._claim_args(max_batch)))
+            commands.append(self._claim_command(max_batch))
         return commands
 
     def _next_answer(self, blocks_s: float = 0.0) -> Any:
@@ -272,8 +276,8 @@ class WorkerScripts:
         Errors worth catching: those of Link. What was claimed is in `executions()`.
         """
         self._load()
-        args = self._claim_args(most, adds=True)
-        return _read_claim(self._link.call(*_CLAIM.command(self._claim_keys, args))).jobs
+        self._link.send_all([self._claim_command(most, adds=True)])
+        return _read_claim(self._link.read(self._link.timeout_s)).jobs
 
     def waiting(self) -> int:
         """How many questions wait on the queue."""
@@ -299,23 +303,35 @@ class WorkerScripts:
             args += (one.result, one.ttl_s)
         return _SETTLE.command(self._settle_keys, args)
 
-    def _claim_args(self, max_batch: int, *, adds: bool = False) -> list[Any]:
-        limits = self._limits
+    def _claim_command(self, max_batch: int, *, adds: bool = False) -> bytes:
+        """The claim, packed: but for its number it is seldom another than the last (8 of 9 µs)."""
         self._claims += 1
-        return [
+        terms = (max_batch, self._is_busy or adds, adds, self.least_ms)
+        if terms != self._claim_terms:
+            self._claim_terms = terms
+            packed = pack(_CLAIM.command(self._claim_keys, self._claim_args(*terms)))
+            self._claim_parts = packed.split(_NUMBER)
+        head, tail = self._claim_parts
+        return b"%b%012x%b" % (head, self._claims, tail)
+
+    def _claim_args(
+        self, max_batch: int, is_busy: bool, adds: bool, least_ms: int
+    ) -> tuple[Any, ...]:
+        limits = self._limits
+        return (
             keys.PREFIX,
             self._name,
-            f"{self._token}{self._claims:0{24 - TOKEN_LENGTH}x}",
+            self._token.encode() + _NUMBER,
             max_batch,
             limits.lease_ms,
             limits.max_data_bytes,
-            int(self._is_busy or adds),
+            int(is_busy),
             limits.longest_batch_s,
             int(adds),
-            self.least_ms,
+            least_ms,
             limits.reply_ttl_ms,
             limits.keep_ms,
-        ]
+        )
 
     def executions(self) -> list[Execution]:
         """What Redis says this worker runs, in the order of its claims."""
