@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import secrets
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from enum import IntEnum
 from typing import Any
 
@@ -28,6 +28,9 @@ _TICK = script_of("clock", "write", "deadline", "tick")
 LONGEST_TTL_MS = 31_536_000_000
 #: How many hex digits of an execution's id say whose it is; the scripts know it, too.
 TOKEN_LENGTH = 12
+#: For so long after its claim nobody can have taken a question for abandoned, or have asked anew
+#: after its budget, without a word to the registry of those that run.
+REGISTRY_KNOWS_S = 1.0
 #: What stands in a packed claim for the claim's number; no name has such a thing in it.
 _NUMBER = b"\0" * (24 - TOKEN_LENGTH)
 
@@ -293,11 +296,12 @@ class WorkerScripts:
 
     def settle_command(self, settlements: list[Settlement], started: bytes) -> tuple[Any, ...]:
         """Replies, and RQ's books."""
-        by_hash = any([one.by_hash for one in settlements])
-        ended = time.monotonic() + self._redis_ahead_s
-        stamp = datetime.fromtimestamp(ended, UTC).isoformat(timespec="microseconds")[:26]
+        now_s = time.monotonic() + self._redis_ahead_s
+        second, micros = divmod(int(now_s * 1e6), 1_000_000)
+        took_long = now_s - float(started) > REGISTRY_KNOWS_S
+        by_hash = took_long or any([one.by_hash for one in settlements])
         args: list[Any] = [keys.PREFIX, self._name, started, self._limits.reply_ttl_ms]
-        args += (int(by_hash), f"{ended:.6f}", f"{stamp}Z")
+        args += (int(by_hash), f"{second}.{micros:06d}", f"{_calendar(second)}.{micros:06d}Z")
         for one in settlements:
             args += (one.id, one.execution, int(one.outcome), one.reply_key, one.reply)
             args += (one.result, one.ttl_s)
@@ -359,6 +363,12 @@ class WorkerScripts:
         of = self._keys
         script_keys = [of.ready, of.announcement, keys.TASKS, keys.QUEUES, of.queue, of.rates]
         return int(_ANNOUNCE.call(self._link, script_keys, args))
+
+
+@functools.lru_cache(maxsize=4)
+def _calendar(second: int) -> str:
+    """A second as RQ writes times, up to its point."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
 
 
 def executions_of(link: Link, task: str) -> dict[str, list[Execution]]:

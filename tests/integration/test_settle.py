@@ -11,7 +11,13 @@ from rq.serializers import JSONSerializer
 from resident import keys
 from resident.asking import AskCode
 from resident.scripts import Claim, Outcome, SettleCode, Settlement
-from tests.support.lua import BUDGET_MS, ECHO, Desk, Full, settlement
+from tests.support.lua import BUDGET_MS, ECHO, JUDGED, Desk, Full, settlement
+
+
+@pytest.fixture(autouse=True, params=["by its hash", "by the registry"])
+def judged(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both ways to find out whose a job is come to the same."""
+    monkeypatch.setitem(JUDGED, "by_hash", request.param == "by its hash")
 
 
 def settled(claim: Claim, **changes: Any) -> Settlement:
@@ -194,6 +200,7 @@ def deleted_and_asked_again(desk: Desk) -> Claim:
     return claim
 
 
+@pytest.mark.parametrize("judged", ["by its hash"], indirect=True)
 def test_an_id_that_is_asked_again_after_it_was_deleted_is_answered_once(
     desk: Desk, other: Desk
 ) -> None:
@@ -212,11 +219,21 @@ def test_a_worker_that_leaves_does_not_touch_what_was_asked_again(desk: Desk) ->
     assert 0 < desk.connection.pttl(f"{keys.JOB}a") <= BUDGET_MS
 
 
+@pytest.mark.parametrize("judged", ["by its hash"], indirect=True)
 def test_a_job_that_rq_has_failed_meanwhile_is_not_answered_again(desk: Desk) -> None:
     desk.ask("a")
     claim = desk.claim()
     desk.connection.hset(f"{keys.JOB}a", "status", "failed")
     desk.settle(claim)
+    assert not desk.connection.exists(keys.reply("a"), keys.results("a"), ECHO.finished)
+
+
+def test_after_a_second_the_hash_is_asked_whoever_the_job_belongs_to(desk: Desk) -> None:
+    desk.ask("a")
+    claim = desk.claim()
+    desk.connection.hset(f"{keys.JOB}a", "status", "failed")
+    long_ago = b"%.6f" % (float(claim.started) - 1.1)
+    desk.turn([settled(claim)], long_ago, 0)
     assert not desk.connection.exists(keys.reply("a"), keys.results("a"), ECHO.finished)
 
 
@@ -237,6 +254,7 @@ def test_who_asked_again_by_hand_is_answered_although_the_leases_were_lost(desk:
     assert desk.connection.llen(keys.reply("a")) == 1
 
 
+@pytest.mark.parametrize("judged", ["by its hash"], indirect=True)
 def test_a_hash_that_was_written_anew_with_the_least_is_another_question(desk: Desk) -> None:
     desk.ask("a")
     claim = desk.claim()

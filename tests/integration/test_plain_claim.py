@@ -1,0 +1,128 @@
+"""The usual claim goes straight on; what it does is what the careful one behind it would do."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from resident import keys, scripts
+from resident.lua_script import Script, source_of
+from tests.support.lua import ECHO, Desk
+
+MAILBOX = f"resident:mailbox:{'0' * 32}"
+_CLOCK = "local s, us = now()\nlocal now_ms = s * 1000 + math.floor(us / 1000)\n"
+_CAREFUL = source_of("clock", "write", "deadline") + _CLOCK + source_of("lanes", "claim")
+CAREFUL = Script(_CAREFUL, hashlib.sha1(_CAREFUL.encode(), usedforsecurity=False).hexdigest())
+
+
+def plain(desk: Desk) -> None:
+    for number in range(3):
+        desk.ask(f"id-{number}", is_new=True)
+
+
+def shared(desk: Desk) -> None:
+    desk.ask("a")
+    desk.ask("b", is_new=True, reply_to=MAILBOX)
+
+
+def without_a_budget(desk: Desk) -> None:
+    desk.ask("a", is_new=True)
+    desk.connection.persist(f"{keys.JOB}a")
+
+
+def popped_before(desk: Desk) -> None:
+    plain(desk)
+    desk.connection.lmove(ECHO.queue, ECHO.popped, "LEFT", "RIGHT")
+
+
+def nothing(_desk: Desk) -> None:
+    pass
+
+
+def put_back_once(desk: Desk) -> None:
+    desk.ask("a", is_new=True)
+    desk.scripts.release([(job.id, job.execution) for job in desk.claim().jobs])
+
+
+@pytest.mark.parametrize(
+    "asked", [plain, shared, without_a_budget, popped_before, nothing, put_back_once]
+)
+def test_it_leaves_in_redis_what_the_careful_one_leaves(
+    asked: Callable[[Desk], None], desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = []
+    for careful in (False, True):
+        if careful:
+            monkeypatch.setattr(scripts, "_CLAIM", CAREFUL)
+        desk.connection.flushall()
+        desk.scripts.close()
+        desk.announce()
+        asked(desk)
+        jobs = desk.claim().jobs
+        told = [(job.id, job.data, job.failure_ttl, job.reply_to, job.timeout) for job in jobs]
+        left.append((told, left_in(desk)))
+    assert left[0] == left[1]
+
+
+def left_in(desk: Desk) -> dict[str, Any]:
+    """All of it but times, and what tells one claim from another."""
+    connection = desk.connection
+    read: dict[str, Callable[[str], Any]] = {
+        "hash": connection.hgetall,
+        "list": lambda key: connection.lrange(key, 0, -1),
+        "zset": lambda key: connection.zrange(key, 0, -1),
+        "set": connection.smembers,
+        "string": connection.get,
+    }
+    found = {}
+    for key in sorted(key.decode() for key in connection.scan_iter()):
+        value = read[connection.type(key).decode()](key)
+        has_ttl = connection.ttl(key) >= 0
+        found[key] = (re.sub(r"\d{4}-[\dT:.-]+Z|[0-9a-f]{32}", "…", str(value)), has_ttl)
+    return found
+
+
+@pytest.mark.parametrize("unusual", ["status", "enqueued_at", "failure_ttl", "asked"])
+def test_one_unusual_question_sends_the_batch_the_careful_way(unusual: str, desk: Desk) -> None:
+    for job_id in "abc":
+        desk.ask(job_id, is_new=True)
+    desk.connection.hdel(f"{keys.JOB}b", unusual)
+    first, second, third = desk.claim().jobs
+    assert [one.id for one in (first, second, third)] == ["a", "b", "c"]
+    assert all(one.by_hash for one in (first, second, third))  # which the plain one does not say
+    assert desk.waiting() == []
+
+
+def test_what_is_unusual_is_back_on_the_queue_in_its_order(desk: Desk) -> None:
+    for job_id in "abcd":
+        desk.ask(job_id, is_new=True)
+    desk.connection.lmove(ECHO.queue, ECHO.popped, "LEFT", "RIGHT")
+    desk.connection.hset(f"{keys.JOB}c", "group_id", "g")
+    assert [job.id for job in desk.claim().jobs] == ["a", "b"]
+    assert desk.waiting() == ["c", "d"]
+
+
+def test_the_deadline_is_kept_at_once_only_if_it_is_near(desk: Desk) -> None:
+    supervised = scripts.Limits(15_000, 60_000, 1_000, 1, keep_ms=3_000)
+    desk.scripts = scripts.WorkerScripts(desk.link, "echo", desk.name, supervised, desk.token)
+    desk.ask("near", 2_000, is_new=True)
+    desk.ask("far", 5_000, is_new=True)
+    desk.claim()
+    assert desk.connection.pttl(f"{keys.JOB}near") > 5_000
+    assert desk.connection.pttl(f"{keys.JOB}far") <= 5_000
+
+
+def test_a_tick_keeps_the_deadline_of_what_runs_for_long(desk: Desk) -> None:
+    supervised = scripts.Limits(15_000, 60_000, 1_000, 1, keep_ms=3_000)
+    desk.scripts = scripts.WorkerScripts(desk.link, "echo", desk.name, supervised, desk.token)
+    desk.ask("a", 5_000, is_new=True)
+    (job,) = desk.claim().jobs
+    alive = scripts.Alive(desk.token, desk.name, 1_000)
+    scripts.tick(desk.link, "echo", 15_000, [alive])
+    assert desk.connection.pttl(f"{keys.JOB}a") > 5_000
+    desk.scripts.release([("a", job.execution)])
+    assert 0 < desk.connection.pttl(f"{keys.JOB}a") <= 5_000
