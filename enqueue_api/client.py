@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable
+from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
 import redis
-from redis.exceptions import RedisError
 
 from enqueue_api import outcome
 from enqueue_api.deadline import Deadline, check_budget
 from enqueue_api.door import once_more, put, put_again, put_all, tasks_served
+from enqueue_api.loan import Loan
 from enqueue_api.many import Many, ask_all
 from enqueue_api.outcome import Outcome
 from enqueue_api.question import Question
@@ -282,23 +282,8 @@ class Client:
     def _deadline(self, budget_ms: int | None) -> Deadline:
         return Deadline(check_budget(self._settings.budget_ms if budget_ms is None else budget_ms))
 
-    @contextmanager
-    def _link(self, deadline: Deadline, job_id: str = "") -> Iterator[Link]:
-        """A connection for one call; closed, not kept, if anything interrupts it."""
-        try:
-            link = self._idle.pop()
-        except IndexError:
-            link = Link(self._redis)
-        link.give_up_at(deadline.gives_up_at)
-        try:
-            yield link
-        except RedisError as error:
-            link.close()
-            raise outcome.refused_by_redis(error, job_id) from error
-        except BaseException:
-            link.close()
-            raise
-        self._idle.append(link)
+    def _link(self, deadline: Deadline, job_id: str = "") -> Loan:
+        return Loan(self._idle, self._redis, deadline, job_id)
 
 
 def _answer_in(payload: bytes | None, job_id: str, deadline: Deadline) -> Answered:
