@@ -37,6 +37,9 @@ class AskCode(IntEnum):
     TOO_LATE = -4
 
 
+_QUEUED = AskCode.QUEUED
+
+
 class Asking(msgspec.Struct, frozen=True):
     """One question as ask.lua takes it.
 
@@ -95,12 +98,14 @@ def lane_of(priority: str = Priority.NORMAL, tenant: str = "") -> str:
     Raises:
         CallerError: There is no such priority, or the tenant is no text.
     """
+    if tenant == "" and priority == Priority.NORMAL:
+        return ""  # as nearly all are
     rank = _checked(priority)
     if not isinstance(tenant, str):
         msg = f"A tenant is a text, not {type(tenant).__name__}"
         raise error_for(ErrorCode.INVALID_QUESTION, msg)
     if not tenant:
-        return "" if rank is Priority.NORMAL else rank.value
+        return rank.value
     if not _PLAIN_TENANT.fullmatch(tenant):
         encoded = tenant.encode("utf-8", "surrogatepass")
         tenant = hashlib.sha1(encoded, usedforsecurity=False).hexdigest()
@@ -176,7 +181,7 @@ def _digest_of(task: str, data: bytes) -> str:
 def read_asked(answer: Any) -> Asked:
     """What ask.lua did, by its answer."""
     code, waiting, limit = answer
-    return Asked(AskCode(code), waiting, limit)
+    return Asked(_QUEUED if code == _QUEUED else AskCode(code), waiting, limit)
 
 
 def cancel(
