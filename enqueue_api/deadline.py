@@ -13,14 +13,21 @@ LONGEST_BUDGET_MS = 86_400_000
 GRACE_S = 0.045
 #: To Redis, a block of 0 s lasts for ever.
 _SHORTEST_BLOCK_S = 0.001
+_SHORTEST_BLOCK = "0.001"
 
 
 class Deadline:
-    """The moment a budget ends, on the monotonic clock."""
+    """The moment a budget ends, on the monotonic clock.
+
+    Attributes:
+        gives_up_at: The moment after which nothing is waited for, not even a Redis that answers
+            late.
+    """
 
     def __init__(self, budget_ms: int) -> None:
         self.budget_ms = budget_ms
         self._at = time.monotonic() + budget_ms / 1000
+        self.gives_up_at = self._at + GRACE_S
 
     @property
     def left_s(self) -> float:
@@ -35,12 +42,8 @@ class Deadline:
     @property
     def block_s(self) -> str:
         """How long a command may block in Redis, as Redis takes it."""
-        return f"{max(self.left_s, _SHORTEST_BLOCK_S):.3f}"
-
-    @property
-    def gives_up_at(self) -> float:
-        """The moment after which nothing is waited for, not even a Redis that answers late."""
-        return self._at + GRACE_S
+        left_s = self._at - time.monotonic()
+        return f"{left_s:.3f}" if left_s > _SHORTEST_BLOCK_S else _SHORTEST_BLOCK
 
     @property
     def patience_s(self) -> float:
