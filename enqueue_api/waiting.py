@@ -54,7 +54,10 @@ class Wait:
     def command(self) -> tuple[Any, ...]:
         """The command that blocks until the reply is there; for somebody else to send."""
         self._is_sent = True
-        return self._command()
+        block_s = self._deadline.block_s
+        if self._keep:
+            return ("BLMOVE", self._key, self._key, "LEFT", "LEFT", block_s)
+        return ("BLPOP", self._key, block_s)
 
     def on(self, link: Link) -> bytes | None:
         """The reply, or None when the deadline has passed.
@@ -62,7 +65,7 @@ class Wait:
         Raises:
             TransportError: Redis was lost, and did not come back in time.
         """
-        return until_something(link, self._deadline, lambda: self._read(link))
+        return until_something(link, self._deadline, self._read)
 
     def _read(self, link: Link) -> bytes | None:
         if self._was_lost and self._ask_again is not None and not self._ask_again(link):
@@ -70,16 +73,11 @@ class Wait:
             return None
         self._was_lost = True
         if not self._is_sent:
-            link.send_all([self._command()])
+            link.send_all([self.command()])
         self._is_sent = False
         reply = read_blocked(link, self._deadline)
         self._was_lost = False
         return bytes(reply if self._keep else reply[1]) if reply else None
-
-    def _command(self) -> tuple[Any, ...]:
-        if self._keep:
-            return ("BLMOVE", self._key, self._key, "LEFT", "LEFT", self._deadline.block_s)
-        return ("BLPOP", self._key, self._deadline.block_s)
 
 
 class WaitForMany:
@@ -96,7 +94,7 @@ class WaitForMany:
         late: TransportError | None = None
         if self._waiting:
             try:
-                until_something(link, self._deadline, lambda: self._read(link))
+                until_something(link, self._deadline, self._read)
             except TransportError as error:
                 late = error
         for job_id in self._waiting - self._outcomes.keys():
@@ -149,7 +147,7 @@ def read_blocked(link: Link, deadline: Deadline) -> Any:
     return answer
 
 
-def until_something(link: Link, deadline: Deadline, read: Callable[[], T | None]) -> T | None:
+def until_something(link: Link, deadline: Deadline, read: Callable[[Link], T | None]) -> T | None:
     """Reads until something comes, None when the deadline has passed.
 
     Raises:
@@ -158,7 +156,7 @@ def until_something(link: Link, deadline: Deadline, read: Callable[[], T | None]
     while True:
         lost: RedisError | None = None
         try:
-            found = read()
+            found = read(link)
         except RedisError as error:
             link.close()
             if not may_pass(error):
