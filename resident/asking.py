@@ -169,8 +169,10 @@ def _ask_arguments(job: Asking) -> tuple[tuple[str, ...], tuple[Any, ...]]:
     of = keys.of_task(job.task)
     digest = "" if job.is_new else _digest_of(job.task, job.data)
     script_keys = (f"{keys.JOB}{job.id}", of.queue, of.announcement)
-    terms = (job.id, job.budget_ms, digest, job.lane, job.task, job.data, job.failure_ttl)
-    return script_keys, (*terms, *job.more)
+    # As text: hiredis takes 0.6 us to pack an int, 0.2 for a text.
+    budget_ms, failure_ttl = str(job.budget_ms), str(job.failure_ttl)
+    terms = (job.id, budget_ms, digest, job.lane, job.task, job.data, failure_ttl, *job.more)
+    return script_keys, terms
 
 
 def _digest_of(task: str, data: bytes) -> str:

@@ -23,7 +23,7 @@ class Script:
 
     def command(self, keys: Sequence[str], args: Sequence[Any]) -> tuple[Any, ...]:
         """The command that runs the script if the server knows it."""
-        return ("EVALSHA", self.sha, len(keys), *keys, *args)
+        return ("EVALSHA", self.sha, str(len(keys)), *keys, *args)
 
     def call(
         self,
@@ -40,15 +40,19 @@ class Script:
             args: Its ARGV.
             then: A command that goes out in the same write; its answer is the next to be read.
         """
-        following = [] if then is None else [then]
+        command = self.command(keys, args)
         try:
-            link.send_all([self.command(keys, args), *following])
+            link.send_all([command] if then is None else [command, then])
             return link.read(link.timeout_s)
         except NoScriptError:
-            if following:
-                link.close()  # its answer may be long in coming
-            link.send_all([("EVAL", self.source, len(keys), *keys, *args), *following])
-            return link.read(link.timeout_s)
+            pass
+        whole = ("EVAL", self.source, *command[2:])
+        if then is None:
+            link.send_all([whole])
+        else:
+            link.close()  # the answer to `then` may be long in coming
+            link.send_all([whole, then])
+        return link.read(link.timeout_s)
 
 
 def source_of(*names: str) -> str:
