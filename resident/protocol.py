@@ -9,8 +9,8 @@ from __future__ import annotations
 import contextlib
 import functools
 import math
+import os
 import re
-import secrets
 import zlib
 from typing import Any, Literal
 
@@ -21,6 +21,7 @@ from resident.errors import ErrorCode, ResidentError, error_for, invalid_questio
 
 #: Version of the reply format; readers accept this one and the one before.
 VERSION = 1
+_READABLE = (VERSION, VERSION - 1)
 #: RQ's success and failure callbacks of every question; they let stock RQ workers reply too.
 SUCCESS_CALLBACK = "resident.replies.deliver"
 FAILURE_CALLBACK = "resident.replies.deliver_error"
@@ -107,7 +108,7 @@ _decode_any = msgspec.json.Decoder().decode
 
 def new_id() -> str:
     """A fresh question id: 32 hex digits from the system's CSPRNG."""
-    return secrets.token_hex(16)
+    return os.urandom(16).hex()
 
 
 def function_name(task: str) -> str:
@@ -139,7 +140,8 @@ def encode_job_data(task: str, question: Any, max_bytes: int) -> bytes:
             is longer than max_bytes as JSON.
     """
     try:
-        _check_value(question)
+        if type(question) is not str:
+            _check_value(question)
         encoded = _encode(question)
     except (TypeError, ValueError, RecursionError) as error:
         msg = f"The question is not a JSON value: {error}"
@@ -251,7 +253,7 @@ def decode_reply(payload: bytes, job_id: str) -> Answered:
 
 def check_head(version: int, reply_id: str, job_id: str) -> None:
     """Raises ValueError unless it is of a version that we read, and to this question."""
-    if version not in (VERSION, VERSION - 1):
+    if version not in _READABLE:
         msg = f"a reply of version {version}; this client reads {VERSION} and {VERSION - 1}"
         raise ValueError(msg)
     if reply_id != job_id:
