@@ -20,6 +20,8 @@ _CHUNK = 65_536
 _NOT_YET = object()
 #: A socket that waits for nothing at all would not even hear what is there.
 _SHORTEST_TIMEOUT_S = 0.001
+#: A timeout may be off by so much: to set one is a system call, and a lone question would do two.
+_TIMEOUT_STEP_S = 0.001
 
 
 #: A command's words, or the same packed.
@@ -164,7 +166,7 @@ class Link:
         return max(_SHORTEST_TIMEOUT_S, min(timeout_s, left_s))
 
     def _limit_socket(self, timeout_s: float) -> None:
-        if timeout_s != self._socket_timeout_s:
+        if abs(timeout_s - self._socket_timeout_s) > _TIMEOUT_STEP_S:
             self._socket.settimeout(timeout_s)
             self._socket_timeout_s = timeout_s
 
