@@ -13,21 +13,34 @@ use Resident\Deadline;
  */
 final class Script
 {
-    private readonly string $sha;
+    private ?string $source = null;
+    private ?string $sha = null;
 
-    private function __construct(private readonly string $source)
+    /**
+     * @param list<string> $names
+     */
+    private function __construct(private readonly array $names)
     {
-        $this->sha = sha1($source);
     }
 
     /**
-     * The script that these files of src/Lua make, in their order.
+     * The script that these files of src/Lua make, in their order; they are read when it is first run.
      */
     public static function of(string ...$names): self
     {
+        return new self(array_values($names));
+    }
+
+    private function source(): string
+    {
         $read = static fn (string $name): string
             => (string) file_get_contents(dirname(__DIR__) . "/Lua/$name.lua");
-        return new self(implode("\n", array_map($read, $names)));
+        return $this->source ??= implode("\n", array_map($read, $this->names));
+    }
+
+    private function sha(): string
+    {
+        return $this->sha ??= sha1($this->source());
     }
 
     /**
@@ -44,12 +57,12 @@ final class Script
     ): mixed {
         $rest = [(string) count($keys), ...$keys, ...$arguments];
         try {
-            return $link->call($deadline, 'EVALSHA', $this->sha, ...$rest);
+            return $link->call($deadline, 'EVALSHA', $this->sha(), ...$rest);
         } catch (ErrorReply $error) {
             if ($error->word() !== 'NOSCRIPT') {
                 throw $error;
             }
         }
-        return $link->call($deadline, 'EVAL', $this->source, ...$rest);
+        return $link->call($deadline, 'EVAL', $this->source(), ...$rest);
     }
 }
