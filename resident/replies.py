@@ -16,9 +16,10 @@ from redis import Redis
 from rq.exceptions import AbandonedJobError, DeserializationError
 from rq.job import Job
 from rq.timeouts import JobTimeoutException
-from rq.utils import as_text
+from rq.utils import as_text, str_to_date
 
 from resident.errors import ErrorCode, ResidentError
+from resident.lua_script import script_of
 from resident.protocol import (
     FAILURE_CALLBACK,
     SUCCESS_CALLBACK,
@@ -30,6 +31,9 @@ from resident.protocol import (
 )
 from resident.settings import read_settings
 from resident.task import Task
+
+_DELIVER = script_of("deliver")
+_STATE = ["reply_to", "created_at", "worker_name"]
 
 
 def deliver(job: Job, connection: Redis, result: Any, *_: Any) -> None:
@@ -70,15 +74,22 @@ def describe(kind: type[BaseException], error: BaseException, job_id: str) -> tu
 
 
 def _push(job: Job, connection: Redis, payload: bytes) -> None:
-    reply_to, execution = connection.hmget(job.key, ["reply_to", "execution"])
-    if execution == b"cancelled":
-        return  # its caller has been told; see cancel.lua
+    """Replies to whoever asked what this run answers; its id may have been asked anew since."""
+    reply_to, created_at, worker = connection.hmget(job.key, _STATE)
+    if not _is_of_this_run(job, created_at, worker):
+        return
     key = reply_key(job.id, as_text(reply_to or b""))
     ttl_ms = int(read_settings().reply_ttl_s * 1000)
-    with connection.pipeline() as pipeline:
-        pipeline.rpush(key, payload)
-        pipeline.pexpire(key, ttl_ms)
-        pipeline.execute()
+    connection.eval(_DELIVER.source, 2, job.key, key, created_at or b"", payload, ttl_ms)
+
+
+def _is_of_this_run(job: Job, created_at: str | bytes | None, worker: str | bytes | None) -> bool:
+    if worker and as_text(worker) != job.worker_name:
+        return False
+    try:
+        return not created_at or str_to_date(created_at) == job.created_at
+    except ValueError:  # RQ could not have begun it
+        return False
 
 
 def _milliseconds(start: datetime | None, end: datetime | None) -> float:

@@ -66,6 +66,45 @@ def test_a_stock_worker_does_not_answer_what_was_cancelled_while_it_ran(desk: De
     assert codes(desk, "a") == ["cancelled"]
 
 
+def test_a_stock_worker_does_not_answer_what_was_asked_anew_while_it_ran(desk: Desk) -> None:
+    desk.announce()
+    runs = []
+    for _ in range(2):
+        desk.ask("a")
+        desk.connection.hset(f"{keys.JOB}a", "status", "started")
+        runs.append(Job.fetch("a", desk.connection, serializer=JSONSerializer))
+        cancel(desk, "a")
+    desk.ask("a")
+    for run in runs:
+        replies.deliver(run, desk.connection, "too late")
+        replies.deliver_error(run, desk.connection, ValueError, ValueError(), None)
+    assert desk.connection.lrange(keys.reply("a"), 0, -1) == []
+    last = Job.fetch("a", desk.connection, serializer=JSONSerializer)
+    replies.deliver(last, desk.connection, "in time")
+    (reply,) = map(json.loads, desk.connection.lrange(keys.reply("a"), 0, -1))
+    assert reply["answer"] == "in time"
+
+
+def test_a_stock_worker_does_not_answer_what_another_one_runs_by_now(desk: Desk) -> None:
+    desk.announce()
+    desk.ask("a")
+    job = Job.fetch("a", desk.connection, serializer=JSONSerializer)
+    job.worker_name = "old"
+    desk.connection.hset(f"{keys.JOB}a", "worker_name", "new")
+    replies.deliver(job, desk.connection, "too late")
+    assert not desk.connection.exists(keys.reply("a"))
+
+
+def test_a_stock_worker_does_not_answer_what_is_gone_by_now(desk: Desk) -> None:
+    desk.announce()
+    desk.ask("a")
+    job = Job.fetch("a", desk.connection, serializer=JSONSerializer)
+    cancel(desk, "a")
+    desk.connection.hset(f"{keys.JOB}a", "last_heartbeat", "now")  # as RQ does to what is gone
+    replies.deliver(job, desk.connection, "too late")
+    assert codes(desk, "a") == ["cancelled"]
+
+
 def test_what_has_ended_or_never_was_cannot_be_cancelled(desk: Desk) -> None:
     desk.announce()
     desk.ask("a")
