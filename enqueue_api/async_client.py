@@ -185,12 +185,13 @@ class AsyncClient:
     async def _ask(self, one: Question, deadline: Deadline) -> Answered:
         if one.is_shared:
             await self._put(one, deadline)
-            return await self._wait_apart(one.id, deadline)
+            return await self._wait_apart(one.id, deadline, lambda: self._put_again(one))
         if self._delivery is None:
-            self._delivery = Delivery(AsyncLink(self._connections))
+            self._delivery = Delivery(AsyncLink(self._connections), self._put_again)
         reply = self._delivery.expect(one.id)
         try:
             await self._put(one, deadline, self._delivery.key)
+            self._delivery.note(one)
             async with asyncio.timeout(deadline.left_s):
                 payload = await reply
         except TimeoutError:
@@ -226,6 +227,12 @@ class AsyncClient:
         if asked.code < 0:
             served = await self._within(deadline, one.id, self._tasks_served)
             raise outcome.refusal(one, asked, served)
+
+    async def _put_again(self, one: Question) -> bool:
+        """Joins the question if Redis has it, and else asks again; whether it is there then."""
+        reply_to = self._delivery.key if self._delivery and not one.is_shared else ""
+        job = one.asking(is_first=False, reply_to=reply_to)
+        return asking.read_asked(await self._run(asking.command(job), asking.LOAD)).code > 0
 
     async def _run(self, command: tuple[Any, ...], load: tuple[Any, ...]) -> Any:
         """Runs a script, which somebody may have made Redis forget."""
@@ -263,11 +270,16 @@ class AsyncClient:
         time = await self._link.call("TIME")
         return outcome.tasks_in(await self._link.call(*outcome.query_for_tasks(time)))
 
-    async def _wait_apart(self, job_id: str, deadline: Deadline) -> Answered:
+    async def _wait_apart(
+        self,
+        job_id: str,
+        deadline: Deadline,
+        ask_again: Callable[[], Awaitable[bool]] | None = None,
+    ) -> Answered:
         """Waits on a connection of its own, and leaves the reply to others."""
         link = self._borrow()
         try:
-            payload = await kept_reply(link, job_id, deadline)
+            payload = await kept_reply(link, job_id, deadline, ask_again)
         except BaseException:
             link.drop(RedisConnectionError("nobody waits any more"))
             raise

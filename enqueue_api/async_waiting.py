@@ -20,17 +20,36 @@ from resident.redis_client import may_pass
 T = TypeVar("T")
 
 
-async def kept_reply(link: AsyncLink, job_id: str, deadline: Deadline) -> bytes | None:
+async def kept_reply(
+    link: AsyncLink,
+    job_id: str,
+    deadline: Deadline,
+    ask_again: Callable[[], Awaitable[bool]] | None = None,
+) -> bytes | None:
     """The reply, which stays for others, or None when the deadline has passed.
+
+    Args:
+        link: Where to wait.
+        job_id: For which one.
+        deadline: How long.
+        ask_again: When Redis was lost, which may have forgotten the question: says whether it is
+            there now.
 
     Raises:
         TransportError: Redis refused, or was lost and did not come back in time.
     """
     key = keys.reply(job_id)
+    was_lost = False
 
     async def read() -> bytes | None:
+        nonlocal was_lost
+        if was_lost and ask_again is not None and not await ask_again():
+            await asyncio.sleep(min(RECONNECT_PAUSE_S, deadline.left_s))
+            return None
+        was_lost = True
         command = ("BLMOVE", key, key, "LEFT", "LEFT", deadline.block_s)
         reply: bytes | None = await read_blocked(link, [command], deadline)
+        was_lost = False
         return reply
 
     return await until_something(link, deadline, read, job_id)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
 
 from redis.exceptions import RedisError
 
 from enqueue_api import outcome
 from enqueue_api.async_link import AsyncLink
 from enqueue_api.mailbox import Mailbox
-from enqueue_api.waiting import RECONNECT_PAUSE_S
+from enqueue_api.question import Question
+from enqueue_api.waiting import RECONNECT_PAUSE_S, job_exists
 from resident import protocol
 from resident.redis_client import SOCKET_TIMEOUT_S, may_pass
 
@@ -25,8 +29,12 @@ class Delivery:
         trouble: Why it cannot read at the moment, if so.
     """
 
-    def __init__(self, link: AsyncLink) -> None:
+    def __init__(self, link: AsyncLink, ask_again: Callable[[Question], Awaitable[bool]]) -> None:
+        """Takes what asks a question again that Redis has forgotten: whether it is there now."""
         self._link = link
+        self._ask_again = ask_again
+        self._was_lost = False
+        self._asked: dict[str, Question] = {}
         self._mailbox = Mailbox()
         self._waiting: dict[str, asyncio.Future[bytes]] = {}
         self._is_wanted = asyncio.Event()
@@ -47,8 +55,13 @@ class Delivery:
             self._reading = asyncio.create_task(self._read())
         return reply
 
+    def note(self, one: Question) -> None:
+        """It was asked, so that from now on Redis has it or has forgotten it."""
+        self._asked[one.id] = one
+
     def forget(self, job_id: str) -> None:
         """Nobody waits for it any more."""
+        self._asked.pop(job_id, None)
         reply = self._waiting.pop(job_id)
         if not reply.cancel() and not reply.cancelled():
             reply.exception()  # which may be nobody's by now
@@ -68,6 +81,10 @@ class Delivery:
         while True:
             await self._is_wanted.wait()
             try:
+                if self._was_lost and not await self._are_there():
+                    await asyncio.sleep(RECONNECT_PAUSE_S)
+                    continue
+                self._was_lost = False
                 await self._read_once()
                 self.trouble = None
             except RedisError as error:
@@ -77,22 +94,40 @@ class Delivery:
 
     async def _read_once(self) -> None:
         commands = self._mailbox.commands(f"{_BLOCK_S:.3f}")
-        try:
-            async with asyncio.timeout(_BLOCK_S + SOCKET_TIMEOUT_S):
-                answers = await self._link.call_all(commands)
-        except TimeoutError:
-            msg = "it did not answer"
-            raise RedisError(msg) from None
+        answers = await self._answers_to(commands, _BLOCK_S + SOCKET_TIMEOUT_S)
+        self._hand_out(self._mailbox.replies_in(answers))
+
+    async def _are_there(self) -> bool:
+        """Asks those again of which there is neither a job nor, looked for after it, a reply."""
+        asked = [*self._asked.values()]
+        commands = [*(job_exists(one.id) for one in asked), self._mailbox.look()]
+        *exist, payloads = await self._answers_to(commands, SOCKET_TIMEOUT_S)
+        self._hand_out(payloads)
+        lost = [
+            one
+            for one, exists in zip(asked, exist, strict=True)
+            if not exists and one.id in self._waiting and not self._waiting[one.id].done()
+        ]
+        async with _answering_within(SOCKET_TIMEOUT_S):
+            return all(await asyncio.gather(*map(self._ask_again, lost)))
+
+    async def _answers_to(self, commands: list[tuple[Any, ...]], within_s: float) -> list[Any]:
+        async with _answering_within(within_s):
+            answers = await self._link.call_all(commands)
         for answer in answers:
             if isinstance(answer, RedisError):
                 raise answer
-        for payload in self._mailbox.replies_in(answers):
+        return answers
+
+    def _hand_out(self, payloads: list[bytes]) -> None:
+        for payload in payloads:
             reply = self._waiting.get(protocol.id_in_reply(payload))
             if reply is not None and not reply.done():
                 reply.set_result(payload)
 
     def _start_over(self, error: RedisError) -> None:
         self.trouble = error
+        self._was_lost = True
         self._mailbox.start_over()
         self._link.drop(error)
         if not may_pass(error):
@@ -102,3 +137,13 @@ class Delivery:
         for job_id, reply in self._waiting.items():
             if not reply.done():
                 reply.set_exception(outcome.refused_by_redis(error, job_id))
+
+
+@asynccontextmanager
+async def _answering_within(seconds: float) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError:
+        msg = "it did not answer"
+        raise RedisError(msg) from None

@@ -67,6 +67,22 @@ def put_again(link: Link, question: Question) -> bool:
     return asked.code > 0
 
 
+def put_all_again(link: Link, questions: list[Question], reply_to: str) -> bool:
+    """The same for many; whether all are there then.
+
+    Errors worth catching: RedisError.
+    """
+    codes: list[AskCode] = []
+    for start in range(0, len(questions), CHUNK):
+        chunk = questions[start : start + CHUNK]
+        jobs = [one.asking(is_first=False, reply_to=reply_to) for one in chunk]
+        for asked in asking.ask_many(link, jobs):
+            if isinstance(asked, RedisError):
+                raise asked
+            codes.append(asked.code)
+    return all(code > 0 for code in codes)
+
+
 def put_all(
     link: Link, deadline: Deadline, questions: list[Question], reply_to: str = ""
 ) -> dict[str, ResidentError]:

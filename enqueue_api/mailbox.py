@@ -28,6 +28,10 @@ class Mailbox:
         wait = ("BLMOVE", self.key, self.key, "LEFT", "LEFT", block_s)
         return [*taken, wait, ("LRANGE", self.key, 1, MOST - 1)]
 
+    def look(self) -> tuple[Any, ...]:
+        """A command that reads all that are there, and neither waits nor takes any out."""
+        return ("LRANGE", self.key, 0, -1)
+
     def replies_in(self, answers: list[Any]) -> list[bytes]:
         """The replies in the answers to these commands."""
         *_, first, others = answers

@@ -8,7 +8,7 @@ from typing import Any
 from redis.exceptions import RedisError
 
 from enqueue_api.deadline import Deadline
-from enqueue_api.door import put_all
+from enqueue_api.door import put_all, put_all_again
 from enqueue_api.mailbox import Mailbox
 from enqueue_api.outcome import Outcome
 from enqueue_api.question import Question
@@ -72,7 +72,12 @@ def ask_all(link: Link, many: Many, deadline: Deadline) -> None:
     refused = put_all(link, deadline, many.good, mailbox.key)
     many.note(refused)
     waiting = {one.id for one in many.good} - refused.keys()
-    many.note(WaitForMany(mailbox, waiting, deadline).on(link))
+
+    def ask_again(link: Link, lost: set[str]) -> bool:
+        questions = [one for one in many.good if one.id in lost]
+        return put_all_again(link, questions, mailbox.key)
+
+    many.note(WaitForMany(mailbox, waiting, deadline, ask_again).on(link))
     try:
         link.call("DEL", mailbox.key)
     except RedisError:

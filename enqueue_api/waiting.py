@@ -83,10 +83,19 @@ class Wait:
 class WaitForMany:
     """Waits for the replies to many questions, which come to one mailbox."""
 
-    def __init__(self, mailbox: Mailbox, job_ids: set[str], deadline: Deadline) -> None:
+    def __init__(
+        self,
+        mailbox: Mailbox,
+        job_ids: set[str],
+        deadline: Deadline,
+        ask_again: Callable[[Link, set[str]], bool],
+    ) -> None:
+        """Takes what asks those again that Redis has forgotten: whether all are there now."""
         self._mailbox = mailbox
         self._waiting = job_ids
         self._deadline = deadline
+        self._ask_again = ask_again
+        self._was_lost = False
         self._outcomes: dict[str, Outcome] = {}
 
     def on(self, link: Link) -> dict[str, Outcome]:
@@ -107,6 +116,10 @@ class WaitForMany:
 
     def _read(self, link: Link) -> bool | None:
         """Reads what is there; True when nothing is waited for any more."""
+        if self._was_lost and not self._are_there(link):
+            time.sleep(min(RECONNECT_PAUSE_S, self._deadline.left_s))
+            return self._has_all
+        self._was_lost = True
         commands = self._mailbox.commands(self._deadline.block_s)
         try:
             link.send_all(commands)
@@ -116,11 +129,34 @@ class WaitForMany:
         except RedisError:
             self._mailbox.start_over()
             raise
-        for payload in self._mailbox.replies_in(answers):
+        self._was_lost = False
+        self._take(self._mailbox.replies_in(answers))
+        return self._has_all
+
+    def _are_there(self, link: Link) -> bool:
+        """Asks those again of which there is neither a job nor, looked for after it, a reply."""
+        open_ids = [*(self._waiting - self._outcomes.keys())]
+        link.send_all([*map(job_exists, open_ids), self._mailbox.look()])
+        exist = [link.read(link.timeout_s) for _ in open_ids]
+        self._take(link.read(link.timeout_s))
+        gone = {job_id for job_id, exists in zip(open_ids, exist, strict=True) if not exists}
+        lost = gone - self._outcomes.keys()
+        return not lost or self._ask_again(link, lost)
+
+    def _take(self, payloads: list[bytes]) -> None:
+        for payload in payloads:
             job_id = protocol.id_in_reply(payload)
             if job_id in self._waiting:
                 self._outcomes[job_id] = outcome.outcome_in(payload, job_id)
+
+    @property
+    def _has_all(self) -> bool | None:
         return len(self._outcomes) == len(self._waiting) or None
+
+
+def job_exists(job_id: str) -> tuple[Any, ...]:
+    """The command that tells whether Redis has the question still."""
+    return ("EXISTS", f"{keys.JOB}{job_id}")
 
 
 def read_blocked(link: Link, deadline: Deadline) -> Any:
