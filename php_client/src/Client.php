@@ -260,7 +260,9 @@ final class Client
                 }
                 $mailbox->expect($many->open());
                 if (!$mailbox->isComplete()) {
-                    $this->waiting->forReplies($mailbox, $deadline);
+                    $again = fn (Link $link): bool
+                        => $this->door->enterForgotten($link, $many->good(), $mailbox, $deadline);
+                    $this->waiting->forReplies($mailbox, $deadline, $again);
                 }
             });
         } catch (TransportError $trouble) {

@@ -183,24 +183,52 @@ final class Door
     }
 
     /**
+     * Asks those again of which there is neither a job nor, looked for after it, a reply; whether all are
+     * there then.
+     *
+     * @param list<Question> $questions
+     * @throws ErrorReply
+     * @throws ConnectionLost
+     */
+    public function enterForgotten(Link $link, array $questions, Mailbox $mailbox, Deadline $deadline): bool
+    {
+        $isExpected = static fn (Question $question): bool => $mailbox->expects($question->id);
+        $gone = array_filter($questions, fn (Question $question): bool => $isExpected($question)
+            && $link->call($deadline, 'EXISTS', Keys::job($this->options->keyPrefix, $question->id)) === 0);
+        $replies = $link->call($deadline, 'LRANGE', $mailbox->key, '0', '-1');
+        $mailbox->take(is_array($replies) ? $replies : []);
+        $areThere = true;
+        foreach (array_chunk(array_filter($gone, $isExpected), self::CHUNK) as $chunk) {
+            $answers = $this->askEach($link, $chunk, false, $mailbox->key, $deadline);
+            $codes = is_array($answers) ? array_column($answers, 0) : [];
+            $areThere = $areThere && $codes !== [] && min($codes) > 0;
+        }
+        return $areThere;
+    }
+
+    /**
      * @param non-empty-list<Question> $chunk
      * @return array<string, ResidentException>
      */
     private function enterChunk(array $chunk, string $replyTo, Deadline $deadline): array
     {
-        $keys = array_merge(...array_map($this->keys(...), $chunk));
-        $answers = $this->tries->twiceAtMost($deadline, fn (Link $link, bool $isFirst): mixed => $this->askEach->call(
-            $link,
-            $deadline,
-            $keys,
-            $this->argumentsOfAll($chunk, $isFirst, $replyTo),
-        ));
+        $ask = fn (Link $link, bool $isFirst): mixed => $this->askEach($link, $chunk, $isFirst, $replyTo, $deadline);
+        $answers = $this->tries->twiceAtMost($deadline, $ask);
         $refused = [];
         foreach ($chunk as $position => $question) {
             $answer = is_array($answers) ? $answers[$position] ?? null : null;
             $refused[$question->id] = $this->refusal($question, $answer, $deadline);
         }
         return array_filter($refused);
+    }
+
+    /**
+     * @param non-empty-list<Question> $chunk
+     */
+    private function askEach(Link $link, array $chunk, bool $isFirst, string $replyTo, Deadline $deadline): mixed
+    {
+        $keys = array_merge(...array_map($this->keys(...), $chunk));
+        return $this->askEach->call($link, $deadline, $keys, $this->argumentsOfAll($chunk, $isFirst, $replyTo));
     }
 
     /**

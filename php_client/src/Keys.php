@@ -39,6 +39,11 @@ final class Keys
         return "resident:mailbox:$token";
     }
 
+    public static function job(string $prefix, string $id): string
+    {
+        return "$prefix:job:$id";
+    }
+
     /**
      * KEYS of ask.lua, in its order.
      *
@@ -47,7 +52,7 @@ final class Keys
     public static function ofAsk(string $prefix, string $task, string $id): array
     {
         return [
-            "$prefix:job:$id",
+            self::job($prefix, $id),
             "$prefix:queue:$task",
             self::own($prefix) . ":task:$task",
         ];
@@ -60,7 +65,7 @@ final class Keys
      */
     public static function ofCancel(string $prefix, string $id): array
     {
-        return ["$prefix:job:$id", self::reply($id)];
+        return [self::job($prefix, $id), self::reply($id)];
     }
 
     /**

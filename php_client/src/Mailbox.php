@@ -38,6 +38,14 @@ final class Mailbox
     }
 
     /**
+     * Whether the reply to this question is still to come.
+     */
+    public function expects(string $id): bool
+    {
+        return isset($this->waiting[$id]);
+    }
+
+    /**
      * The replies that came, by their questions' ids.
      *
      * @return array<string, string>

@@ -79,30 +79,45 @@ final class Waiting
      *
      * Replies are taken out of Redis after they have come: a connection that breaks loses none.
      *
+     * @param \Closure(Link): bool $askAgain As for forReply, for all that the mailbox expects.
      * @throws ErrorReply
      * @throws ConnectionLost
      */
-    public function forReplies(Mailbox $mailbox, Deadline $deadline): void
+    public function forReplies(Mailbox $mailbox, Deadline $deadline, \Closure $askAgain): void
     {
-        $key = $mailbox->key;
-        $this->untilSomething($deadline, static function (Link $link) use ($mailbox, $key, $deadline): ?bool {
-            if ($mailbox->isComplete()) {
-                return true; // and the connection was lost over taking it out
-            }
-            $blockMs = $deadline->blockMs();
-            $seconds = sprintf('%.3F', $blockMs / 1000);
-            $first = $blockMs === 0
-                ? $link->call($deadline, 'LMOVE', $key, $key, 'LEFT', 'LEFT')
-                : $link->callBlocking($deadline, 'BLMOVE', $key, $key, 'LEFT', 'LEFT', $seconds);
-            if (!is_string($first)) {
+        $wasLost = false;
+        $read = static function (Link $link) use ($mailbox, $deadline, $askAgain, &$wasLost): ?bool {
+            if ($wasLost && !$mailbox->isComplete() && !$askAgain($link)) {
+                usleep(min(self::RECONNECT_PAUSE_MS, $deadline->leftMs()) * 1000);
                 return null;
             }
-            $replies = $link->call($deadline, 'LRANGE', $key, '0', (string) (self::MOST - 1));
-            $replies = is_array($replies) ? $replies : [];
-            $mailbox->take($replies);
-            $link->call($deadline, 'LTRIM', $key, (string) count($replies), '-1');
-            return $mailbox->isComplete() ?: null;
-        });
+            $wasLost = true;
+            $isComplete = self::readReplies($link, $mailbox, $deadline);
+            $wasLost = false;
+            return $isComplete ?: null;
+        };
+        $this->untilSomething($deadline, $read);
+    }
+
+    private static function readReplies(Link $link, Mailbox $mailbox, Deadline $deadline): bool
+    {
+        if ($mailbox->isComplete()) {
+            return true; // and the connection was lost over taking it out
+        }
+        $key = $mailbox->key;
+        $blockMs = $deadline->blockMs();
+        $seconds = sprintf('%.3F', $blockMs / 1000);
+        $first = $blockMs === 0
+            ? $link->call($deadline, 'LMOVE', $key, $key, 'LEFT', 'LEFT')
+            : $link->callBlocking($deadline, 'BLMOVE', $key, $key, 'LEFT', 'LEFT', $seconds);
+        if (!is_string($first)) {
+            return false;
+        }
+        $replies = $link->call($deadline, 'LRANGE', $key, '0', (string) (self::MOST - 1));
+        $replies = is_array($replies) ? $replies : [];
+        $mailbox->take($replies);
+        $link->call($deadline, 'LTRIM', $key, (string) count($replies), '-1');
+        return $mailbox->isComplete();
     }
 
     /**

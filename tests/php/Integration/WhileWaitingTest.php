@@ -75,6 +75,52 @@ final class WhileWaitingTest extends TestCase
         self::assertSame([0, "again\n", ''], $program->result());
     }
 
+    public function testOnlyWhatRedisForgotOfManyIsAskedAgain(): void
+    {
+        $code = 'require "php_client/autoload.php";'
+            . 'echo implode(" ", (new Resident\Client($argv[1]))->askMany("faq", ["a", "b", "c"], 10000));';
+        $program = new Program(['-r', $code, '--', $this->server->url]);
+        $lost = $this->server->blockedIn('blmove');
+        $redis = $this->server->redis;
+        [$answered, $forgotten, $kept] = $redis->lRange('rq:queue:faq', 0, -1);
+        $mailbox = $redis->hGet("rq:job:$answered", 'reply_to');
+        $redis->multi();
+        $redis->rawCommand('CLIENT', 'KILL', 'ID', $lost);
+        $redis->del("rq:job:$answered", "rq:job:$forgotten");
+        $redis->lTrim('rq:queue:faq', -1, -1);
+        $this->server->reply($answered, 'first', $mailbox);
+        $redis->exec();
+        Wait::until(fn () => in_array($forgotten, $redis->lRange('rq:queue:faq', 0, -1), true));
+        $this->server->reply($forgotten, 'second', $mailbox);
+        $this->server->reply($kept, 'third', $mailbox);
+
+        self::assertSame([0, 'first second third', ''], $program->result());
+        self::assertSame([$kept, $forgotten], $redis->lRange('rq:queue:faq', 0, -1));
+    }
+
+    public function testWhatRedisForgotIsAskedUntilItIsLetIn(): void
+    {
+        $code = 'require "php_client/autoload.php";'
+            . 'echo implode(" ", (new Resident\Client($argv[1]))->askMany("faq", ["a"], 10000));';
+        $program = new Program(['-r', $code, '--', $this->server->url]);
+        $lost = $this->server->blockedIn('blmove');
+        $redis = $this->server->redis;
+        $id = $redis->lIndex('rq:queue:faq', 0);
+        $mailbox = $redis->hGet("rq:job:$id", 'reply_to');
+        $redis->multi();
+        $redis->rawCommand('CLIENT', 'KILL', 'ID', $lost);
+        $redis->flushDb();
+        $redis->exec();
+        $calls = fn (): string => $redis->info('commandstats')['cmdstat_lrange'] ?? '';
+        $before = $calls();
+        Wait::until(fn (): bool => $calls() !== $before);
+        $this->server->announce('faq');
+        Wait::until(fn () => $redis->lIndex('rq:queue:faq', 0));
+        $this->server->reply($id, 'again', $mailbox);
+
+        self::assertSame([0, 'again', ''], $program->result());
+    }
+
     public function testALentConnectionLostWhileWaitingIsATransportError(): void
     {
         $program = new Program(['tests/php/Support/lent_connection.php', $this->server->url, 'faq']);

@@ -92,9 +92,9 @@ final class Server
     /**
      * Puts a reply where the caller with this id looks for it.
      */
-    public function reply(string $id, string $answer): void
+    public function reply(string $id, string $answer, ?string $mailbox = null): void
     {
-        $this->redis->rPush("resident:reply:$id", json_encode([
+        $this->redis->rPush($mailbox ?? "resident:reply:$id", json_encode([
             'v' => 1,
             'id' => $id,
             'ok' => true,
