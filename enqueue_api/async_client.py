@@ -141,7 +141,8 @@ class AsyncClient:
         """Takes a question back; as `Client.cancel`."""
         deadline = Deadline(_LOOK_MS)
         kept_ms = int(self._settings.reply_ttl_s * 1000)
-        command = asking.cancel_command(protocol.check_id(job_id), kept_ms)
+        token = protocol.new_id()
+        command = asking.cancel_command(protocol.check_id(job_id), kept_ms, token)
 
         async def cancel() -> CancelCode:
             return CancelCode(await self._run(command, asking.LOAD_CANCEL))

@@ -246,8 +246,13 @@ class Client:
         deadline = Deadline(_LOOK_MS)
         protocol.check_id(job_id)
         kept_ms = int(self._settings.reply_ttl_s * 1000)
+        token = protocol.new_id()
         with self._link(deadline, job_id) as link:
-            done = once_more(link, deadline, lambda: asking.cancel(link, job_id, kept_ms), job_id)
+
+            def cancel() -> CancelCode:
+                return asking.cancel(link, job_id, kept_ms, token=token)
+
+            done = once_more(link, deadline, cancel, job_id)
         return done is not CancelCode.NOTHING
 
     def tasks(self) -> list[str]:

@@ -187,7 +187,12 @@ def read_asked(answer: Any) -> Asked:
 
 
 def cancel(
-    link: Link, job_id: str, reply_ttl_ms: int, then: tuple[Any, ...] | None = None
+    link: Link,
+    job_id: str,
+    reply_ttl_ms: int,
+    then: tuple[Any, ...] | None = None,
+    *,
+    token: str = "",
 ) -> CancelCode:
     """Takes a question back; whoever waits for its reply is told so at once.
 
@@ -196,17 +201,21 @@ def cancel(
         job_id: Which one.
         reply_ttl_ms: How long what is said of it is kept.
         then: A command that goes out in the same write; its answer is the next to be read.
+        token: 32 hex digits of this call's own, with which it may be repeated: it is told again
+            what it did.
     """
-    script_keys, args = _cancel_arguments(job_id, reply_ttl_ms)
+    script_keys, args = _cancel_arguments(job_id, reply_ttl_ms, token)
     return CancelCode(_CANCEL.call(link, script_keys, args, then))
 
 
-def cancel_command(job_id: str, reply_ttl_ms: int) -> tuple[Any, ...]:
+def cancel_command(job_id: str, reply_ttl_ms: int, token: str = "") -> tuple[Any, ...]:
     """The command that cancels, if the server knows the script; LOAD_CANCEL makes it known."""
-    return _CANCEL.command(*_cancel_arguments(job_id, reply_ttl_ms))
+    return _CANCEL.command(*_cancel_arguments(job_id, reply_ttl_ms, token))
 
 
-def _cancel_arguments(job_id: str, reply_ttl_ms: int) -> tuple[tuple[str, ...], tuple[Any, ...]]:
+def _cancel_arguments(
+    job_id: str, reply_ttl_ms: int, token: str
+) -> tuple[tuple[str, ...], tuple[Any, ...]]:
     reply = encode_failed(job_id, ErrorCode.CANCELLED, "The question was cancelled")
-    script_keys = (f"{keys.JOB}{job_id}", keys.reply(job_id))
-    return script_keys, (job_id, keys.PREFIX, keys.OWN, reply, reply_ttl_ms)
+    script_keys = (f"{keys.JOB}{job_id}", keys.reply(job_id), keys.cancelled(job_id))
+    return script_keys, (job_id, keys.PREFIX, keys.OWN, reply, reply_ttl_ms, token)

@@ -104,6 +104,11 @@ def asked(job_id: str) -> str:
     return f"resident:asked:{job_id}"
 
 
+def cancelled(job_id: str) -> str:
+    """Ours: string, which call cancelled the question; expires reply_ttl_s after it."""
+    return f"resident:cancelled:{job_id}"
+
+
 def mailbox(token: str) -> str:
     """Ours: list of the replies to one caller's questions; expires reply_ttl_s after the last.
 

@@ -35,18 +35,21 @@ final class Cancelling
     /**
      * Whether there was something to cancel.
      *
+     * @param bool $isTold Whether the caller is told, although a connection that is lost makes it two tries; that
+     *     is remembered in Redis for a minute.
      * @throws ErrorReply
      * @throws ConnectionLost
      */
-    public function cancel(string $id, Deadline $deadline): bool
+    public function cancel(string $id, Deadline $deadline, bool $isTold = false): bool
     {
+        $token = $isTold ? bin2hex(random_bytes(16)) : '';
         $prefix = $this->options->keyPrefix;
         $reply = Reply::encodeError($id, ErrorCode::Cancelled, 'The question was cancelled');
         $done = $this->tries->twiceAtMost($deadline, fn (Link $link): mixed => $this->cancel->call(
             $link,
             $deadline,
             Keys::ofCancel($prefix, $id),
-            [$id, $prefix, Keys::own($prefix), $reply, self::KEPT_MS],
+            [$id, $prefix, Keys::own($prefix), $reply, self::KEPT_MS, $token],
         ));
         return $done !== self::NOTHING;
     }

@@ -201,7 +201,7 @@ final class Client
     {
         $deadline = $this->deadline($this->options->readTimeoutMs);
         $id = Names::checkId($id);
-        return $this->guarded($id, fn (): bool => $this->cancelling->cancel($id, $deadline));
+        return $this->guarded($id, fn (): bool => $this->cancelling->cancel($id, $deadline, isTold: true));
     }
 
     /**

@@ -65,7 +65,7 @@ final class Keys
      */
     public static function ofCancel(string $prefix, string $id): array
     {
-        return [self::job($prefix, $id), self::reply($id)];
+        return [self::job($prefix, $id), self::reply($id), "resident:cancelled:$id"];
     }
 
     /**

@@ -13,8 +13,8 @@ from resident.scripts import SettleCode
 from tests.support.lua import ECHO, Desk
 
 
-def cancel(desk: Desk, job_id: str) -> CancelCode:
-    return asking.cancel(desk.link, job_id, 60_000)
+def cancel(desk: Desk, job_id: str, token: str = "") -> CancelCode:
+    return asking.cancel(desk.link, job_id, 60_000, token=token)
 
 
 def codes(desk: Desk, job_id: str) -> list[str]:
@@ -124,6 +124,24 @@ def test_a_second_cancel_finds_nothing(desk: Desk) -> None:
         *(CancelCode.DROPPED, CancelCode.NOTHING, CancelCode.NEVER_RUNS, CancelCode.NOTHING)
     ]
     assert codes(desk, "a") == codes(desk, "b") == ["cancelled"]
+
+
+def test_a_call_that_is_sent_again_is_told_what_it_did_and_does_no_more(desk: Desk) -> None:
+    desk.announce()
+    desk.ask("a")
+    desk.ask("b")
+    desk.claim(1)
+    for job_id, code in (("a", CancelCode.DROPPED), ("b", CancelCode.NEVER_RUNS)):
+        assert [cancel(desk, job_id, "1f" * 16) for _ in range(2)] == [code, code]
+        assert cancel(desk, job_id, "2f" * 16) is CancelCode.NOTHING
+        assert codes(desk, job_id) == ["cancelled"]
+        assert 0 < desk.connection.pttl(keys.cancelled(job_id)) <= 60_000
+        desk.ask(job_id)
+        assert cancel(desk, job_id, "1f" * 16) is code
+        assert desk.job(job_id)["status"] == "queued"
+        desk.connection.delete(keys.cancelled(job_id))
+        desk.connection.rpush(keys.cancelled(job_id), "junk")
+        assert cancel(desk, job_id, "1f" * 16) is CancelCode.NEVER_RUNS
 
 
 def test_a_cancelled_id_may_be_asked_again(desk: Desk) -> None:
