@@ -123,6 +123,11 @@ class AsyncLink:
         self._life: asyncio.Task[None] | None = None
         self._lives: set[asyncio.Task[None]] = set()
 
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a connection, or one is being opened."""
+        return self._line is not None and not self._line.is_over
+
     async def call(self, *command: Any) -> Any:
         """Sends a command and returns its answer; raises it if it is an error."""
         (answer,) = await self.call_all([command])

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
+import warnings
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
@@ -26,7 +28,8 @@ class AsyncStream(AsyncIterator[str]):
 
     It holds a connection of its own until it ends or is closed. Whoever stops in the middle closes
     it (`async with`, `aclose`), and the worker stops at its next delta; a reader that has not read
-    for 15 s, or whose coroutine is cancelled while it reads, is taken to have left, too.
+    for 15 s, or whose coroutine is cancelled while it reads, is taken to have left, too. So is one
+    that lets go of it, with a ResourceWarning: when that is noticed is Python's affair.
 
     Errors worth catching while reading: those of Client.ask. What came before is in `text`.
     """
@@ -54,6 +57,7 @@ class AsyncStream(AsyncIterator[str]):
         self._renew_at = time.monotonic() + RENEW_S
         self._may_wait = True
         self._is_over = False
+        self._loop = asyncio.get_running_loop()
         self._error: ResidentError | None = None
 
     @property
@@ -80,6 +84,17 @@ class AsyncStream(AsyncIterator[str]):
         if not self._is_over:
             said = self._leave()
             await asyncio.wait([said], timeout=max(self._deadline.patience_s, LEAVE_S))
+
+    def __del__(self) -> None:
+        if self._is_over:
+            return
+        with suppress(RuntimeError):  # the loop is closed, and the connections with it
+            if _is_running(self._loop):
+                self._leave_if_connected()
+            else:  # the collector runs in any thread
+                self._loop.call_soon_threadsafe(self._leave_if_connected)
+        msg = f"The stream {self.id} was dropped before its end; close it, or read it in async with"
+        warnings.warn(msg, ResourceWarning, source=self, stacklevel=2)
 
     def __aiter__(self) -> AsyncStream:
         return self
@@ -147,8 +162,20 @@ class AsyncStream(AsyncIterator[str]):
         self._end(is_broken=is_broken)
         return said
 
+    def _leave_if_connected(self) -> None:
+        if self._asking.is_open:  # else the client is closed, and is not to be opened again
+            self._leave()
+
     def _end(self, *, is_broken: bool) -> None:
         self._is_over = True
         if is_broken:
             self._link.drop(RedisConnectionError("nobody reads any more"))
         self._give_back(self._link)
+
+
+def _is_running(loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether it is the one of this thread that runs."""
+    try:
+        return asyncio.get_running_loop() is loop
+    except RuntimeError:
+        return False

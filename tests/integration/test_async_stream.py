@@ -102,6 +102,65 @@ def test_a_stream_that_is_closed_before_anything_came_leaves_nothing(
     assert desk.snapshot() == before
 
 
+@pytest.mark.parametrize("way", ["in the loop", "in a thread", "as the client closes"])
+def test_who_lets_go_of_a_stream_is_warned_and_has_left(
+    way: str, desk: Desk, redis_url: str
+) -> None:
+    desk.announce()
+
+    async def read_one(client: AsyncClient) -> list[AsyncStream]:
+        stream = await client.stream("echo", "x", BUDGET_MS)
+        push(desk.connection, stream, "one")
+        async for _ in stream:
+            break
+        assert desk.connection.exists(keys.reading(stream.id))
+        return [stream]
+
+    async def let_go(held: list[AsyncStream]) -> None:
+        if way == "in a thread":
+            await asyncio.to_thread(held.clear)
+        else:
+            held.clear()
+
+    async def story() -> None:
+        async with AsyncClient(redis_url) as client:
+            held = await read_one(client)
+            job_id = held[0].id
+            with pytest.warns(ResourceWarning, match=f"The stream {job_id} was dropped"):
+                await let_go(held)
+            if way != "as the client closes":
+                await until(lambda: not desk.connection.exists(keys.reading(job_id)))
+        assert not desk.connection.exists(keys.reading(job_id))
+
+    run(story())
+
+
+def test_a_stream_that_outlives_its_client_opens_nothing(desk: Desk, redis_url: str) -> None:
+    desk.announce()
+    before = len(desk.connection.client_list())
+
+    async def story() -> None:
+        async with AsyncClient(redis_url) as client:
+            held = [await client.stream("echo", "x", BUDGET_MS)]
+        with pytest.warns(ResourceWarning):
+            held.clear()
+        await until(lambda: len(desk.connection.client_list()) == before)
+
+    run(story())
+
+
+def test_a_stream_that_outlives_its_loop_does_no_harm(desk: Desk, redis_url: str) -> None:
+    desk.announce()
+
+    async def story() -> list[AsyncStream]:
+        async with AsyncClient(redis_url) as client:
+            return [await client.stream("echo", "x", BUDGET_MS)]
+
+    held = asyncio.run(story())
+    with pytest.warns(ResourceWarning):
+        held.clear()
+
+
 def test_a_stream_that_is_refused_leaves_nothing(connection: Redis, redis_url: str) -> None:
     async def story() -> None:
         async with AsyncClient(redis_url) as client:
