@@ -19,6 +19,7 @@ with starting("enqueue_api"):
     from enqueue_api.deadline import LONGEST_BUDGET_MS
     from enqueue_api.listening import listen, url_of
     from resident import log
+    from resident.asking import Priority
     from resident.errors import ResidentError
     from resident.settings import Settings, read_settings
 
@@ -45,9 +46,17 @@ def main(context: click.Context) -> None:
     type=click.IntRange(1, LONGEST_BUDGET_MS),
     help="how long to wait, in ms",
 )
+@click.option(
+    "--priority",
+    type=click.Choice([one.value for one in Priority]),
+    default=Priority.NORMAL.value,
+    show_default=True,
+    help="which of those that wait are taken first",
+)
+@click.option("--tenant", default="", help="for whom to ask; tenants that wait take turns")
 @click.pass_obj
 @reporting_faults("enqueue_api")
-def ask(settings: Settings, task: str, question: str, as_json: bool, budget_ms: int | None) -> None:
+def ask(settings: Settings, /, task: str, question: str, as_json: bool, **terms: Any) -> None:
     """Ask TASK a QUESTION and print the answer; `-` reads one question a line.
 
     Exit code: 0 all answered, 1 an error came back, 2 wrong usage or a wrong setting.
@@ -55,7 +64,7 @@ def ask(settings: Settings, task: str, question: str, as_json: bool, budget_ms: 
     failures = 0
     with _client(settings) as client:
         for text in _questions(question):
-            record, failed = _asked(client, task, text, budget_ms)
+            record, failed = _asked(client, task, text, terms)
             failures += failed
             _print(record, as_json=as_json)
     sys.exit(_EXIT_ERROR_REPLY if failures else 0)
@@ -111,11 +120,11 @@ def _questions(question: str) -> Iterator[str]:
 
 
 def _asked(
-    client: Client, task: str, question: str, budget_ms: int | None
+    client: Client, task: str, question: str, terms: dict[str, Any]
 ) -> tuple[dict[str, Any], bool]:
     began = time.perf_counter()
     try:
-        reply = client.ask(task, question, budget_ms)
+        reply = client.ask(task, question, **terms)
     except ResidentError as error:
         return {
             "question": question,

@@ -9,13 +9,22 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from urllib.parse import quote, unquote
 from urllib.request import urlopen
 
 import pytest
+from redis import Redis
 
+from tests.support.lua import ECHO, Desk, a_desk
 from tests.support.processes import ROOT, Processes
 from tests.support.waiting import wait_until
+
+
+@pytest.fixture
+def desk(connection: Redis) -> Iterator[Desk]:
+    with a_desk(connection) as made:
+        yield made
 
 
 def run(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
@@ -51,6 +60,20 @@ def test_an_error_is_one_line_and_exit_code_1(redis_url: str) -> None:
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.count("\n") == 1
     assert done.stderr.startswith("no_worker: No worker is ready for the task 'echo'")
+
+
+def test_a_question_waits_where_its_priority_and_tenant_say(redis_url: str, desk: Desk) -> None:
+    desk.announce()
+    desk.ask("somebody-else")
+    run("ask", "--budget", "100", "--priority", "high", "--tenant", "acme", "echo", "?")
+    assert desk.connection.llen(f"{ECHO.queue}:high:acme") == 1
+
+
+def test_a_priority_that_is_none_is_wrong_usage(redis_url: str) -> None:
+    done = run("ask", "--priority", "urgent", "echo", "?")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "Invalid value for '--priority'" in done.stderr
+    assert "'high', 'normal', 'low'" in done.stderr
 
 
 @pytest.mark.parametrize("budget", ["-5", "0", "86400001", "soon"])

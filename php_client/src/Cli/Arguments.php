@@ -5,6 +5,7 @@ declare(strict_types=1);
 namespace Resident\Cli;
 
 use Resident\Client;
+use Resident\Wire\Lane;
 
 /**
  * The command line of bin/ask, read.
@@ -19,6 +20,8 @@ final class Arguments
         public readonly bool $isJson,
         public readonly bool $isHelp,
         public readonly ?int $budgetMs,
+        public readonly string $priority,
+        public readonly string $tenant,
     ) {
     }
 
@@ -28,7 +31,7 @@ final class Arguments
      */
     public static function read(array $words): self
     {
-        [$isJson, $isHelp, $budgetMs, $rest] = [false, false, null, []];
+        [$isJson, $isHelp, $budgetMs, $priority, $tenant, $rest] = [false, false, null, 'normal', '', []];
         while (($word = array_shift($words)) !== null) {
             [$name, $value] = explode('=', $word, 2) + [1 => null];
             match (true) {
@@ -36,6 +39,9 @@ final class Arguments
                 $word === '--json' => $isJson = true,
                 $word === '--help', $word === '-h' => $isHelp = true,
                 $name === '--budget' => $budgetMs = self::budget($value ?? array_shift($words)),
+                $name === '--priority' => $priority = self::priority($value ?? array_shift($words)),
+                $name === '--tenant' => $tenant = $value ?? array_shift($words)
+                    ?? throw new Usage('--tenant takes a text'),
                 $word !== '-' && str_starts_with($word, '-') => throw new Usage("no such option: $word"),
                 default => $rest[] = $word,
             };
@@ -43,7 +49,15 @@ final class Arguments
         if (count($rest) !== 2 && !$isHelp) {
             throw new Usage('it takes a task and a question');
         }
-        return new self($rest[0] ?? '', $rest[1] ?? '', $isJson, $isHelp, $budgetMs);
+        return new self($rest[0] ?? '', $rest[1] ?? '', $isJson, $isHelp, $budgetMs, $priority, $tenant);
+    }
+
+    private static function priority(?string $value): string
+    {
+        if (!in_array($value, Lane::PRIORITIES, true)) {
+            throw new Usage('--priority takes ' . implode(', ', Lane::PRIORITIES));
+        }
+        return $value;
     }
 
     private static function budget(?string $value): int

@@ -18,13 +18,15 @@ use Resident\Wire\Json;
 final class AskCommand
 {
     private const HELP = <<<'TEXT'
-        Usage: ask [--json] [--budget MS] TASK QUESTION
+        Usage: ask [--json] [--budget MS] [--priority P] [--tenant NAME] TASK QUESTION
 
         Asks a resident task and prints its answer.
 
-          QUESTION       what to ask; - reads one question per line from standard input
-          --json         one JSON object per line: question, answer, ms, batch; or question, error
-          --budget MS    how long to wait for each answer (5000)
+          QUESTION         what to ask; - reads one question per line from standard input
+          --json           one JSON object per line: question, answer, ms, batch; or question, error
+          --budget MS      how long to wait for each answer (5000)
+          --priority P     which of those that wait are taken first: high, normal, low (normal)
+          --tenant NAME    for whom to ask; tenants that wait take turns
 
         RESIDENT_REDIS_URL says where Redis is (redis://127.0.0.1:6379/0).
         Exit code: 0 all answered, 1 an error came back, 2 wrong usage.
@@ -79,7 +81,13 @@ final class AskCommand
     {
         $startNs = hrtime(true);
         try {
-            $answer = $client->ask($arguments->task, $question, $arguments->budgetMs);
+            $answer = $client->ask(
+                $arguments->task,
+                $question,
+                $arguments->budgetMs,
+                priority: $arguments->priority,
+                tenant: $arguments->tenant,
+            );
         } catch (ResidentException $error) {
             $this->printError($arguments, $question, $error);
             return false;

@@ -14,7 +14,7 @@ use Resident\Exception\Errors;
  */
 final class Lane
 {
-    private const PRIORITIES = ['high', 'normal', 'low'];
+    public const PRIORITIES = ['high', 'normal', 'low'];
 
     /**
      * What ask.lua takes; '' for the task's own queue. A tenant that is no plain name goes by its

@@ -61,7 +61,18 @@ final class ProgramsTest extends TestCase
     {
         [$exitCode, $output, $errors] = $this->runAsk(['--help']);
         self::assertSame([0, ''], [$exitCode, $errors]);
-        self::assertStringContainsString('ask [--json] [--budget MS] TASK QUESTION', $output);
+        $usage = 'ask [--json] [--budget MS] [--priority P] [--tenant NAME] TASK QUESTION';
+        self::assertStringContainsString($usage, $output);
+    }
+
+    public function testAskWaitsWhereItsPriorityAndTenantSay(): void
+    {
+        $server = Server::spare();
+        $server->announce('faq');
+        $server->redis->rPush('rq:queue:faq', 'somebody-else');
+        $words = ['--budget=100', '--priority=high', '--tenant=acme', 'faq', 'x'];
+        [$exitCode] = $this->runAsk($words, '', ['RESIDENT_REDIS_URL' => $server->url]);
+        self::assertSame([1, 1], [$exitCode, $server->redis->lLen('rq:queue:faq:high:acme')]);
     }
 
     /**
@@ -82,6 +93,8 @@ final class ProgramsTest extends TestCase
         yield [['--budget', 'soon', 'echo', 'x'], []];
         yield [['--budget', '-5', 'echo', 'x'], []];
         yield [['--budget', '0', 'echo', 'x'], []];
+        yield [['--priority', 'urgent', 'echo', 'x'], []];
+        yield [['echo', 'x', '--tenant'], []];
         yield [['echo', 'x'], ['RESIDENT_REDIS_URL' => 'http://redis']];
         yield [['echo', 'x'], ['RQ_KEY_PREFIX' => 'a b']];
     }

@@ -21,6 +21,26 @@ final class ArgumentsTest extends TestCase
         self::assertSame($expected, [$read->task, $read->question, $read->isJson, $read->budgetMs]);
     }
 
+    /**
+     * @dataProvider lanes
+     * @param list<string> $words
+     * @param array{string, string} $expected
+     */
+    public function testAPriorityAndATenantAreRead(array $words, array $expected): void
+    {
+        $read = Arguments::read([...$words, 'faq', 'x']);
+        self::assertSame($expected, [$read->priority, $read->tenant]);
+    }
+
+    public function lanes(): iterable
+    {
+        yield [[], ['normal', '']];
+        yield [['--priority', 'high'], ['high', '']];
+        yield [['--priority=low', '--tenant=店铺 1'], ['low', '店铺 1']];
+        yield [['--tenant', '--x='], ['normal', '--x=']];
+        yield [['--tenant='], ['normal', '']];
+    }
+
     public function right(): iterable
     {
         yield [['faq', '几点开门？'], ['faq', '几点开门？', false, null]];
@@ -53,5 +73,9 @@ final class ArgumentsTest extends TestCase
         yield [['--budget=86400001', 'faq', 'x']];
         yield [['--budget=1e3', 'faq', 'x']];
         yield [['-j', 'faq', 'x']];
+        yield [['--priority=urgent', 'faq', 'x']];
+        yield [['--priority', 'faq', 'x']];
+        yield [['faq', 'x', '--priority']];
+        yield [['faq', 'x', '--tenant']];
     }
 }
