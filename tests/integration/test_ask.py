@@ -1,0 +1,121 @@
+"""ask.lua: a question is put on its queue, joined or refused, in one step."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from redis import Redis
+from redis.exceptions import ResponseError
+from rq import Queue, SimpleWorker
+from rq.job import Job
+from rq.serializers import JSONSerializer
+
+from resident import keys
+from resident.asking import AskCode, Asked
+from tests.support.lua import BUDGET_MS, ECHO, TEN_YEARS_MS, Desk, Full
+from tests.support.waiting import wait_until
+
+
+def test_a_question_that_is_asked_is_an_rq_job_with_its_budget_as_ttl(desk: Desk) -> None:
+    assert desk.ask("a") == Asked(AskCode.QUEUED, 0, 0)
+    assert desk.waiting() == ["a"]
+    assert BUDGET_MS - 1000 < desk.connection.pttl(f"{keys.JOB}a") <= BUDGET_MS
+    job = Job.fetch("a", desk.connection, serializer=JSONSerializer)
+    assert job.get_status() == "queued"
+    assert (job.func_name, list(job.args)) == ("tasks.echo.answer", ["?"])
+    assert abs((datetime.now(UTC) - job.enqueued_at).total_seconds()) < 60
+    assert job.created_at == job.enqueued_at
+    assert Queue.all(desk.connection) == [Queue("echo", desk.connection)]
+
+
+def test_an_id_that_waits_is_joined_and_waits_for_the_longer_budget(desk: Desk) -> None:
+    desk.ask("a", 5_000)
+    assert desk.ask("a", 60_000).code is AskCode.JOINED
+    assert desk.waiting() == ["a"]
+    assert desk.connection.pttl(f"{keys.JOB}a") > 50_000
+    desk.ask("a", 1_000)
+    assert desk.connection.pttl(f"{keys.JOB}a") > 50_000
+
+
+def test_an_id_that_runs_is_joined_and_its_deadline_stays(desk: Desk) -> None:
+    desk.ask("a")
+    desk.claim()
+    assert desk.ask("a", 60_000).code is AskCode.JOINED
+    assert desk.waiting() == []
+    assert desk.connection.ttl(f"{keys.JOB}a") <= TEN_YEARS_MS // 1000 + BUDGET_MS // 1000
+
+
+def test_an_id_that_is_new_is_not_looked_for(desk: Desk) -> None:
+    desk.ask("a")
+    assert desk.ask("a", is_new=True).code is AskCode.QUEUED
+    assert desk.waiting() == ["a", "a"]
+
+
+def test_an_id_whose_reply_is_there_is_answered(desk: Desk) -> None:
+    desk.ask("a")
+    desk.settle(desk.claim())
+    assert desk.ask("a").code is AskCode.ANSWERED
+    assert desk.waiting() == []
+
+
+def test_a_finished_id_whose_reply_is_gone_is_asked_again_from_the_start(desk: Desk) -> None:
+    desk.ask("a", meta="old")
+    desk.settle(desk.claim())
+    desk.connection.delete(keys.reply("a"))
+    assert desk.ask("a").code is AskCode.QUEUED
+    assert "ended_at" not in desk.job("a")
+    assert "meta" not in desk.job("a")
+    assert not desk.connection.exists(keys.results("a"))
+    assert 0 < desk.connection.pttl(f"{keys.JOB}a") <= BUDGET_MS
+    assert [job.id for job in desk.claim().jobs] == ["a"]
+
+
+def test_without_a_ready_worker_nothing_is_written(desk: Desk) -> None:
+    desk.announce(0)
+    before = desk.snapshot()
+    assert desk.ask("a").code is AskCode.NO_WORKER
+    assert desk.snapshot() == before
+    assert before.keys() == {keys.QUEUES}
+
+
+def test_a_worker_whose_announcement_ran_out_is_not_ready(desk: Desk) -> None:
+    desk.connection.pexpire(ECHO.announcement, 1)
+    wait_until(lambda: not desk.connection.exists(ECHO.announcement))
+    assert desk.ask("a").code is AskCode.NO_WORKER
+
+
+def test_over_the_limit_of_waiting_questions_nothing_is_written(desk: Desk) -> None:
+    for number in range(10):
+        assert desk.ask(f"a{number}").code is AskCode.QUEUED
+    before = desk.snapshot()
+    assert desk.ask("b") == Asked(AskCode.OVERLOADED, 10, 10)
+    assert desk.snapshot() == before
+    assert desk.ask("a3").code is AskCode.JOINED
+
+
+def test_a_stock_rq_worker_counts_as_a_worker(connection: Redis, other: Desk) -> None:
+    stock = SimpleWorker(["echo"], connection=connection, name="stock")
+    stock.register_birth()
+    assert other.ask("a").code is AskCode.QUEUED
+    stock.register_death()
+    assert other.ask("b").code is AskCode.NO_WORKER
+
+
+def test_a_worker_of_ours_that_is_not_ready_does_not_count_as_stock(
+    connection: Redis, other: Desk
+) -> None:
+    SimpleWorker(["echo"], connection=connection, name="resident-echo-1").register_birth()
+    assert other.ask("a").code is AskCode.NO_WORKER
+
+
+def test_a_question_that_redis_has_no_memory_for_is_not_half_written(
+    desk: Desk, full: Full
+) -> None:
+    before = desk.snapshot()
+    full.fill()
+    with pytest.raises(ResponseError, match="maxmemory"):
+        desk.ask("a")
+    full.free()
+    assert desk.snapshot() == before
+    assert desk.ask("a").code is AskCode.QUEUED
