@@ -185,35 +185,38 @@ def task(  # noqa: PLR0913  (the options of a task)
     def register(function: Function) -> Function:
         if load is None:
             raise _without_load(function)
-        options: dict[str, Any] = {
-            "load": load,
-            "warm_up": warm_up,
-            "max_batch": max_batch,
-            "target_ms": target_ms,
-            "cost": cost,
-            "max_cost": max_cost,
-            "timeout_s": timeout_s,
-            "preload": preload,
-            "callbacks": callbacks,
-        }
-        _check_options(function.__module__, **options)
-        options |= {"warm_up": tuple(warm_up), "callbacks": tuple(callbacks)}
-        name, signature = _task_name(function), read_signature(function)
-        if signature.streams and max_batch != 1:
-            msg = f"tasks/{name}.py yields, so it takes one question a call: leave max_batch out"
-            raise ConfigurationError(msg)
-        made = Task(
-            name=name,
-            function=function,
-            question_type=signature.question_type,
-            streams=signature.streams,
-            **options,
+        made = _made_of(
+            function,
+            load=load,
+            warm_up=warm_up,
+            max_batch=max_batch,
+            target_ms=target_ms,
+            cost=cost,
+            max_cost=max_cost,
+            timeout_s=timeout_s,
+            preload=preload,
+            callbacks=callbacks,
         )
         _registry[made.name] = made
-
         return functools.wraps(function)(single_question_function(made))
 
     return register
+
+
+def _made_of(function: Function, **options: Any) -> Task:
+    _check_options(function.__module__, **options)
+    options |= {name: tuple(options[name]) for name in ("warm_up", "callbacks")}
+    name, signature = _task_name(function), read_signature(function)
+    if signature.streams and options["max_batch"] != 1:
+        msg = f"tasks/{name}.py yields, so it takes one question a call: leave max_batch out"
+        raise ConfigurationError(msg)
+    return Task(
+        name=name,
+        function=function,
+        question_type=signature.question_type,
+        streams=signature.streams,
+        **options,
+    )
 
 
 def single_question_function(task: Task) -> Callable[[Any], Any]:
