@@ -36,9 +36,8 @@ class Reader:
 
     def next(self, job_id: str) -> dict[str, Any]:
         """The next payload."""
-        popped = self.connection.blpop([keys.reply(job_id)], timeout=4)
-        assert popped is not None, f"nothing comes of {job_id}"
-        payload: dict[str, Any] = json.loads(popped[1])
+        popped = wait_until(lambda: self.connection.lpop(keys.reply(job_id)))
+        payload: dict[str, Any] = json.loads(popped)
         assert payload["id"] == job_id
         return payload
 

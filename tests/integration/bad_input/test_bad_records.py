@@ -34,7 +34,7 @@ def test_a_record_of_another_type_makes_room(key: str, kind: str, live: Live) ->
     live.connection.hset(f"{keys.JOB}{job_id}", mapping=live.fields("room"))
     write(live.connection, kind, place)
     live.connection.rpush(live.of.queue, job_id)
-    wait_until(lambda: live.is_finished(job_id), 5)
+    wait_until(lambda: live.is_finished(job_id))
     assert live.answer(job_id) == "room"
     wait_until(lambda: live.connection.type(place).decode() != kind)  # leases by the next tick
 
@@ -126,7 +126,7 @@ def test_after_junk_on_its_channel_a_worker_still_obeys(
         assert connection.publish(channel, message) == 1
     Live(connection).check_that_it_serves()
     send_shutdown_command(connection, worker.decode())
-    wait_until(lambda: worker not in worker_names(connection), 10)
+    wait_until(lambda: worker not in worker_names(connection))
 
 
 GATHERING = """
