@@ -25,6 +25,7 @@ _PHP_VERSIONS = ("", "8.2", "8.3", "8.4", "8.5")
 _PAGES = {
     "page.php": ROOT / "php_client" / "examples" / "page.php",
     "cut_off.php": ROOT / "bench" / "fpm" / "cut_off.php",
+    "ended.php": ROOT / "bench" / "fpm" / "ended.php",
 }
 _FPM = """\
 [global]
@@ -79,11 +80,13 @@ class Site:
         folder: For sockets, logs and configurations; nobody else may look into it.
         environment: Of the pages.
         php: Settings of PHP's, by name.
+        most_s: php-fpm ends a request that takes longer, in whole seconds; 0 none.
     """
 
     folder: Path
     environment: Mapping[str, str]
     php: Mapping[str, str] = field(default_factory=dict)
+    most_s: int = 0
     port: int = field(default_factory=free_port)
 
     @contextlib.contextmanager
@@ -102,6 +105,7 @@ class Site:
         root = os.geteuid() == 0
         lines = [f'env[{name}] = "{value}"' for name, value in self.environment.items()]
         lines += [f"php_admin_value[{name}] = {value}" for name, value in self.php.items()]
+        lines.append(f"request_terminate_timeout = {self.most_s}s")
         text = _FPM.format(
             folder=self.folder,
             user="user = root\ngroup = root" if root else "",

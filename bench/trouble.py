@@ -8,6 +8,9 @@ import random
 import signal
 import socket
 import threading
+import urllib.error
+import urllib.request
+from collections import Counter
 from collections.abc import Iterator
 
 from redis.exceptions import RedisError
@@ -19,6 +22,8 @@ _LEAVERS_EACH_S = 0.03
 _HALT_EACH_S = 1.0
 #: Longer than the shortest budgets with their grace, so that connections are given up.
 _HALT_S = 0.12
+_END_EACH_S = 0.1
+_ENDED_WITHIN_S = 60.0
 
 
 @contextlib.contextmanager
@@ -37,6 +42,34 @@ def made(port: int, url: str, server: int) -> Iterator[None]:
         over.set()
         for thread in threads:
             thread.join()
+
+
+@contextlib.contextmanager
+def ended(port: int) -> Iterator[Counter[str]]:
+    """Until the block ends: requests that PHP or php-fpm ends in a call; how many, by their end."""
+    over = threading.Event()
+    ends: Counter[str] = Counter()
+    causes = ("time", "wait", "memory")
+    threads = [threading.Thread(target=_end, args=(over, port, how, ends)) for how in causes]
+    for thread in threads:
+        thread.start()
+    try:
+        yield ends
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
+
+
+def _end(over: threading.Event, port: int, how: str, ends: Counter[str]) -> None:
+    url = f"http://127.0.0.1:{port}/ended.php?question=ended&how={how}"
+    while not over.wait(_END_EACH_S):
+        try:
+            with urllib.request.urlopen(url, timeout=_ENDED_WITHIN_S) as page:
+                status = page.status
+        except urllib.error.HTTPError as error:
+            status = error.code
+        ends[f"{how} {status}"] += 1
 
 
 def _leave(over: threading.Event, port: int) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import os
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -48,12 +49,15 @@ class _Way:
 
     Attributes:
         mix: Plain, hurried and cut-off pages in per cent.
+        most_s: If not 0, php-fpm ends what takes longer, and beside the pages are some that PHP or
+            php-fpm ends in a call.
     """
 
     name: str
     is_kept: bool = True
     mix: str = "100,0,0"
     is_troubled: bool = False
+    most_s: int = 0
     php: dict[str, str] = field(default_factory=dict)
 
 
@@ -66,6 +70,11 @@ _WAYS = (
         mix="85,10,5",
         is_troubled=True,
         php={"redis.pconnect.echo_check_liveness": "0"},
+    ),
+    _Way(
+        "pconnect beside pages that PHP or php-fpm ends in a call",
+        most_s=5,
+        php={"redis.pconnect.echo_check_liveness": "0", "max_execution_time": "1"},
     ),
 )
 
@@ -88,12 +97,12 @@ def _browse(run: Run, bench: Bench, way: _Way) -> None:
         connect(bench.redis.url) as connection,
     ):
         _wait_until_ready(connection)
-        site = Site(Path(folder), _environment(bench.redis.url, way), way.php)
+        site = Site(Path(folder), _environment(bench.redis.url, way), way.php, way.most_s)
         with site.running(), Connections(connection) as connections:
             before = _keys(connection)
-            with _company(way, site, bench, server.pid):
+            with _company(way, site, bench, server.pid) as ends:
                 seen = browse(site.port, run.plan.pages, way.mix, _MOST_S)
-            told = [_told(seen, run.plan.pages), _load()]
+            told = [_told(seen, run.plan.pages), *_told_of(ends), _load()]
             left = _left(connection, before)
             connections.stop()
             told[1:1] = [connections.told(CHILDREN), f"{len(left)} keys left"]
@@ -101,15 +110,19 @@ def _browse(run: Run, bench: Bench, way: _Way) -> None:
 
 
 @contextlib.contextmanager
-def _company(way: _Way, site: Site, bench: Bench, server: int) -> Iterator[None]:
-    """What else happens while the browsers browse."""
+def _company(way: _Way, site: Site, bench: Bench, server: int) -> Iterator[Counter[str]]:
+    """What else happens while the browsers browse; how requests were ended, if some were."""
+    if way.most_s:
+        with trouble.ended(site.port) as ends:
+            yield ends
+        return
     if not way.is_troubled:
-        yield
+        yield Counter()
         return
     url, unread = bench.redis.url, keys.reply("cut-off")
     with connect(url) as connection, trouble.made(site.port, url, server):
         connection.rpush(unread, _UNREAD)
-        yield
+        yield Counter()
         connection.delete(unread)
 
 
@@ -130,6 +143,11 @@ def _told(seen: Seen, wanted: int) -> str:
         f"p50 {quantile(times, 0.5):.1f} ms, p99 {quantile(times, 0.99):.1f} ms; "
         f"{statuses}; {seen.broken} broken"
     )
+
+
+def _told_of(ends: Counter[str]) -> list[str]:
+    told = ", ".join(f"{end}: {many}" for end, many in sorted(ends.items()))
+    return [f"ended in a call, by its cause and status: {told}"] if told else []
 
 
 def _load() -> str:
