@@ -25,6 +25,29 @@ class AllowedJob(Job):
     allowed_callbacks: ClassVar[Mapping[str, Callable[..., Any]]] = {}
     max_question_bytes: ClassVar[int] = 0
     longest_timeout_s: ClassVar[float] = 0
+    _is_let_go = False
+
+    def let_go(self) -> None:
+        """From now on RQ writes nothing of this run: the id was taken back, or asked anew."""
+        self._is_let_go = True
+
+    def set_status(self, *args: Any, **options: Any) -> None:
+        """As RQ does, if the books of the id are this run's."""
+        if not self._is_let_go:
+            super().set_status(*args, **options)
+
+    def cleanup(self, *args: Any, **options: Any) -> None:
+        """As RQ does, if the books of the id are this run's."""
+        if not self._is_let_go:
+            super().cleanup(*args, **options)
+
+    def _handle_success(self, *args: Any, **options: Any) -> None:
+        if not self._is_let_go:
+            super()._handle_success(*args, **options)
+
+    def _handle_failure(self, *args: Any, **options: Any) -> None:
+        if not self._is_let_go:
+            super()._handle_failure(*args, **options)
 
     def restore(self, raw_data: Any) -> None:
         """Reads the hash; one that RQ itself cannot read is no job (NoSuchJobError)."""

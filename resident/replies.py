@@ -19,6 +19,7 @@ from rq.timeouts import JobTimeoutException
 from rq.utils import as_text, str_to_date
 
 from resident.errors import ErrorCode, ResidentError
+from resident.job import AllowedJob
 from resident.lua_script import script_of
 from resident.protocol import (
     FAILURE_CALLBACK,
@@ -76,11 +77,13 @@ def describe(kind: type[BaseException], error: BaseException, job_id: str) -> tu
 def _push(job: Job, connection: Redis, payload: bytes) -> None:
     """Replies to whoever asked what this run answers; its id may have been asked anew since."""
     reply_to, created_at, worker = connection.hmget(job.key, _STATE)
-    if not _is_of_this_run(job, created_at, worker):
-        return
     key = reply_key(job.id, as_text(reply_to or b""))
     ttl_ms = int(read_settings().reply_ttl_s * 1000)
-    connection.eval(_DELIVER.source, 2, job.key, key, created_at or b"", payload, ttl_ms)
+    args = (job.key, key, created_at or b"", payload, ttl_ms)
+    is_ours = _is_of_this_run(job, created_at, worker)
+    is_delivered = is_ours and connection.eval(_DELIVER.source, 2, *args)
+    if not is_delivered and isinstance(job, AllowedJob):
+        job.let_go()
 
 
 def _is_of_this_run(job: Job, created_at: str | bytes | None, worker: str | bytes | None) -> bool:

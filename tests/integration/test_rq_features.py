@@ -25,6 +25,8 @@ from resident.errors import CallerError, ErrorCode, OperatorError
 from tests.support import desks
 from tests.support.desks import Asking
 from tests.support.inline import answer_what_waits
+from tests.support.junk import SPECIAL
+from tests.support.live import Live
 from tests.support.odd import WITH_ODD_TASKS, odd_tasks
 from tests.support.processes import Processes
 from tests.support.rq_side import (
@@ -331,6 +333,26 @@ def test_a_dependent_that_comes_while_its_parent_runs_is_run_after_it(
     gate.write_text("parent", encoding="utf-8")
     wait_until(lambda: child.get_status() is JobStatus.FINISHED)
     assert child.return_value(refresh=True) == "child"
+
+
+def test_what_is_cancelled_and_asked_anew_while_it_runs_is_answered_anew(
+    processes: Processes, connection: Redis, client: Client, tmp_path: Path
+) -> None:
+    gate, plain = tmp_path / "gate", tmp_path / "plain"
+    os.mkfifo(gate)
+    plain.write_text("in time", encoding="utf-8")
+    processes.start(*WITH_ODD_TASKS, "worker.py", "gate")
+    wait_until(lambda: client.tasks() == ["gate"])
+    live = Live(connection, "gate")
+    live.put_as(["own"], live.fields(str(gate)) | SPECIAL)
+    wait_until(lambda: connection.hget(f"{keys.JOB}own", "status") == b"started")
+    assert client.cancel("own")
+    client.submit("gate", str(plain), 20_000, job_id="own")
+    gate.write_text("too late", encoding="utf-8")
+    assert client.wait("own", 20_000).answer == "in time"
+    assert connection.llen(keys.reply("own")) == 1
+    wait_until(lambda: fetch(connection, "own").get_status() is JobStatus.FINISHED)
+    assert fetch(connection, "own").return_value() == "in time"
 
 
 def test_a_repeated_job_is_run_as_often_as_it_says(connection: Redis, queue: Queue) -> None:
