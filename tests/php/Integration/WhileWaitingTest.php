@@ -43,6 +43,7 @@ final class WhileWaitingTest extends TestCase
             'failure_ttl' => '604800',
             'success_callback_name' => 'resident.replies.deliver',
             'failure_callback_name' => 'resident.replies.deliver_error',
+            'asked' => 'new',
         ], $job);
         self::assertGreaterThan(0, $leftMs);
         self::assertLessThanOrEqual(10_000, $leftMs);
