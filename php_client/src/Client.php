@@ -100,10 +100,7 @@ final class Client
         $lane = Lane::of($priority, $tenant);
         $checked = Question::of($task, $question, $id, $deadline->budgetMs, $this->options, $lane);
         return $this->guarded($checked->id, function () use ($checked, $deadline): Answer {
-            $payload = $this->door->enterAndWait($checked, $deadline);
-            if ($payload !== null) {
-                return Reply::decode($payload, $checked->id);
-            }
+            $this->door->enter($checked, $deadline);
             $again = fn (Link $link): bool => $this->door->enterAgain($link, $checked, $deadline);
             return $this->answer($checked->id, $checked->isShared, $deadline, $again);
         });

@@ -82,15 +82,6 @@ final class Deadline
         return max(1, $this->untilMs() + self::GRACE_MS);
     }
 
-    /**
-     * How long to wait for each answer of two commands in one write: ext-redis waits for the second
-     * even if the first did not come.
-     */
-    public function patienceOfTwoMs(): int
-    {
-        return min($this->readTimeoutMs, intdiv($this->blockPatienceMs(), 2));
-    }
-
     private function untilMs(): int
     {
         $untilNs = $this->atNs - hrtime(true);

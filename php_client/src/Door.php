@@ -39,17 +39,7 @@ final class Door
      */
     private const CHUNK = 100;
 
-    /**
-     * So long a question waits in the write that asks it; what goes wrong there is known as late.
-     */
-    private const MOMENT_S = '0.020';
-    /**
-     * A Redis with nothing else to do may notice the end of a moment 100 ms late (`hz`).
-     */
-    private const SHORTEST_TIMEOUT_MS = 250;
-
     private readonly Script $ask;
-    private readonly Script $askAndWait;
     private readonly Script $askEach;
     /**
      * Looked up once a call, however many questions it refuses.
@@ -64,7 +54,6 @@ final class Door
         private readonly Tries $tries,
     ) {
         $this->ask = Script::of('ask');
-        $this->askAndWait = Script::of('wait_begin', 'ask', 'wait_end');
         $this->askEach = Script::of('each_begin', 'ask', 'each_end');
     }
 
@@ -77,68 +66,13 @@ final class Door
      */
     public function enter(Question $question, Deadline $deadline): void
     {
-        $ask = fn (Link $link, bool $isFirst): mixed => $this->askOnly($link, $question, $deadline, $isFirst);
-        $this->check($question, $this->tries->twiceAtMost($deadline, $ask), $deadline);
-    }
-
-    /**
-     * The same, and the reply if it comes within a moment; one round trip where it would be two.
-     *
-     * Not where a Redis that answers late could not be asked again.
-     *
-     * @throws CallerError conflict
-     * @throws OperatorError no_worker
-     * @throws TryAgain overloaded
-     * @throws ErrorReply
-     * @throws ConnectionLost
-     */
-    public function enterAndWait(Question $question, Deadline $deadline): ?string
-    {
-        $reply = null;
-        $ask = function (Link $link, bool $isFirst) use ($question, $deadline, &$reply): mixed {
-            $both = $isFirst && $this->mayWait($question, $deadline)
-                ? $this->askAndWait($link, $question, $deadline)
-                : null;
-            $reply = $both[1][1] ?? null;
-            return $both[0] ?? $this->askOnly($link, $question, $deadline, $isFirst);
-        };
-        $this->check($question, $this->tries->twiceAtMost($deadline, $ask), $deadline);
-        return $reply;
-    }
-
-    private function mayWait(Question $question, Deadline $deadline): bool
-    {
-        return !$question->isShared
-            && $this->source->canReopen()
-            && $deadline->patienceOfTwoMs() >= self::SHORTEST_TIMEOUT_MS;
-    }
-
-    private function askOnly(Link $link, Question $question, Deadline $deadline, bool $isFirst): mixed
-    {
-        $arguments = $this->arguments($question, $isFirst);
-        return $this->ask->call($link, $deadline, $this->keys($question), $arguments);
-    }
-
-    /**
-     * @return array<mixed>|null Both answers; null if the server did not know the script.
-     * @throws ErrorReply
-     * @throws ConnectionLost
-     */
-    private function askAndWait(Link $link, Question $question, Deadline $deadline): ?array
-    {
-        $wait = ['BLPOP', Keys::reply($question->id), self::MOMENT_S];
-        $arguments = $this->arguments($question, isFirst: true);
-        try {
-            return $this->askAndWait->callWith($link, $deadline, $this->keys($question), $arguments, $wait);
-        } catch (ErrorReply $error) {
-            // A Redis that was demoted in this moment refuses the wait, and may have the question.
-            throw $error->isPassing() ? new ConnectionLost($error->getMessage()) : $error;
-        }
-    }
-
-    private function check(Question $question, mixed $answer, Deadline $deadline): void
-    {
         $this->served = null;
+        $answer = $this->tries->twiceAtMost($deadline, fn (Link $link, bool $isFirst): mixed => $this->ask->call(
+            $link,
+            $deadline,
+            $this->keys($question),
+            $this->arguments($question, $isFirst),
+        ));
         $refusal = $this->refusal($question, $answer, $deadline);
         if ($refusal !== null) {
             throw $refusal;
@@ -153,7 +87,8 @@ final class Door
      */
     public function enterAgain(Link $link, Question $question, Deadline $deadline): bool
     {
-        $answer = $this->askOnly($link, $question, $deadline, isFirst: false);
+        $arguments = $this->arguments($question, isFirst: false);
+        $answer = $this->ask->call($link, $deadline, $this->keys($question), $arguments);
         return is_array($answer) && ($answer[0] ?? 0) > 0;
     }
 

@@ -44,38 +44,11 @@ final class Link
     }
 
     /**
-     * Sends two commands in one write and returns both answers.
-     *
-     * @param list<string> $first
-     * @param list<string> $second
-     * @return array<mixed>
-     * @throws ErrorReply
-     * @throws ConnectionLost
-     */
-    public function callBoth(Deadline $deadline, #[\SensitiveParameter] array $first, array $second): array
-    {
-        return $this->answered($deadline->patienceOfTwoMs(), function () use ($first, $second): mixed {
-            $pipeline = $this->redis->pipeline();
-            $pipeline->rawCommand(...$first);
-            $pipeline->rawCommand(...$second);
-            return $pipeline->exec();
-        });
-    }
-
-    /**
      * @param array<string> $command
      */
     private function send(int $timeoutMs, #[\SensitiveParameter] array $command): mixed
     {
-        return $this->answered($timeoutMs, fn (): mixed => $this->redis->rawCommand(...$command));
-    }
-
-    /**
-     * @param \Closure(): mixed $work
-     */
-    private function answered(int $timeoutMs, \Closure $work): mixed
-    {
-        $answer = $this->guarded($timeoutMs, $work);
+        $answer = $this->guarded($timeoutMs, fn (): mixed => $this->redis->rawCommand(...$command));
         // For some errors ext-redis throws, for the others it returns false.
         $error = $this->redis->getLastError();
         return $error === null ? $answer : throw new ErrorReply($error);

@@ -65,33 +65,4 @@ final class Script
         }
         return $link->call($deadline, 'EVAL', $this->source(), ...$rest);
     }
-
-    /**
-     * The same with a command behind it, in one write, if the server knows the script.
-     *
-     * @param list<string> $keys
-     * @param list<string> $arguments
-     * @param list<string> $then
-     * @return array<mixed>|null Both answers; null if the server did not know the script, but does now.
-     * @throws ErrorReply
-     * @throws ConnectionLost
-     */
-    public function callWith(
-        Link $link,
-        Deadline $deadline,
-        array $keys,
-        #[\SensitiveParameter] array $arguments,
-        array $then,
-    ): ?array {
-        $command = ['EVALSHA', $this->sha(), (string) count($keys), ...$keys, ...$arguments];
-        try {
-            return $link->callBoth($deadline, $command, $then);
-        } catch (ErrorReply $error) {
-            if ($error->word() !== 'NOSCRIPT') {
-                throw $error;
-            }
-        }
-        $link->call($deadline, 'SCRIPT', 'LOAD', $this->source());
-        return null;
-    }
 }

@@ -15,7 +15,7 @@ use Resident\Tests\Support\Server;
  */
 final class BudgetsTest extends TestCase
 {
-    private const BUDGET_MS = 600;
+    private const BUDGET_MS = 300;
     /**
      * Over the budget; what a machine that has other things to do may add is much more than ours.
      */

@@ -45,27 +45,6 @@ final class RefusalsTest extends TestCase
         self::assertSame("2 questions wait for 'faq' already; 2 are allowed", $error->getMessage());
     }
 
-    public function testARefusalDoesNotWaitForAReplyThatWillNotCome(): void
-    {
-        $client = $this->client();
-        $tookMs = [];
-        for ($time = 0; $time < 6; $time++) {
-            $startNs = hrtime(true);
-            $this->errorOf(OperatorError::class, fn () => $client->ask('faq', 'x'));
-            $tookMs[] = (hrtime(true) - $startNs) / 1e6;
-            self::assertSame([], $this->server->redis->keys('*'));
-        }
-        self::assertLessThan(20, min($tookMs), 'the moment that a reply may take');
-    }
-
-    public function testAServerThatForgotItsScriptsIsToldThemAgain(): void
-    {
-        $client = new Client(Server::served()->url);
-        self::assertSame('before', $client->ask('echo', 'before')->answer);
-        Server::served()->redis->script('flush');
-        self::assertSame('after', $client->ask('echo', 'after')->answer);
-    }
-
     public function testABudgetThatEndsIsAnErrorWithTheId(): void
     {
         $this->server->announce('faq');

@@ -25,7 +25,7 @@ final class WhileWaitingTest extends TestCase
     public function testAQuestionIsAnRqJobWhoseLifeIsItsBudget(): void
     {
         $program = $this->ask('--budget=10000', 'faq', '你好/');
-        $this->asked();
+        $this->server->blockedIn('blpop');
         $id = $this->server->redis->lIndex('rq:queue:faq', 0);
         $job = $this->server->redis->hGetAll("rq:job:$id");
         $leftMs = $this->server->redis->pttl("rq:job:$id");
@@ -52,7 +52,7 @@ final class WhileWaitingTest extends TestCase
     public function testAConnectionLostWhileWaitingIsOpenedAgain(): void
     {
         $program = $this->ask('--budget=10000', 'faq', 'x');
-        $lost = $this->asked();
+        $lost = $this->server->blockedIn('blpop');
         $this->server->redis->rawCommand('CLIENT', 'KILL', 'ID', $lost);
         $next = Wait::until(fn () => $this->otherThan($lost));
         self::assertNotSame($lost, $next);
@@ -65,7 +65,7 @@ final class WhileWaitingTest extends TestCase
     public function testAQuestionThatRedisForgotMeanwhileIsAskedAgain(): void
     {
         $program = $this->ask('--budget=10000', 'faq', 'x');
-        $lost = $this->asked();
+        $lost = $this->server->blockedIn('blpop');
         $id = $this->server->redis->lPop('rq:queue:faq');
         $this->server->redis->del("rq:job:$id");
         $this->server->redis->rawCommand('CLIENT', 'KILL', 'ID', $lost);
@@ -125,7 +125,7 @@ final class WhileWaitingTest extends TestCase
     public function testALentConnectionLostWhileWaitingIsATransportError(): void
     {
         $program = new Program(['tests/php/Support/lent_connection.php', $this->server->url, 'faq']);
-        $lost = $this->asked();
+        $lost = $this->server->blockedIn('blpop');
         $this->server->redis->rawCommand('CLIENT', 'KILL', 'ID', $lost);
         [$exitCode, $output, $errors] = $program->result();
         self::assertSame([0, ''], [$exitCode, $errors]);
@@ -135,7 +135,7 @@ final class WhileWaitingTest extends TestCase
     public function testAWaitThatAFailoverEndsGoesOn(): void
     {
         $program = $this->ask('--budget=10000', 'faq', 'x');
-        $ended = $this->asked();
+        $ended = $this->server->blockedIn('blpop');
         $this->server->redis->rawCommand('CLIENT', 'UNBLOCK', $ended, 'ERROR');
         Wait::until(fn () => $this->otherThan($ended));
         $this->server->reply($this->server->redis->lIndex('rq:queue:faq', 0), 'still there');
@@ -164,15 +164,6 @@ final class WhileWaitingTest extends TestCase
         $code = 'require "php_client/autoload.php";'
             . 'echo (new Resident\Client($argv[1]))->ask("faq", "x", 10000, "one-id");';
         return new Program(['-r', $code, '--', $this->server->url]);
-    }
-
-    /**
-     * Waits until the question is there, and its caller blocked; returns the caller's connection.
-     */
-    private function asked(): string
-    {
-        Wait::until(fn () => $this->server->redis->lLen('rq:queue:faq') > 0);
-        return $this->server->blockedIn('blpop');
     }
 
     private function otherThan(string $id): ?string
