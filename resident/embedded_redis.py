@@ -43,6 +43,7 @@ unixsocketperm 700
 requirepass {password}
 dir {directory}
 appendonly yes
+auto-aof-rewrite-min-size 256mb
 save ""
 stream-node-max-bytes 256
 hash-max-ziplist-value 1024
