@@ -1,5 +1,8 @@
 -- resident/scripts.py joins these files to scripts: what one defines serves those behind it.
-local shared = {"now", "stamp_of", "write", "keep_deadline", "restore_deadline", "arrange"}
+local shared = {
+  "now", "stamp_of", "write", "keep_deadline", "restore_deadline", "arrange",
+  "s", "us", "now_ms", "LONGEST_TTL_MS", "TEN_YEARS_MS",
+}
 
 std = "lua51"
 read_globals = {"redis", "cjson", "KEYS", "ARGV"}

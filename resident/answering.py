@@ -144,16 +144,16 @@ def _settlement(question: Question, result: Given | Raised, claimed_s: float) ->
             by_hash=bool(job.by_hash),
         )
     ms = Milliseconds(_queued_ms(fields.enqueued_s, claimed_s), result.model_ms)
-    return Settlement(
-        id=job.id,
-        execution=job.execution,
-        outcome=Outcome.FINISHED,
-        reply_key=fields.success_key,
-        reply=encode_answered(job.id, result.answer, ms, result.batch),
+    return Settlement(  # by place, which is quicker than by name
+        job.id,
+        job.execution,
+        Outcome.FINISHED,
+        fields.success_key,
+        encode_answered(job.id, result.answer, ms, result.batch),
         # RQ leaves the field out for None.
-        result=b"" if result.answer == b"null" else base64.b64encode(result.answer),
-        ttl_s=fields.terms.result_ttl_s,
-        by_hash=bool(job.by_hash),
+        b"" if result.answer == b"null" else base64.b64encode(result.answer),
+        fields.terms.result_ttl_s,
+        bool(job.by_hash),
     )
 
 

@@ -266,12 +266,14 @@ class ResidentWorker(SimpleWorker):
 
     def _note(self, settlements: list[Settlement], codes: list[int], seconds: float) -> None:
         """Logs and counts a batch, and notes whose dependents may go on."""
-        lost = codes.count(SettleCode.LOST)
-        failed = 0
+        lost, failed = codes.count(SettleCode.LOST), 0
         for one, code in zip(settlements, codes, strict=True):
-            failed += one.outcome is not Outcome.FINISHED and code != SettleCode.LOST
-            if code == SettleCode.SETTLED_WITH_DEPENDENTS:
-                self._parents.append(one.id)
+            if one.outcome is not Outcome.FINISHED and code != SettleCode.LOST:
+                failed += 1
+        if SettleCode.SETTLED_WITH_DEPENDENTS in codes:
+            settled = zip(settlements, codes, strict=True)
+            of_others = SettleCode.SETTLED_WITH_DEPENDENTS
+            self._parents += [one.id for one, code in settled if code == of_others]
         self._counts.add(len(codes) - lost - failed, failed, seconds)
         if codes and not self._was_interrupted:  # else it is Redis' time, not ours
             self._pace.note_batch(time.monotonic(), len(codes), seconds * 1000)

@@ -39,21 +39,22 @@
 --   -4 overloaded: an answer would take number ms, the budget is limit ms
 -- Needs clock.lua in front.
 
+local call, args = redis.call, ARGV -- each look for a global costs 0.05 us
 local job, queue, announcement = KEYS[1], KEYS[2], KEYS[3]
-local id, budget_ms, digest, lane, task = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4], ARGV[5]
+local id, budget_ms, digest, lane, task = args[1], tonumber(args[2]), args[3], args[4], args[5]
 
 local function rq_key(name)
   return string.sub(job, 1, -#id - 6) .. ':' .. name
 end
 
-local status, old_reply, remember = false, false, nil
+local remember -- what else is to be done for an id of the caller's own
 if digest ~= '' then
   -- A digest outlives the budget by the time that a reply is kept, and the model by two hours.
   local DIGEST_MARGIN_MS = 7200000
   local asked_key, reply_key = 'resident:asked:' .. id, 'resident:reply:' .. id
 
   local function digest_ttl_ms()
-    local kept_ms = tonumber(redis.call('HGET', announcement, 'reply_ttl_ms') or '') or 0
+    local kept_ms = tonumber(call('HGET', announcement, 'reply_ttl_ms') or '') or 0
     return string.format('%d', budget_ms + kept_ms + DIGEST_MARGIN_MS)
   end
 
@@ -64,10 +65,10 @@ if digest ~= '' then
     return reply and code ~= 'expired' and code ~= 'cancelled'
   end
 
-  local asked = redis.call('GET', asked_key)
-  old_reply = redis.call('LINDEX', reply_key, 0)
+  local asked = call('GET', asked_key)
+  local old_reply = call('LINDEX', reply_key, 0)
   local is_there = is_answer(old_reply)
-  status = redis.call('HGET', job, 'status')
+  local status = call('HGET', job, 'status')
   local is_running = status == 'queued' or status == 'started'
   if (is_there or is_running) and asked and asked ~= digest then
     return {-3, 0, 0}
@@ -76,34 +77,34 @@ if digest ~= '' then
     return {3, 0, 0}
   end
   if is_running then
-    local left_ms = redis.call('PTTL', job)
+    local left_ms = call('PTTL', job)
     if status == 'queued' and left_ms >= 0 and left_ms < budget_ms then
-      redis.call('PEXPIRE', job, budget_ms)
-      redis.call('PEXPIRE', asked_key, digest_ttl_ms())
+      call('PEXPIRE', job, budget_ms)
+      call('PEXPIRE', asked_key, digest_ttl_ms())
     end
     return {2, 0, 0}
   end
 
   remember = function()
     if status then
-      redis.call('DEL', job, rq_key('results:' .. id))
+      call('DEL', job, rq_key('results:' .. id))
     end
     if old_reply then
-      redis.call('DEL', reply_key)
+      call('DEL', reply_key)
     end
-    redis.call('SET', asked_key, digest, 'PX', digest_ttl_ms())
+    call('SET', asked_key, digest, 'PX', digest_ttl_ms())
   end
 end
 
-local announced = redis.call('HMGET', announcement, 'max_backlog', 'rate', 'model_ms', 'laned')
+local announced = call('HMGET', announcement, 'max_backlog', 'rate', 'model_ms', 'laned')
 local limit = tonumber(announced[1] or '')
 if not limit then
   -- Whether a stock RQ worker listens: they register themselves, ours announce when ready.
   local function has_stock_worker()
     local ours = rq_key('worker:resident-')
-    for _, key in ipairs(redis.call('SMEMBERS', rq_key('workers:' .. task))) do
-      if string.sub(key, 1, #ours) ~= ours and redis.call('EXISTS', key) == 1
-        and redis.call('HEXISTS', key, 'death') == 0 then
+    for _, key in ipairs(call('SMEMBERS', rq_key('workers:' .. task))) do
+      if string.sub(key, 1, #ours) ~= ours and call('EXISTS', key) == 1
+        and call('HEXISTS', key, 'death') == 0 then
         return true
       end
     end
@@ -113,17 +114,17 @@ if not limit then
   if not has_stock_worker() then
     return {-1, 0, 0}
   end
-  redis.call('SADD', rq_key('queues'), queue) -- ours announce that, too
+  call('SADD', rq_key('queues'), queue) -- ours announce that, too
 end
 
 -- Where nothing waits there is nothing to overtake, and an idle worker waits for the queue alone.
-local takes_lane = lane ~= '' and limit and redis.call('EXISTS', queue) == 1
+local takes_lane = lane ~= '' and limit and call('EXISTS', queue) == 1
 local laned = math.max(tonumber(announced[4] or '') or 0, 0)
 local waiting = laned
 if takes_lane then
-  waiting = waiting + redis.call('LLEN', queue)
+  waiting = waiting + call('LLEN', queue)
 else -- the push says how many wait; it is taken back below if those are too many
-  waiting = waiting + redis.call('RPUSH', queue, id) - 1
+  waiting = waiting + call('RPUSH', queue, id) - 1
 end
 -- How long an answer will take: those that wait, the batch that runs, and its own.
 local rate, needed_ms = tonumber(announced[2] or 0), tonumber(announced[3] or 0)
@@ -133,7 +134,7 @@ end
 local is_too_long = needed_ms > budget_ms and string.sub(lane, 1, 4) ~= 'high'
 if limit and (waiting >= limit or is_too_long) then
   if not takes_lane then
-    redis.call('RPOP', queue)
+    call('RPOP', queue)
   end
   if waiting >= limit then
     return {-2, waiting, limit}
@@ -147,21 +148,21 @@ end
 local stamp, name = stamp_of(now()), 'tasks.' .. task .. '.answer(…)'
 -- The field asked says that these fields and no others are as this script wrote them, as long as
 -- there are no more of them; and whether others may ask with the same id.
-redis.call('HSET', job, 'status', 'queued', 'data', ARGV[6], 'enqueued_at', stamp,
-  'failure_ttl', ARGV[7], 'asked', digest == '' and 'new' or 'shared', 'created_at', stamp,
+call('HSET', job, 'status', 'queued', 'data', args[6], 'enqueued_at', stamp,
+  'failure_ttl', args[7], 'asked', digest == '' and 'new' or 'shared', 'created_at', stamp,
   'origin', task, 'description', name, 'success_callback_name', 'resident.replies.deliver',
-  'failure_callback_name', 'resident.replies.deliver_error', unpack(ARGV, 8))
-redis.call('PEXPIRE', job, ARGV[2])
+  'failure_callback_name', 'resident.replies.deliver_error', unpack(args, 8))
+call('PEXPIRE', job, args[2])
 if takes_lane then
   local target = queue .. ':' .. lane
-  redis.call('HSET', job, 'lane', lane)
-  redis.call('HSET', announcement, 'laned', laned + 1)
-  if redis.call('RPUSH', target, id) == 1 then
+  call('HSET', job, 'lane', lane)
+  call('HSET', announcement, 'laned', laned + 1)
+  if call('RPUSH', target, id) == 1 then
     local own = string.sub(announcement, 1, -#task - 7)
     local index = own .. ':lanes:' .. task .. ':' .. string.match(lane, '^%a+')
-    redis.call('LREM', index, 0, lane) -- from when somebody else emptied it
-    redis.call('RPUSH', index, lane)
-    redis.call('SADD', rq_key('queues'), target)
+    call('LREM', index, 0, lane) -- from when somebody else emptied it
+    call('RPUSH', index, lane)
+    call('SADD', rq_key('queues'), target)
   end
 end
 return {1, 0, 0}

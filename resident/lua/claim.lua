@@ -187,7 +187,8 @@ local function start(id, key, values, rare)
   local is_long = #data > tonumber(ARGV[6])
   local told = {id, execution, is_long and '' or data, left_ms, enqueued_at,
     values[FAILURE_TTL] or '', values[REPLY_TO] or '', '1',
-    created_at == enqueued_at and '' or created_at, values[ON_SUCCESS] or '', values[ON_FAILURE] or '', is_long and #data or 0}
+    created_at == enqueued_at and '' or created_at, values[ON_SUCCESS] or '',
+    values[ON_FAILURE] or '', is_long and #data or 0}
   for i = TIMEOUT, STREAM do
     told[#told + 1] = rare[i] or ''
   end

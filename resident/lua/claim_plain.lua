@@ -9,9 +9,10 @@ local s, us = now()
 local now_ms = s * 1000 + math.floor(us / 1000)
 
 do
-  local prefix, name, token, most = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
-  local job, most_bytes, least_ms = prefix .. ':job:', tonumber(ARGV[6]), tonumber(ARGV[10])
-  local keep_ms, reply = tonumber(ARGV[12]), {1, '0', 0}
+  local call, args = redis.call, ARGV -- each look for a global costs 0.05 us
+  local prefix, name, token, most = args[1], args[2], args[3], tonumber(args[4])
+  local job, most_bytes, least_ms = prefix .. ':job:', tonumber(args[6]), tonumber(args[10])
+  local keep_ms, reply = tonumber(args[12]), {1, '0', 0}
 
   local ids, is_plain = redis.pcall('LPOP', KEYS[2], most) or {}, true
   if not ids.err and #ids < most then
@@ -26,60 +27,59 @@ do
       end
     end
   end
-  local rarities, fields, left, seen = {KEYS[8], KEYS[9] .. ':high', KEYS[9] .. ':normal',
-    KEYS[9] .. ':low'}, {}, {}, {}
+  local rarities, seen = {KEYS[8], KEYS[9] .. ':high', KEYS[9] .. ':normal', KEYS[9] .. ':low'}, {}
   for i = 1, #ids do
     rarities[i + 4] = job .. ids[i] .. ':dependents'
   end
-  is_plain = is_plain and not ids.err and redis.call('EXISTS', unpack(rarities)) == 0
+  is_plain = is_plain and not ids.err and call('EXISTS', unpack(rarities)) == 0
   for i = 1, is_plain and #ids or 0 do
     local id = ids[i]
     local key = job .. id
     local values = redis.pcall('HMGET', key, 'status', 'data', 'enqueued_at', 'failure_ttl',
       'asked', 'reply_to')
-    local left_ms = redis.call('PTTL', key)
-    if values[1] ~= 'queued' or not values[2] or #values[2] > most_bytes or not values[3]
-      or not values[4] or not values[5] or redis.call('HLEN', key) ~= (values[6] and 11 or 10)
+    local left_ms, data, to = call('PTTL', key), values[2], values[6]
+    if values[1] ~= 'queued' or not data or #data > most_bytes or not values[3]
+      or not values[4] or not values[5] or call('HLEN', key) ~= (to and 11 or 10)
       or left_ms >= 0 and left_ms < least_ms or left_ms > LONGEST_TTL_MS
       or seen[id] or #id > 255 or not string.find(id, '^[A-Za-z0-9_-]+$') then
       is_plain = false
       break
     end
-    fields[i], left[i], seen[id] = values, left_ms, true
+    seen[id] = true
+    reply[i + 3] = {id, token .. string.format('%08x', i - 1), data, left_ms, values[3], values[4],
+      to or '', values[5] == 'shared' and '1' or ''}
   end
 
   if is_plain then
-    local is_busy = #ids > 0 or ARGV[9] == '1'
-    if is_busy ~= (ARGV[7] == '1') then
+    local is_busy = #ids > 0 or args[9] == '1'
+    if is_busy ~= (args[7] == '1') then
       write('HSET', KEYS[5], 'state', is_busy and 'busy' or 'idle')
     end
     if #ids == 0 then
       return reply
     end
     local stamp, started = stamp_of(s, us), {}
-    local expiry = string.format('%d', s + math.max(tonumber(ARGV[8]), 420) + 60)
+    local expiry = string.format('%d', s + math.max(tonumber(args[8]), 420) + 60)
     for i = 1, #ids do
-      local id, values, left_ms = ids[i], fields[i], left[i]
-      local execution = token .. string.format('%08x', i - 1)
-      redis.call('HSET', job .. id, 'status', 'started', 'started_at', stamp, 'last_heartbeat', stamp,
+      local id, told = ids[i], reply[i + 3]
+      local execution, left_ms = told[2], told[4]
+      call('HSET', job .. id, 'status', 'started', 'started_at', stamp, 'last_heartbeat', stamp,
         'worker_name', name, 'execution', execution)
       if left_ms >= 0 and left_ms < keep_ms then
-        redis.call('PEXPIRE', job .. id, string.format('%d', left_ms + TEN_YEARS_MS))
+        call('PEXPIRE', job .. id, string.format('%d', left_ms + TEN_YEARS_MS))
       end
       started[2 * i - 1], started[2 * i] = expiry, id .. ':' .. execution
-      reply[i + 3] = {id, execution, values[2], left_ms, values[3], values[4], values[6] or '',
-        values[5] == 'shared' and '1' or ''}
     end
-    local lease_end = string.format('%d', now_ms + ARGV[5])
+    local lease_end = string.format('%d', now_ms + args[5])
     if write('ZADD', KEYS[6], lease_end, string.sub(token, 1, 12)) == 1 then
-      redis.call('EXPIRE', KEYS[6], '86400')
+      call('EXPIRE', KEYS[6], '86400')
     end
     write('ZADD', KEYS[4], unpack(started))
     reply[2] = string.format('%d.%06d', s, us)
     return reply
   end
   for i = #ids, 1, -1 do
-    redis.call('LPUSH', KEYS[1], ids[i])
+    call('LPUSH', KEYS[1], ids[i])
   end
 end
 

@@ -28,14 +28,16 @@
 
 local LOST, SETTLED, SETTLED_WITH_DEPENDENTS = 0, 1, 2
 local FIRST, VALUES = 8, 7
-local prefix, name, started, reply_ttl_ms, ended, stamp = ARGV[1], ARGV[2], ARGV[3], ARGV[4],
-  ARGV[6], ARGV[7]
+local call, args = redis.call, ARGV -- each look for a global costs 0.05 us
+local prefix, name, started, reply_ttl_ms, ended, stamp = args[1], args[2], args[3], args[4],
+  args[6], args[7]
+local job_prefix, results_prefix = prefix .. ':job:', prefix .. ':results:'
 
 local members, rarities, codes = {}, {KEYS[4]}, {}
-for i = FIRST, #ARGV, VALUES do
+for i = FIRST, #args, VALUES do
   local number = #members + 1
-  members[number] = ARGV[i] .. ':' .. ARGV[i + 1]
-  rarities[number + 1] = prefix .. ':job:' .. ARGV[i] .. ':dependents'
+  members[number] = args[i] .. ':' .. args[i + 1]
+  rarities[number + 1] = job_prefix .. args[i] .. ':dependents'
 end
 
 -- Of one alone its removal says as much as a look. A first write that needs no memory: after it
@@ -47,26 +49,26 @@ else
   scores = redis.pcall('ZMSCORE', KEYS[1], unpack(members))
 end
 local held, is_any_lost = {}, false
-for number, member in ipairs(members) do
-  if scores[number] and ARGV[5] ~= '1' then
+for number = 1, #members do
+  if scores[number] and args[5] ~= '1' then
     held[number], codes[number] = true, SETTLED
   else
-    local job = prefix .. ':job:' .. ARGV[FIRST + (number - 1) * VALUES]
+    local job = job_prefix .. args[FIRST + (number - 1) * VALUES]
     local state = redis.pcall('HMGET', job, 'execution', 'status', 'streamed')
     if state.err then -- no hash: whatever it is, it is not a job
-      redis.call('DEL', job)
+      call('DEL', job)
       state = {}
     end
-    if state[1] and state[1] == ARGV[FIRST + (number - 1) * VALUES + 1] then
+    if state[1] and state[1] == args[FIRST + (number - 1) * VALUES + 1] then
       if state[3] then
-        redis.call('HDEL', job, 'streamed')
+        call('HDEL', job, 'streamed')
       end
       held[number], codes[number] = state[2] ~= 'finished' and state[2] ~= 'failed', SETTLED
     elseif state[1] == 'cancelled' then -- see cancel.lua; its caller has been told
       held[number], codes[number] = false, SETTLED
     else -- somebody deleted the job while it ran: its caller is answered if nobody was before
       held[number] = not state[1] and not state[2] and scores[number]
-        and redis.call('EXISTS', job) == 0
+        and call('EXISTS', job) == 0
       codes[number] = held[number] and SETTLED or LOST
     end
     is_any_lost = is_any_lost or codes[number] == LOST
@@ -81,52 +83,54 @@ if is_any_lost then
       write('HINCRBY', KEYS[5], 'lost', 1)
     end
   end
-  redis.call('EXPIRE', KEYS[5], '86400')
+  call('EXPIRE', KEYS[5], '86400')
 end
 
 -- Neither dependents nor records of RQ's are often there, and one call looks for all of them. A tick
 -- may have written records for a batch that is younger than it thought.
-local is_any_rare = redis.call('EXISTS', unpack(rarities)) > 0
+local is_any_rare = call('EXISTS', unpack(rarities)) > 0
 local finished, failed, scores_of = {}, {}, {}
 
-for number, member in ipairs(members) do
+for number = 1, #members do
   if held[number] then
     local i = FIRST + (number - 1) * VALUES
-    local id, execution, outcome, reply_key, ttl = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3],
-      ARGV[i + 6]
-    local job, results = prefix .. ':job:' .. id, prefix .. ':results:' .. id
+    local id, execution, outcome, reply_key, ttl = args[i], args[i + 1], args[i + 2], args[i + 3],
+      args[i + 6]
+    local job, results = job_prefix .. id, results_prefix .. id
     if reply_key ~= '' then
-      write('RPUSH', reply_key, ARGV[i + 4])
-      redis.call('PEXPIRE', reply_key, reply_ttl_ms)
+      write('RPUSH', reply_key, args[i + 4])
+      call('PEXPIRE', reply_key, reply_ttl_ms)
     end
     if is_any_rare then
-      if redis.call('EXISTS', rarities[number + 1]) == 1 then
+      if call('EXISTS', rarities[number + 1]) == 1 then
         codes[number] = SETTLED_WITH_DEPENDENTS
         ttl = ttl == '0' and '60' or ttl -- RQ looks at it to let the dependents go on
       end
-      write('SREM', KEYS[4], member)
-      redis.call('DEL', prefix .. ':execution:' .. member, prefix .. ':executions:' .. id)
+      write('SREM', KEYS[4], members[number])
+      call('DEL', prefix .. ':execution:' .. members[number], prefix .. ':executions:' .. id)
     end
-    if outcome == '3' or ttl == '0' then
-      redis.call('DEL', job, job .. ':dependencies', results)
-    elseif redis.call('HSET', job, 'status', outcome == '1' and 'finished' or 'failed', 'ended_at',
+    if ttl == '0' and args[5] ~= '1' then
+      call('DEL', job) -- as our clients asked it, and run once: it has nothing else
+    elseif outcome == '3' or ttl == '0' then
+      call('DEL', job, job .. ':dependencies', results)
+    elseif call('HSET', job, 'status', outcome == '1' and 'finished' or 'failed', 'ended_at',
       stamp, 'last_heartbeat', stamp) == 3 then
-      redis.call('DEL', job) -- it was gone; half a hash is none that RQ could read
+      call('DEL', job) -- it was gone; half a hash is none that RQ could read
     else
-      if ARGV[i + 5] == '' then
+      if args[i + 5] == '' then
         write('XADD', results, 'MAXLEN', '~', '10', '*', 'type', outcome, 'worker_name', name,
           'execution_id', execution, 'execution_started_at', started, 'execution_ended_at', ended)
       else
         write('XADD', results, 'MAXLEN', '~', '10', '*', 'type', outcome, 'worker_name', name,
           'execution_id', execution, 'execution_started_at', started, 'execution_ended_at', ended,
-          outcome == '1' and 'return_value' or 'exc_string', ARGV[i + 5])
+          outcome == '1' and 'return_value' or 'exc_string', args[i + 5])
       end
       if ttl == '-1' then
-        redis.call('PERSIST', job)
-        redis.call('PERSIST', results)
+        call('PERSIST', job)
+        call('PERSIST', results)
       else
-        redis.call('EXPIRE', job, ttl)
-        redis.call('EXPIRE', results, ttl)
+        call('EXPIRE', job, ttl)
+        call('EXPIRE', results, ttl)
       end
       -- RQ's scores: +inf for a finished job that is kept for ever, -1 for a failed one.
       scores_of[ttl] = scores_of[ttl] or string.format('%d', ended + ttl)
