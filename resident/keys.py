@@ -23,7 +23,7 @@ OWN = "resident" if PREFIX == "rq" else f"{PREFIX}:resident"
 QUEUES = f"{PREFIX}:queues"
 #: RQ: string, exists while `rq suspend` holds all workers.
 SUSPENDED = f"{PREFIX}:suspended"
-#: RQ: hash per job; its TTL is the budget until the claim, ten years more while it runs, then
+#: RQ: hash per job; its TTL is the budget, ten years more while it runs for long, then
 #: result_ttl or failure_ttl.
 JOB = f"{PREFIX}:job:"
 #: RQ: hash per worker; expires when heartbeats stop.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import select
 import signal
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from redis import Redis
@@ -17,23 +18,23 @@ from redis.exceptions import ConnectionError
 import resident.worker
 from resident import log, scripts
 from resident.batching import StopNow
-from resident.link import Link
+from resident.link import Command, Link
 from resident.redis_client import connect
 from resident.settings import read_settings
 from resident.task import Task
 from resident.worker import ResidentWorker
 
 
-def step_of(command: tuple[Any, ...]) -> str:
+def step_of(command: Command) -> str:
     """What a command to Redis is on the worker's way."""
+    if isinstance(command, bytes):  # packed
+        return "claim" if scripts._CLAIM.sha.encode() in command else "other"
     if command[0] == "BLMOVE":
         return "pop"
     if command[:2] == ("EVALSHA", scripts._RELEASE.sha):
         return "release"
     if command[:2] == ("EVALSHA", scripts._SETTLE.sha):
         return "settle"
-    if command[:2] == ("EVALSHA", scripts._CLAIM.sha):
-        return "claim"
     return "other"
 
 
@@ -50,7 +51,7 @@ class HaltingLink(Link):
         super().__init__(client)
         self.sent: list[str] = []
 
-    def send_all(self, commands: list[tuple[Any, ...]]) -> None:
+    def send_all(self, commands: Sequence[Command]) -> None:
         for command in commands:
             step = step_of(command)
             self.halt_if(f"before {step}")
@@ -61,8 +62,8 @@ class HaltingLink(Link):
                 self.halt_if(self.halt_at)
 
     def read(self, timeout_s: float) -> Any:
-        answer = super().read(timeout_s)
         here = f"after {self.sent.pop(0)}"
+        answer = super().read(timeout_s)
         if here == self.halt_at and self.sent:
             assert self._has_come()  # Redis did what was sent with it
         self.halt_if(here)

@@ -205,8 +205,8 @@ class Scene:
         job_id = wait_until(lambda: self._next_job(step["task"])).decode()
         job = f"{keys.JOB}{job_id}"
         reply_to = (self.redis.hget(job, "reply_to") or keys.reply(job_id).encode()).decode()
+        self._push(reply_to, job_id, step)  # before it ends, or who asks in between asks anew
         self.redis.hset(job, "status", "finished")
-        self._push(reply_to, job_id, step)
 
     def claim(self, step: Step) -> None:
         """Takes this id off its queue as a worker does that begins to run it."""
