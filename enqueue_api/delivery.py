@@ -81,20 +81,19 @@ class Delivery:
         while True:
             await self._is_wanted.wait()
             try:
-                if self._was_lost and not await self._are_there():
-                    await asyncio.sleep(RECONNECT_PAUSE_S)
-                    continue
-                self._was_lost = False
-                await self._read_once()
+                if self._was_lost:
+                    self._was_lost = not await self._are_there()
+                # Those that are not let in yet are asked again soon; the others read on meanwhile.
+                await self._read_once(RECONNECT_PAUSE_S if self._was_lost else _BLOCK_S)
                 self.trouble = None
             except RedisError as error:
                 self._start_over(error)
                 jitter = random.uniform(0.5, 1)  # noqa: S311
                 await asyncio.sleep(RECONNECT_PAUSE_S * jitter)
 
-    async def _read_once(self) -> None:
-        commands = self._mailbox.commands(f"{_BLOCK_S:.3f}")
-        answers = await self._answers_to(commands, _BLOCK_S + SOCKET_TIMEOUT_S)
+    async def _read_once(self, block_s: float) -> None:
+        commands = self._mailbox.commands(f"{block_s:.3f}")
+        answers = await self._answers_to(commands, block_s + SOCKET_TIMEOUT_S)
         self._hand_out(self._mailbox.replies_in(answers))
 
     async def _are_there(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import msgspec
@@ -16,6 +17,7 @@ class Question(msgspec.Struct, frozen=True):
 
     Attributes:
         is_shared: The caller chose the id, so others may wait for the same reply.
+        ends_at: When the budget ends, on the monotonic clock.
         data: RQ's job data.
         lane: Where it waits behind others; of `asking.lane_of`.
     """
@@ -26,6 +28,7 @@ class Question(msgspec.Struct, frozen=True):
     budget_ms: int
     data: bytes
     failure_ttl: int
+    ends_at: float
     lane: str = ""
 
     @classmethod
@@ -48,21 +51,23 @@ class Question(msgspec.Struct, frozen=True):
         data = protocol.encode_job_data(task, question, settings.max_question_bytes)
         checked_id = protocol.new_id() if job_id is None else protocol.check_id(job_id)
         is_shared = job_id is not None
-        return cls(task, checked_id, is_shared, budget_ms, data, settings.failure_ttl, lane)
+        ends_at = time.monotonic() + budget_ms / 1000
+        failure_ttl = settings.failure_ttl
+        return cls(task, checked_id, is_shared, budget_ms, data, failure_ttl, ends_at, lane)
 
     def asking(self, *, is_first: bool, reply_to: str = "", is_read: bool = False) -> Asking:
         """For ask.lua.
 
         Args:
             is_first: Nobody can have asked it yet; else what a try before this one may have asked
-                is joined.
+                is joined, and the budget is what is left of it.
             reply_to: The mailbox that the reply goes to, unless it is the id's own key.
             is_read: The answer is read as it comes.
         """
         return Asking(
             self.task,
             self.id,
-            self.budget_ms,
+            self.budget_ms if is_first else max(1, int((self.ends_at - time.monotonic()) * 1000)),
             self.data,
             self.failure_ttl,
             is_first and not self.is_shared,

@@ -73,7 +73,7 @@ class TaskKeys:
     metrics: str
 
 
-@functools.cache
+@functools.lru_cache(maxsize=256)
 def of_task(task: str) -> TaskKeys:
     """The keys of the task with this name."""
     queue = f"{PREFIX}:queue:{task}"

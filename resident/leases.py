@@ -16,13 +16,15 @@ import structlog
 from redis.exceptions import RedisError
 from rq.worker import SimpleWorker
 
-from resident import keys, scripts
+from resident import holders, keys, scripts
 from resident.errors import ErrorCode
+from resident.holders import Alive, Death
 from resident.link import Link
-from resident.scripts import Alive, Death
 
 #: Between two looks at what workers are at; RQ's execution records are for what runs longer.
 TICK_S = 1.0
+#: A job with more of its budget left, in ms, does not expire before a tick sees that it runs long.
+KEEP_MS = 3_000
 #: So many workers may die with a question; after that it is to blame.
 MOST_DEATHS = 3
 #: Whoever renews has more to do than to wait for Redis.
@@ -75,7 +77,7 @@ class Leases:
 
     def _renew(self, by_task: dict[str, list[Alive]]) -> None:
         for task, alive in by_task.items():
-            for token in scripts.tick(self._link, task, self._lease_ms, alive):
+            for token in holders.tick(self._link, task, self._lease_ms, alive):
                 self._take_over(task, token)
         self._put_back()
         self._take_leave()
@@ -83,8 +85,8 @@ class Leases:
     def _put_back(self) -> None:
         while self._unburied:
             dead = self._unburied[0]
-            jobs = scripts.executions_of(self._link, dead.task).get(dead.token, [])
-            released = scripts.release(
+            jobs = holders.executions_of(self._link, dead.task).get(dead.token, [])
+            released = holders.release(
                 self._link, dead.task, dead.name, jobs, _death(dead, len(jobs))
             )
             if jobs:
@@ -93,13 +95,13 @@ class Leases:
 
     def _take_over(self, task: str, token: str) -> None:
         """Puts back what a worker held of which nobody has heard for the time of a lease."""
-        jobs = scripts.executions_of(self._link, task).get(token, [])
+        jobs = holders.executions_of(self._link, task).get(token, [])
         death = Death(ErrorCode.CRASHED, MOST_DEATHS, lease=token)
-        released = scripts.release(self._link, task, self._name_of(jobs), jobs, death)
+        released = holders.release(self._link, task, self._name_of(jobs), jobs, death)
         if released:
             _log.warning("put back what a vanished worker held", task=task, jobs=released)
 
-    def _name_of(self, jobs: list[scripts.Execution]) -> str:
+    def _name_of(self, jobs: list[holders.Execution]) -> str:
         if not jobs:
             return ""
         name = self._link.call("HGET", f"{keys.JOB}{jobs[0][0]}", "worker_name")

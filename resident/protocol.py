@@ -150,7 +150,7 @@ def encode_job_data(task: str, question: Any, max_bytes: int) -> bytes:
     return b"%s%s%s" % (data_head(task), encoded, _DATA_TAIL)
 
 
-@functools.cache
+@functools.lru_cache(maxsize=256)
 def data_head(task: str) -> bytes:
     """How the job data of a question to this task begins."""
     return b'["%s",null,[' % function_name(task).encode()

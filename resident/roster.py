@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from resident.errors import ErrorCode
+from resident.holders import Alive
 from resident.leases import TICK_S
 from resident.memory import rss_mb
 from resident.pools import Pool
 from resident.pulse import Pulse
 from resident.respawn import Respawn
-from resident.scripts import Alive
 from resident.status import Worker
 from resident.task import Task
 

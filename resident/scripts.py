@@ -13,7 +13,7 @@ import msgspec
 from redis.exceptions import ResponseError
 
 from resident import keys
-from resident.errors import ErrorCode
+from resident.holders import TOKEN_LENGTH, Execution, executions_of, release
 from resident.link import Command, Link, pack
 from resident.lua_script import script_of
 from resident.protocol import FAILURE_CALLBACK, SUCCESS_CALLBACK
@@ -21,13 +21,9 @@ from resident.protocol import FAILURE_CALLBACK, SUCCESS_CALLBACK
 _ANNOUNCE = script_of("clock", "write", "announce")
 _CLAIM = script_of("clock", "write", "deadline", "claim_plain", "lanes", "claim")
 _SETTLE = script_of("write", "settle")
-_RELEASE = script_of("clock", "write", "deadline", "release")
-_TICK = script_of("clock", "write", "deadline", "tick")
 
 #: No TTL of RQ's is longer, ms.
 LONGEST_TTL_MS = 31_536_000_000
-#: How many hex digits of an execution's id say whose it is; the scripts know it, too.
-TOKEN_LENGTH = 12
 #: For so long after its claim nobody can have taken a question for abandoned, or have asked anew
 #: after its budget, without a word to the registry of those that run.
 REGISTRY_KNOWS_S = 1.0
@@ -133,35 +129,6 @@ class Settlement(msgspec.Struct, frozen=True, gc=False):
     result: bytes
     ttl_s: int
     by_hash: bool = True
-
-
-#: Ids of a job and of one run of it.
-Execution = tuple[str, str]
-
-
-class Alive(msgspec.Struct, frozen=True):
-    """A worker whose process is there; at_it_ms is how long it has been at its batch.
-
-    That is 0 if it is at none, or has been for less than RQ needs to be told.
-    """
-
-    token: str
-    name: str
-    at_it_ms: int = 0
-
-
-class Death(msgspec.Struct, frozen=True):
-    """How a worker died.
-
-    Attributes:
-        code: What a caller is told if its question is to blame.
-        most: With so many deaths a question is to blame; 1 if it is already.
-        lease: The worker's token if its lease must have ended; empty if its end was seen.
-    """
-
-    code: ErrorCode
-    most: int
-    lease: str = ""
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -369,69 +336,6 @@ class WorkerScripts:
 def _calendar(second: int) -> str:
     """A second as RQ writes times, up to its point."""
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
-
-
-def executions_of(link: Link, task: str) -> dict[str, list[Execution]]:
-    """Who runs what of a task: the executions of each token, in the order of its claims.
-
-    Those of stock RQ workers are among them; their tokens have no leases.
-    """
-    try:
-        members = link.call("ZRANGE", keys.of_task(task).started, 0, -1)
-    except ResponseError as error:
-        if not str(error).startswith("WRONGTYPE"):
-            raise
-        return {}  # no registry; the next claim makes room for one
-    found: dict[str, list[Execution]] = {}
-    for member in members:
-        job, _, run = member.decode(errors="replace").rpartition(":")
-        found.setdefault(run[:TOKEN_LENGTH], []).append((job, run))
-    return {token: sorted(runs, key=lambda one: one[1]) for token, runs in found.items()}
-
-
-def release(
-    link: Link, task: str, worker_name: str, jobs: list[Execution], death: Death | None = None
-) -> int:
-    """Puts jobs back to the front of the queue, those that are still held by these executions.
-
-    Args:
-        link: Where.
-        task: The task's name.
-        worker_name: Whose jobs they are.
-        jobs: In the order of their claims.
-        death: How the worker died; without one it puts them back itself.
-
-    Returns:
-        How many went.
-    """
-    of = keys.of_task(task)
-    executions = keys.worker_executions(worker_name)
-    args: list[Any] = [keys.PREFIX, "", "", 0]
-    if death is not None:
-        args[1:] = [death.lease, death.code, death.most]
-    args += [value for job in jobs for value in job]
-    script_keys = [of.queue, of.started, executions, of.leases, of.metrics, of.popped]
-    return int(_RELEASE.call(link, script_keys, args))
-
-
-def tick(link: Link, task: str, lease_ms: int, workers: list[Alive]) -> list[str]:
-    """Keeps what these workers of a task run from being taken for abandoned.
-
-    Args:
-        link: Where to say so.
-        task: The task's name.
-        lease_ms: How long the leases go on.
-        workers: Those that are alive.
-
-    Returns:
-        Tokens of workers whose leases have ended, not more than a few at a time.
-    """
-    of = keys.of_task(task)
-    args: list[Any] = [keys.PREFIX, lease_ms]
-    for one in workers:
-        args += (one.token, one.name, one.at_it_ms)
-    script_keys = [of.started, of.leases, of.queue, of.popped]
-    return [token.decode() for token in _TICK.call(link, script_keys, args)]
 
 
 def _read_claim(claimed: list[Any]) -> Claim:

@@ -29,6 +29,7 @@ from resident.counts import Counts
 from resident.death_penalty import FineDeathPenalty
 from resident.gathering import Gathering
 from resident.job import job_class_for
+from resident.leases import KEEP_MS
 from resident.link import Link, Woken
 from resident.outage import call_until_back
 from resident.pace import Pace
@@ -62,9 +63,6 @@ ANNOUNCE_S = 1.0
 SPECIAL_MARGIN_S = 30.0
 #: So long after it should have shown itself a worker that nobody watches ends.
 ALONE_MARGIN_S = 20.0
-#: A job with more of its budget left does not expire before its supervisor has seen, at one of
-#: its ticks of a second, that it runs for long.
-KEEP_MS = 3_000
 #: Between two looks at the queue while a batch waits for more.
 LOOK_MS = 0.5
 
@@ -266,14 +264,10 @@ class ResidentWorker(SimpleWorker):
 
     def _note(self, settlements: list[Settlement], codes: list[int], seconds: float) -> None:
         """Logs and counts a batch, and notes whose dependents may go on."""
-        lost, failed = codes.count(SettleCode.LOST), 0
-        for one, code in zip(settlements, codes, strict=True):
-            if one.outcome is not Outcome.FINISHED and code != SettleCode.LOST:
-                failed += 1
+        lost, pairs = codes.count(SettleCode.LOST), [*zip(settlements, codes, strict=True)]
+        failed = len([one for one, code in pairs if code and one.outcome is not Outcome.FINISHED])
         if SettleCode.SETTLED_WITH_DEPENDENTS in codes:
-            settled = zip(settlements, codes, strict=True)
-            of_others = SettleCode.SETTLED_WITH_DEPENDENTS
-            self._parents += [one.id for one, code in settled if code == of_others]
+            self._parents += [one.id for one, code in pairs if code > SettleCode.SETTLED]
         self._counts.add(len(codes) - lost - failed, failed, seconds)
         if codes and not self._was_interrupted:  # else it is Redis' time, not ours
             self._pace.note_batch(time.monotonic(), len(codes), seconds * 1000)

@@ -71,7 +71,7 @@ final class Door
             $link,
             $deadline,
             $this->keys($question),
-            $this->arguments($question, $isFirst),
+            $this->arguments($question, $isFirst, $deadline),
         ));
         $refusal = $this->refusal($question, $answer, $deadline);
         if ($refusal !== null) {
@@ -87,7 +87,7 @@ final class Door
      */
     public function enterAgain(Link $link, Question $question, Deadline $deadline): bool
     {
-        $arguments = $this->arguments($question, isFirst: false);
+        $arguments = $this->arguments($question, false, $deadline);
         $answer = $this->ask->call($link, $deadline, $this->keys($question), $arguments);
         return is_array($answer) && ($answer[0] ?? 0) > 0;
     }
@@ -163,7 +163,8 @@ final class Door
     private function askEach(Link $link, array $chunk, bool $isFirst, string $replyTo, Deadline $deadline): mixed
     {
         $keys = array_merge(...array_map($this->keys(...), $chunk));
-        return $this->askEach->call($link, $deadline, $keys, $this->argumentsOfAll($chunk, $isFirst, $replyTo));
+        $arguments = $this->argumentsOfAll($chunk, $isFirst, $deadline, $replyTo);
+        return $this->askEach->call($link, $deadline, $keys, $arguments);
     }
 
     /**
@@ -181,11 +182,12 @@ final class Door
      *
      * @return list<string>
      */
-    private function arguments(Question $question, bool $isFirst, string $replyTo = ''): array
+    private function arguments(Question $question, bool $isFirst, Deadline $deadline, string $replyTo = ''): array
     {
         return [
             $question->id,
-            (string) $question->budgetMs,
+            // Whoever asks again has no more time than is left.
+            (string) ($isFirst ? $question->budgetMs : max(1, $deadline->leftMs())),
             // The id was made for this question, and nobody can have asked it yet.
             $isFirst && !$question->isShared ? '' : $question->digest(),
             $question->lane,
@@ -202,11 +204,11 @@ final class Door
      * @param list<Question> $questions
      * @return list<string>
      */
-    private function argumentsOfAll(array $questions, bool $isFirst, string $replyTo): array
+    private function argumentsOfAll(array $questions, bool $isFirst, Deadline $deadline, string $replyTo): array
     {
         $arguments = [(string) count($questions)];
         foreach ($questions as $question) {
-            $own = $this->arguments($question, $isFirst, $replyTo);
+            $own = $this->arguments($question, $isFirst, $deadline, $replyTo);
             array_push($arguments, (string) count($own), ...$own);
         }
         return $arguments;

@@ -79,7 +79,7 @@ do
     return reply
   end
   for i = #ids, 1, -1 do
-    call('LPUSH', KEYS[1], ids[i])
+    write('LPUSH', KEYS[1], ids[i])
   end
 end
 

@@ -48,11 +48,15 @@ local function verdict_on(deaths, streamed)
   return cause ~= '' and deaths_with(deaths)
 end
 
+local function count_expired()
+  write('HINCRBY', metrics, 'expired', 1)
+  redis.call('EXPIRE', metrics, 86400)
+end
+
 local function put_back(id, job, deaths, streamed)
   if restore_deadline(job) == 0 then
     redis.call('DEL', job)
-    write('HINCRBY', metrics, 'expired', 1)
-    redis.call('EXPIRE', metrics, 86400)
+    count_expired()
     return 0
   end
   redis.call('HSET', job, 'status', 'queued', 'started_at', '', 'worker_name', '')
@@ -73,7 +77,7 @@ for i = #ARGV - 1, FIRST, -2 do
   local id, execution = ARGV[i], ARGV[i + 1]
   local member, job = id .. ':' .. execution, prefix .. ':job:' .. id
   -- This first write needs no memory, and Redis refuses none that come after it in a script.
-  write('ZREM', started, member)
+  local was_held = write('ZREM', started, member) == 1
   local state = redis.pcall('HMGET', job, 'execution', 'status', 'deaths', 'streamed')
   if state[1] == execution then
     redis.call('DEL', prefix .. ':execution:' .. member)
@@ -82,6 +86,8 @@ for i = #ARGV - 1, FIRST, -2 do
     if not HAS_ENDED[state[2]] then -- else it was cancelled, and does not come back
       released = released + put_back(id, job, state[3], state[4])
     end
+  elseif was_held and not state[1] and redis.call('EXISTS', job) == 0 then
+    count_expired()
   end
 end
 -- If the claim is still to come after all, it finds them on the queue.

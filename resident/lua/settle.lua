@@ -33,12 +33,18 @@ local prefix, name, started, reply_ttl_ms, ended, stamp = args[1], args[2], args
   args[6], args[7]
 local job_prefix, results_prefix = prefix .. ':job:', prefix .. ':results:'
 
+-- Dependents, RQ's records (a tick may have written them for a batch that is younger than it thought)
+-- and ids that somebody asked anew are seldom there: one call looks for all of them, and if it finds
+-- any, the hash says whose a job is.
 local members, rarities, codes = {}, {KEYS[4]}, {}
 for i = FIRST, #args, VALUES do
-  local number = #members + 1
-  members[number] = args[i] .. ':' .. args[i + 1]
-  rarities[number + 1] = job_prefix .. args[i] .. ':dependents'
+  local id, number = args[i], #members + 1
+  members[number] = id .. ':' .. args[i + 1]
+  rarities[2 * number] = job_prefix .. id .. ':dependents'
+  rarities[2 * number + 1] = 'resident:asked:' .. id
 end
+local is_any_rare = call('EXISTS', unpack(rarities)) > 0
+local by_hash = args[5] == '1' or is_any_rare
 
 -- Of one alone its removal says as much as a look. A first write that needs no memory: after it
 -- Redis refuses none in this script, and what was asked before it became full is answered.
@@ -50,7 +56,7 @@ else
 end
 local held, is_any_lost = {}, false
 for number = 1, #members do
-  if scores[number] and args[5] ~= '1' then
+  if scores[number] and not by_hash then
     held[number], codes[number] = true, SETTLED
   else
     local job = job_prefix .. args[FIRST + (number - 1) * VALUES]
@@ -86,9 +92,6 @@ if is_any_lost then
   call('EXPIRE', KEYS[5], '86400')
 end
 
--- Neither dependents nor records of RQ's are often there, and one call looks for all of them. A tick
--- may have written records for a batch that is younger than it thought.
-local is_any_rare = call('EXISTS', unpack(rarities)) > 0
 local finished, failed, scores_of = {}, {}, {}
 
 for number = 1, #members do
@@ -101,19 +104,15 @@ for number = 1, #members do
       write('RPUSH', reply_key, args[i + 4])
       call('PEXPIRE', reply_key, reply_ttl_ms)
     end
-    if is_any_rare then
-      if call('EXISTS', rarities[number + 1]) == 1 then
-        codes[number] = SETTLED_WITH_DEPENDENTS
-        ttl = ttl == '0' and '60' or ttl -- RQ looks at it to let the dependents go on
-      end
-      write('SREM', KEYS[4], members[number])
-      call('DEL', prefix .. ':execution:' .. members[number], prefix .. ':executions:' .. id)
+    if is_any_rare and call('EXISTS', rarities[2 * number]) == 1 then
+      codes[number] = SETTLED_WITH_DEPENDENTS
+      ttl = ttl == '0' and '60' or ttl -- RQ looks at it to let the dependents go on
     end
-    if ttl == '0' and args[5] ~= '1' then
+    if ttl == '0' and not by_hash then
       call('DEL', job) -- as our clients asked it, and run once: it has nothing else
     elseif outcome == '3' or ttl == '0' then
       call('DEL', job, job .. ':dependencies', results)
-    elseif call('HSET', job, 'status', outcome == '1' and 'finished' or 'failed', 'ended_at',
+    elseif write('HSET', job, 'status', outcome == '1' and 'finished' or 'failed', 'ended_at',
       stamp, 'last_heartbeat', stamp) == 3 then
       call('DEL', job) -- it was gone; half a hash is none that RQ could read
     else
@@ -138,6 +137,14 @@ for number = 1, #members do
       entries[#entries + 1] = ttl ~= '-1' and scores_of[ttl] or outcome == '1' and '+inf' or '-1'
       entries[#entries + 1] = id
     end
+  end
+end
+if is_any_rare and call('EXISTS', KEYS[4]) == 1 then
+  write('SREM', KEYS[4], unpack(members))
+  for number = 1, #members do
+    local id = args[FIRST + (number - 1) * VALUES]
+    call('DEL', prefix .. ':execution:' .. members[number])
+    write('ZREM', prefix .. ':executions:' .. id, args[FIRST + (number - 1) * VALUES + 1])
   end
 end
 if #finished > 0 then

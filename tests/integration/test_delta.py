@@ -10,7 +10,8 @@ from redis import Redis
 from resident import keys
 from resident.deltas import DeltaCode, Part, send_part
 from resident.errors import ErrorCode
-from resident.scripts import Claimed, Death, Outcome, release
+from resident.holders import Death, release
+from resident.scripts import Claimed, Outcome
 from tests.support.lua import ECHO, Desk, Full
 
 TTL_MS = 60_000

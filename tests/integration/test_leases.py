@@ -7,14 +7,14 @@ from rq.executions import Execution
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
-from resident import keys, scripts
-from resident.scripts import Alive
+from resident import holders, keys
+from resident.holders import Alive
 from tests.support.lua import ECHO, LIMITS, Desk, Full
 
 
 def tick(desk: Desk, at_it_ms: int = 0) -> list[str]:
     alive = Alive(desk.token, desk.name, at_it_ms)
-    return scripts.tick(desk.link, "echo", LIMITS.lease_ms, [alive])
+    return holders.tick(desk.link, "echo", LIMITS.lease_ms, [alive])
 
 
 def test_a_worker_at_rest_or_at_a_young_batch_keeps_its_lease_and_nothing_else(desk: Desk) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from resident import keys, scripts
+from resident import holders, keys, scripts
 from resident.lua_script import Script, source_of
 from tests.support.lua import ECHO, Desk
 
@@ -121,8 +121,25 @@ def test_a_tick_keeps_the_deadline_of_what_runs_for_long(desk: Desk) -> None:
     desk.scripts = scripts.WorkerScripts(desk.link, "echo", desk.name, supervised, desk.token)
     desk.ask("a", 5_000, is_new=True)
     (job,) = desk.claim().jobs
-    alive = scripts.Alive(desk.token, desk.name, 1_000)
-    scripts.tick(desk.link, "echo", 15_000, [alive])
+    alive = holders.Alive(desk.token, desk.name, 1_000)
+    holders.tick(desk.link, "echo", 15_000, [alive])
     assert desk.connection.pttl(f"{keys.JOB}a") > 5_000
     desk.scripts.release([("a", job.execution)])
     assert 0 < desk.connection.pttl(f"{keys.JOB}a") <= 5_000
+
+
+@pytest.mark.parametrize("unusual", [False, True])
+def test_what_was_popped_is_not_lost_when_the_queue_is_no_list(unusual: bool, desk: Desk) -> None:
+    for job_id in "ab":
+        desk.ask(job_id, is_new=True)
+        desk.connection.lmove(ECHO.queue, ECHO.popped, "LEFT", "RIGHT")
+    if unusual:
+        desk.connection.hdel(f"{keys.JOB}b", "asked")
+    desk.connection.set(ECHO.queue, "no list")
+    assert [job.id for job in desk.claim().jobs] == ["a", "b"]
+
+
+def test_a_fresh_question_takes_the_usual_way(desk: Desk) -> None:
+    desk.ask("a", is_new=True)
+    desk.ask("b", is_new=True, reply_to=MAILBOX)
+    assert [job.by_hash for job in desk.claim().jobs] == [b"", b""]  # the careful way says 1

@@ -115,3 +115,11 @@ def test_a_conflict_is_seen_although_no_job_is_kept(desk: Desk) -> None:
     desk.ask("a")
     desk.settle(desk.claim(), ttl_s=0)
     assert desk.ask("a", data=b"[]").code is AskCode.CONFLICT
+
+
+@pytest.mark.parametrize("field", ["rate", "model_ms", "laned"])
+def test_an_announcement_that_is_no_number_keeps_nobody_out(field: str, desk: Desk) -> None:
+    announce(desk, 1.0)
+    desk.connection.hset(ECHO.announcement, field, "abc")
+    assert desk.ask("a", budget_ms=60_000).code is AskCode.QUEUED
+    assert desk.waiting() == ["a"]

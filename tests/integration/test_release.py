@@ -8,7 +8,7 @@ import pytest
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
-from resident import keys, scripts
+from resident import holders, keys
 from resident.errors import ErrorCode
 from tests.support.lua import BUDGET_MS, ECHO, TEN_YEARS_MS, Desk
 
@@ -120,9 +120,9 @@ def test_jobs_go_back_even_when_redis_is_full(desk: Desk, full: Any) -> None:
 # of a worker that died
 
 
-def die(desk: Desk, jobs: list[scripts.Execution], most: int = 3, lease: str = "") -> int:
-    death = scripts.Death(ErrorCode.CRASHED, most, lease)
-    return scripts.release(desk.link, "echo", desk.name, jobs, death)
+def die(desk: Desk, jobs: list[holders.Execution], most: int = 3, lease: str = "") -> int:
+    death = holders.Death(ErrorCode.CRASHED, most, lease)
+    return holders.release(desk.link, "echo", desk.name, jobs, death)
 
 
 def test_the_jobs_of_a_dead_worker_go_back_in_their_order_and_say_so(desk: Desk) -> None:
@@ -171,3 +171,11 @@ def test_two_that_find_the_same_dead_worker_put_its_jobs_back_once(desk: Desk) -
     jobs = desk.scripts.executions()
     assert [die(desk, jobs), die(desk, jobs)] == [1, 0]
     assert desk.job("a")["deaths"] == "1"
+
+
+def test_a_job_whose_hash_is_gone_has_expired(desk: Desk) -> None:
+    desk.ask("a")
+    (job,) = desk.claim().jobs
+    desk.connection.delete(f"{keys.JOB}a")
+    assert desk.scripts.release([("a", job.execution)]) == 0
+    assert desk.counts() == {"expired": 1}

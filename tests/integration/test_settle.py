@@ -8,8 +8,9 @@ import pytest
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
-from resident import keys
+from resident import asking, keys
 from resident.asking import AskCode
+from resident.holders import Alive, tick
 from resident.scripts import Claim, Outcome, SettleCode, Settlement
 from tests.support.lua import BUDGET_MS, ECHO, JUDGED, Desk, Full, settlement
 
@@ -262,3 +263,36 @@ def test_a_hash_that_was_written_anew_with_the_least_is_another_question(desk: D
     desk.connection.hset(f"{keys.JOB}a", "data", b"of the new one")
     assert desk.settle(claim) == [SettleCode.LOST]
     assert not desk.connection.exists(keys.reply("a"))
+
+
+@pytest.mark.parametrize("gone", [Job.cancel, Job.delete])
+def test_an_id_of_ours_that_somebody_took_back_and_asked_anew_is_not_answered_by_the_old_run(
+    gone: Any, desk: Desk
+) -> None:
+    desk.ask("a", is_new=True)
+    first = desk.claim()
+    gone(Job.fetch("a", connection=desk.connection, serializer=JSONSerializer))
+    assert desk.ask("a", data=b'["tasks.echo.answer",null,["another"],{}]').code is AskCode.QUEUED
+    assert desk.settle(first, reply=b"the old one") == [SettleCode.LOST]
+    assert not desk.connection.exists(keys.reply("a"))
+    assert desk.settle(desk.claim(), reply=b"the new one") == [SettleCode.SETTLED]
+
+
+def test_a_hash_that_is_none_spoils_no_batch(desk: Desk) -> None:
+    for job_id in "abc":
+        desk.ask(job_id, is_new=True)
+    claim = desk.claim()
+    desk.connection.set(f"{keys.JOB}b", "no hash")
+    desk.settle(claim)
+    assert desk.connection.exists(*map(keys.reply, "ac")) == 2
+    assert not desk.connection.exists(ECHO.started)
+
+
+def test_the_records_of_what_was_cancelled_go_with_the_batch(desk: Desk) -> None:
+    for job_id in "xy":
+        desk.ask(job_id)
+    claim = desk.claim()
+    tick(desk.link, "echo", 15_000, [Alive(desk.token, desk.name, 1_200)])
+    asking.cancel(desk.link, "x", 60_000)
+    desk.settle(claim)
+    assert [key for key in desk.snapshot() if "execution" in key] == []

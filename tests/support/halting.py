@@ -16,7 +16,7 @@ from redis import Redis
 from redis.exceptions import ConnectionError
 
 import resident.worker
-from resident import log, scripts
+from resident import holders, log, scripts
 from resident.batching import StopNow
 from resident.link import Command, Link
 from resident.redis_client import connect
@@ -31,7 +31,7 @@ def step_of(command: Command) -> str:
         return "claim" if scripts._CLAIM.sha.encode() in command else "other"
     if command[0] == "BLMOVE":
         return "pop"
-    if command[:2] == ("EVALSHA", scripts._RELEASE.sha):
+    if command[:2] == ("EVALSHA", holders._RELEASE.sha):
         return "release"
     if command[:2] == ("EVALSHA", scripts._SETTLE.sha):
         return "settle"
@@ -123,7 +123,7 @@ def main(halt_at: str, cut: str = "") -> None:
     settings = read_settings()
     log.configure(settings)
     client = connect(settings.redis_url.get_secret_value())
-    client.script_load(scripts._RELEASE.source)
+    client.script_load(holders._RELEASE.source)
     HaltingLink.halt_at = halt_at
     HaltingLink.is_cut = bool(cut)
     resident.worker.Link = HaltingLink  # type: ignore[misc]

@@ -54,7 +54,7 @@ end
 -- ARGV[5] the task
 -- ARGV[6] RQ's job data
 -- ARGV[7] how long a failed job is kept, s
--- ARGV[8...] more fields and values of the job hash
+-- ARGV[8...] more fields and values of the job hash; none of those that stand below
 --
 -- Keys beside these, their names made of these:
 -- set    rq:queues                       names of all queues
@@ -132,7 +132,8 @@ if digest ~= '' then
 end
 
 local announced = call('HMGET', announcement, 'max_backlog', 'rate', 'model_ms', 'laned')
-local limit = tonumber(announced[1] or '')
+local limit, rate = tonumber(announced[1] or ''), tonumber(announced[2] or '') or 0
+local model_ms = tonumber(announced[3] or '') or 0
 if not limit then
   -- Whether a stock RQ worker listens: they register themselves, ours announce when ready.
   local function has_stock_worker()
@@ -162,9 +163,9 @@ else -- the push says how many wait; it is taken back below if those are too man
   waiting = waiting + call('RPUSH', queue, id) - 1
 end
 -- How long an answer will take: those that wait, the batch that runs, and its own.
-local rate, needed_ms = tonumber(announced[2] or 0), tonumber(announced[3] or 0)
-if waiting > 0 and rate ~= 0 then
-  needed_ms = waiting / rate * 1000 + 2 * needed_ms
+local needed_ms = model_ms
+if waiting > 0 and rate > 0 then
+  needed_ms = waiting / rate * 1000 + 2 * model_ms
 end
 local is_too_long = needed_ms > budget_ms and string.sub(lane, 1, 4) ~= 'high'
 if limit and (waiting >= limit or is_too_long) then
