@@ -83,7 +83,7 @@ def children_of(pid: int) -> list[int]:
     """The processes that this one started and has not buried."""
     try:
         text = Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii")
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # it may end while it is looked at
         return []
     return [int(child) for child in text.split()]
 
@@ -105,5 +105,5 @@ def is_there(pid: int) -> bool:
     """Whether the process lives; a zombie does not."""
     try:
         return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text("ascii")
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # it may end while it is looked at
         return False
