@@ -40,8 +40,12 @@ local members, rarities, codes = {}, {KEYS[4]}, {}
 for i = FIRST, #args, VALUES do
   local id, number = args[i], #members + 1
   members[number] = id .. ':' .. args[i + 1]
-  rarities[2 * number] = job_prefix .. id .. ':dependents'
-  rarities[2 * number + 1] = 'resident:asked:' .. id
+  rarities[number + 1] = job_prefix .. id .. ':dependents'
+end
+if args[5] ~= '1' then
+  for i = FIRST, #args, VALUES do
+    rarities[#rarities + 1] = 'resident:asked:' .. args[i]
+  end
 end
 local is_any_rare = call('EXISTS', unpack(rarities)) > 0
 local by_hash = args[5] == '1' or is_any_rare
@@ -104,7 +108,7 @@ for number = 1, #members do
       write('RPUSH', reply_key, args[i + 4])
       call('PEXPIRE', reply_key, reply_ttl_ms)
     end
-    if is_any_rare and call('EXISTS', rarities[2 * number]) == 1 then
+    if is_any_rare and call('EXISTS', rarities[number + 1]) == 1 then
       codes[number] = SETTLED_WITH_DEPENDENTS
       ttl = ttl == '0' and '60' or ttl -- RQ looks at it to let the dependents go on
     end
