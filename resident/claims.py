@@ -242,7 +242,7 @@ def read_time(name: str, raw: bytes) -> float:
 
 @functools.lru_cache(maxsize=256)
 def _second(raw: bytes) -> float:
-    """The same, up to its point or whole; strptime takes 10 µs, and a batch is of few seconds."""
+    """The same, up to its point or whole; strptime is slow, and a batch is of few seconds."""
     text = raw.decode("ascii")
     form = "%Y-%m-%dT%H:%M:%S." if text.endswith(".") else _RQ_TIME
     moment = datetime.strptime(text, form)  # noqa: DTZ007  (UTC, as RQ writes it)

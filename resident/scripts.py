@@ -275,7 +275,7 @@ class WorkerScripts:
         return _SETTLE.command(self._settle_keys, args)
 
     def _claim_command(self, max_batch: int, *, adds: bool = False) -> bytes:
-        """The claim, packed: but for its number it is seldom another than the last (8 of 9 µs)."""
+        """The claim; packed anew (9 µs) only if more of it has changed than its number."""
         self._claims += 1
         terms = (max_batch, self._is_busy or adds, adds, self.least_ms)
         if terms != self._claim_terms:

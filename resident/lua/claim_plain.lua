@@ -9,7 +9,7 @@ local s, us = now()
 local now_ms = s * 1000 + math.floor(us / 1000)
 
 do
-  local call, args = redis.call, ARGV -- each look for a global costs 0.05 us
+  local call, args = redis.call, ARGV -- globals would be looked up each time
   local prefix, name, token, most = args[1], args[2], args[3], tonumber(args[4])
   local job, most_bytes, least_ms = prefix .. ':job:', tonumber(args[6]), tonumber(args[10])
   local keep_ms, reply = tonumber(args[12]), {1, '0', 0}
@@ -59,7 +59,8 @@ do
       return reply
     end
     local stamp, started = stamp_of(s, us), {}
-    local expiry = string.format('%d', s + math.max(tonumber(args[8]), 420) + 60)
+    -- As claim.lua has it: RQ's DEFAULT_WORKER_TTL or the longest batch, and a year at most.
+    local expiry = string.format('%d', s + math.min(math.max(tonumber(args[8]), 420), 31536000) + 60)
     for i = 1, #ids do
       local id, told = ids[i], reply[i + 3]
       local execution, left_ms = told[2], told[4]

@@ -2,7 +2,7 @@
 -- Until the claim a job's TTL is what is left of its budget. While the job runs it must not
 -- expire, and its deadline must not be forgotten: so the TTL is moved ten years on, where no TTL
 -- of RQ's (a year at most) can be taken for it. Most jobs are settled long before: so a claim does it
--- only if little is left, and a tick for those that have run for a second (5 us a question).
+-- only if little is left, and a tick for those that have run for a second.
 local TEN_YEARS_MS = 315360000000
 local LONGEST_TTL_MS = 31536000000 -- a year
 

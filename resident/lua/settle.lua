@@ -28,7 +28,7 @@
 
 local LOST, SETTLED, SETTLED_WITH_DEPENDENTS = 0, 1, 2
 local FIRST, VALUES = 8, 7
-local call, args = redis.call, ARGV -- each look for a global costs 0.05 us
+local call, args = redis.call, ARGV -- globals would be looked up each time
 local prefix, name, started, reply_ttl_ms, ended, stamp = args[1], args[2], args[3], args[4],
   args[6], args[7]
 local job_prefix, results_prefix = prefix .. ':job:', prefix .. ':results:'
