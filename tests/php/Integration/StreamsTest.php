@@ -85,6 +85,8 @@ final class StreamsTest extends TestCase
         $stream = $this->client->stream('tell', $question, self::BUDGET_MS);
         $id = $stream->id;
         self::assertSame(1, $this->server->redis->exists("resident:reading:$id"));
+        // Who leaves before a worker began takes the question back, and nothing runs.
+        Wait::until(fn (): mixed => $this->server->redis->hGet("rq:job:$id", 'streamed'));
         $read($stream);
         unset($stream);
         self::assertSame(0, $this->server->redis->exists("resident:reading:$id"));
