@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Callable
-from typing import Any
+from typing import Any, final
 
 import msgspec
 
@@ -30,6 +30,7 @@ class Given(msgspec.Struct, frozen=True, gc=False):
     batch: int
 
 
+@final
 class Raised(msgspec.Struct, frozen=True):
     """What the model raised for one question alone, and its traceback as text."""
 

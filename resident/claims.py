@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 from rq.defaults import DEFAULT_FAILURE_TTL
 
+from resident import keys
 from resident.errors import ErrorCode, ResidentError, error_for, invalid_question
 from resident.protocol import (
     FAILURE_CALLBACK,
@@ -29,6 +30,7 @@ from resident.task import Task
 
 _RQ_TIME = "%Y-%m-%dT%H:%M:%S.%fZ"
 _RQ_TIME_LENGTH = len("2026-11-23T08:09:10.000001Z")
+_Z = ord("Z")
 #: RQ keeps nothing longer than a year; more than that in a job's ttl is a mistake.
 _LONGEST_TTL_S = DEFAULT_FAILURE_TTL
 #: What release.lua makes of too many deaths, and of one in the middle of a stream.
@@ -123,6 +125,14 @@ def read_claimed(
     job: Claimed, task: Task, max_bytes: int, default_result_ttl_s: int
 ) -> Question | Refused:
     """The question in a claimed job, or why there is none."""
+    question = read_plain(job, task, max_bytes, default_result_ttl_s)
+    return question or read_carefully(job, task, max_bytes, default_result_ttl_s)
+
+
+def read_carefully(
+    job: Claimed, task: Task, max_bytes: int, default_result_ttl_s: int
+) -> Question | Refused:
+    """The same of any job."""
     try:
         fields = _read_fields(job, default_result_ttl_s)
     except ValueError as error:
@@ -133,6 +143,32 @@ def read_claimed(
         return Question(job, fields, _read_question(job, task, max_bytes))
     except ResidentError as error:
         return Refused(job, fields, error)
+
+
+def read_plain(
+    job: Claimed, task: Task, max_bytes: int, default_result_ttl_s: int
+) -> Question | None:
+    """The question of a job as our clients write it; None for any other, or if anything is wrong.
+
+    It finds what the careful way finds, in three quarters of the time.
+    """
+    if job.created_at or job.deaths:
+        return None
+    try:
+        enqueued_s = read_time("enqueued_at", job.enqueued_at)
+        terms = _read_terms(
+            job.timeout,
+            job.result_ttl,
+            job.failure_ttl,
+            job.success_callback,
+            job.failure_callback,
+            default_result_ttl_s,
+        )
+        value = decode_plain_data(job.data, data_head(task.name), max_bytes)
+        to = reply_key(job.id, job.reply_to.decode()) if job.reply_to else keys.reply(job.id)
+        return Question(job, Fields(enqueued_s, terms, to), task.check(value))
+    except (ValueError, RecursionError, ResidentError):
+        return None
 
 
 def batch_timeout_s(task: Task, questions: list[Question]) -> float:
@@ -159,11 +195,8 @@ def _read_question(job: Claimed, task: Task, max_bytes: int) -> Any:
     if not job.data:
         msg = f"The question has {job.too_long} bytes of job data; at most {max_bytes} are taken"
         raise invalid_question(msg)
-    try:
-        question = decode_plain_data(job.data, data_head(task.name), max_bytes)
-    except (ValueError, RecursionError):  # the slow way says what is wrong, if anything is
-        name, question = decode_job_data(job.data, max_bytes)
-        _check_name(name, task)
+    name, question = decode_job_data(job.data, max_bytes)
+    _check_name(name, task)
     return task.check(question)
 
 
@@ -232,7 +265,7 @@ def read_time(name: str, raw: bytes) -> float:
         return 0.0
     try:
         micros = raw[20:26]
-        if len(raw) == _RQ_TIME_LENGTH and micros.isdigit() and raw[26:] == b"Z":
+        if len(raw) == _RQ_TIME_LENGTH and micros.isdigit() and raw[-1] == _Z:
             return _second(raw[:20]) + int(micros) / 1e6
         return _second(raw)
     except ValueError:

@@ -162,13 +162,13 @@ def decode_plain_data(data: bytes, head: bytes, max_bytes: int) -> Any:
     Raises:
         ValueError: It is anything else; decode_job_data says what.
     """
-    end = len(data) - len(_DATA_TAIL)
-    is_plain = data.startswith(head) and data.endswith(_DATA_TAIL)
-    if not is_plain or end - len(head) > max_bytes:
+    start, end = len(head), len(data) - len(_DATA_TAIL)
+    if data[:start] != head or data[end:] != _DATA_TAIL or end - start > max_bytes:
         msg = "not as our clients write it"
         raise ValueError(msg)
-    question = _decode_any(data[len(head) : end])
-    _check_value(question)
+    question = _decode_any(data[start:end])
+    if type(question) is not str:
+        _check_value(question)
     return question
 
 

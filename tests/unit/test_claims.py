@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import zlib
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 import pytest
 
-from resident.claims import Question, Refused, batch_timeout_s, read_claimed
+from resident.claims import (
+    Question,
+    Refused,
+    batch_timeout_s,
+    read_carefully,
+    read_claimed,
+    read_plain,
+)
 from resident.errors import ErrorCode
 from resident.protocol import FAILURE_CALLBACK, SUCCESS_CALLBACK
 from resident.scripts import Claimed
@@ -156,3 +166,49 @@ def test_a_batch_may_take_as_long_as_its_most_impatient_job() -> None:
     assert batch_timeout_s(TASK, [asked(), asked(timeout=b"3"), asked(timeout=b"4")]) == 3
     assert batch_timeout_s(TASK, [asked(), asked(timeout=b"-1"), asked(timeout=b"0")]) == 5
     assert batch_timeout_s(TASK, [asked(timeout=b"600")]) == 5
+
+
+#: Of each field what is usual first, then what is not, and what is wrong.
+_FIELDS: dict[str, list[Any]] = {
+    "data": [
+        b'["tasks.shout.answer",null,["hey"],{}]',
+        b'["tasks.shout.answer",null,[1],{}]',
+        b'["tasks.shout.answer",null,["a","b"],{}]',
+        b'["tasks.shout.answer", null, ["hey"], {}]',
+        b'["tasks.shout.answer",null,["hey],{}]',
+        b'["tasks.shout.answer",null,["\xff"],{}]',
+        b'["tasks.shout.answer",null,["%b"],{}]' % (b"x" * 1000),
+        b'["tasks.shout.answer",null,[%b],{}]' % (b"[" * 200 + b"]" * 200),
+        b'["os.system",null,["hey"],{}]',
+        zlib.compress(b'["tasks.shout.answer",null,["hey"],{}]'),
+        b"",
+    ],
+    "enqueued_at": [JOB.enqueued_at, b"2026-11-23T08:09:10.00000xZ", b"yesterday", b"\xff", b""],
+    "created_at": [b"", JOB.created_at, b"yesterday"],
+    "timeout": [b"", b"3", b"soon"],
+    "result_ttl": [b"", b"0", b"\xff"],
+    "failure_ttl": [b"604800", b"", b"1e3"],
+    "reply_to": [b"", MAILBOX.encode(), b"rq:queue:shout", b"\xff"],
+    "success_callback": [SUCCESS_CALLBACK.encode(), b"", b"os.system"],
+    "deaths": [b"", b"1", b"crashed", b"interrupted"],
+    "stream": [b"", b"1"],
+    "too_long": [0, 2000],
+}
+
+
+_CHANGES = [(name, value) for name, values in _FIELDS.items() for value in values]
+
+
+@pytest.mark.parametrize("question_type", [str, Any, int])
+def test_the_quick_way_finds_what_the_careful_way_finds(question_type: Any) -> None:
+    usual = {name: values[0] for name, values in _FIELDS.items()}
+    task = replace(TASK, question_type=question_type)
+    for changes in itertools.product(_CHANGES, repeat=2):
+        job = msgspec.structs.replace(JOB, **usual | dict(changes))
+        found = read_plain(job, task, 900, 500)
+        assert found is None or found == read_carefully(job, task, 900, 500)
+
+
+def test_what_our_clients_write_is_read_the_quick_way() -> None:
+    job = msgspec.structs.replace(JOB, created_at=b"")
+    assert read_plain(job, TASK, 1000, 500) == read(created_at=b"")

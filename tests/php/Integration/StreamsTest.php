@@ -132,6 +132,7 @@ final class StreamsTest extends TestCase
     {
         [$gate, $closed] = ["$this->folder/gate", "$this->folder/closed"];
         $question = ['one', ['wait for' => $gate], 'two', ['at end' => $closed]];
+        $this->client->ask('tell', ['there'], self::BUDGET_MS); // another test may have killed the worker
         $stream = $this->client->stream('tell', $question, 2_000);
         $error = self::errorOf(static fn () => iterator_to_array($stream));
         self::assertSame(ErrorCode::Expired, $error->code());
