@@ -72,8 +72,11 @@ class Outage:
         self.desk.link.close()
 
     def answer_the_rest(self) -> None:
-        for job_id in (self.kept, self.forgotten):
-            self.desk.connection.rpush(*self._reply(job_id))
+        self.answer(self.kept)
+        self.answer(self.forgotten)
+
+    def answer(self, job_id: str) -> None:
+        self.desk.connection.rpush(*self._reply(job_id))
 
     def _reply(self, job_id: str) -> tuple[str, bytes]:
         key = self.desk.job(job_id).get("reply_to", keys.reply(job_id))
@@ -116,3 +119,30 @@ def test_what_redis_forgot_is_asked_until_it_is_let_in(
         outage.answer_the_rest()
         outcomes = asked.result(BUDGET_MS / 1000)
     assert [one.answer for one in outcomes if isinstance(one, Answered)] == ["!"] * 3
+
+
+def test_one_that_is_not_let_in_again_keeps_no_other_from_its_reply(
+    desk: Desk, redis_url: str
+) -> None:
+    heard: list[str] = []
+
+    async def story() -> None:
+        async with AsyncClient(redis_url) as client:
+
+            async def ask(question: str) -> None:
+                heard.append((await client.ask("echo", question, BUDGET_MS)).id)
+
+            await asyncio.gather(*map(ask, QUESTIONS))
+
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(asyncio.run, story())
+        outage = Outage(desk, 1)
+        outage.happen(ECHO.announcement)
+        outage.answer(outage.kept)
+        wait_until(lambda: outage.kept in heard)
+        assert desk.waiting() == [outage.kept]  # and the forgotten one is not there
+        desk.announce()
+        wait_until(lambda: outage.forgotten in desk.waiting())
+        outage.answer(outage.forgotten)
+        asked.result(BUDGET_MS / 1000)
+    assert sorted(heard) == sorted([outage.answered, outage.kept, outage.forgotten])
