@@ -32,7 +32,7 @@ _STAMP = "%Y-%m-%dT%H:%M:%S.000000Z"
 _ASK = Path(__file__).with_name("floor_ask.lua").read_text(encoding="utf-8")
 # KEYS: none. ARGV: most to claim, expiry in s, stamp, seconds to keep a finished job, then id,
 # reply and result of each that ends.
-_TURN = """
+TURN = """
 local ids, finished = {}, {}
 for i = 5, #ARGV, 3 do
   local id = ARGV[i]
@@ -78,21 +78,25 @@ return found
 def serve() -> None:
     """Answers what is on the queue until it is ended."""
     redis = RawRedis(URL)
-    [turn] = redis.call(("SCRIPT", "LOAD", _TURN))
+    [turn] = redis.call(("SCRIPT", "LOAD", TURN))
     held: list[Any] = []
     while True:
         if held:
             stopwatch.answered(len(held))
-        ended: list[Any] = []
-        for job_id, data in held:
-            ended += (job_id, b'{"v":1,"id":"%s","answer":%s}' % (job_id, data))
-            ended.append(base64.b64encode(data))
-        stamp, expiry = time.strftime(_STAMP, time.gmtime()), int(time.time()) + 500
-        call = ("EVALSHA", turn, 0, _MOST, expiry, stamp, _RESULT_TTL)
-        [held] = redis.call((*call, *ended))
+        [held] = redis.call(turn_command(turn, _MOST, held))
         if not held:
             wait = ("BLMOVE", "rq:queue:floor", "rq:queue:floor", "LEFT", "LEFT", 0)
-            _, held = redis.call(wait, call)
+            _, held = redis.call(wait, turn_command(turn, _MOST, []))
+
+
+def turn_command(script: bytes, most: int, held: list[Any]) -> tuple[Any, ...]:
+    """Settles what is held, and claims at most so many."""
+    ended: list[Any] = []
+    for job_id, data in held:
+        ended += (job_id, b'{"v":1,"id":"%s","answer":%s}' % (job_id, data))
+        ended.append(base64.b64encode(data))
+    stamp, expiry = time.strftime(_STAMP, time.gmtime()), int(time.time()) + 500
+    return ("EVALSHA", script, 0, most, expiry, stamp, _RESULT_TTL, *ended)
 
 
 def _commands(job_id: bytes, script: bytes) -> tuple[tuple[Any, ...], ...]:
