@@ -163,7 +163,6 @@ class WorkerScripts:
         self._claim_parts: list[bytes] = []
         self._is_loaded = False
         self._is_busy = False
-        self._refusal: ResponseError | None = None
         #: Redis' clock, s, beside this process' monotonic one.
         self._redis_ahead_s = 0.0
         self._keys = of = keys.of_task(task)
@@ -202,17 +201,19 @@ class WorkerScripts:
         `executions()`.
         """
         self._load()
-        self._refusal = None
         self._link.send_all(self._turn_commands(settlements, started, max_batch, wait_s))
-        if settlements and (codes := self._next_answer()) is not None:
+        codes: Any = self._next_answer() if settlements else None
+        if settlements and not isinstance(codes, ResponseError):
             on_settled(codes)
-        if max_batch and wait_s:
-            self._next_answer(wait_s)  # the claim finds what came
-        claimed = self._next_answer() if max_batch else None
-        if self._refusal is not None:
-            raise self._refusal
-        if claimed is None:
-            return Claim()
+        waited = self._next_answer(wait_s) if max_batch and wait_s else None
+        claimed: Any = self._next_answer() if max_batch else None
+        _raise_refusal(codes, claimed)
+        claim = self._note(claimed) if max_batch else Claim()
+        if claim.is_over:  # a Redis that is full refuses to wait, but not to claim what is there
+            _raise_refusal(waited)
+        return claim
+
+    def _note(self, claimed: list[Any]) -> Claim:
         claim = _read_claim(claimed)
         self._is_busy = bool(claim.jobs)  # RQ itself notes the state round a special job
         if claim.jobs:
@@ -233,12 +234,11 @@ class WorkerScripts:
         return commands
 
     def _next_answer(self, blocks_s: float = 0.0) -> Any:
-        """The next answer; a command that is refused keeps no other from its answer."""
+        """The next answer, or the refusal: that keeps no other command from its answer."""
         try:
             return self._link.read(blocks_s + self._link.timeout_s)
         except ResponseError as error:
-            self._refusal = self._refusal or error
-            return None
+            return error
 
     def claim_more(self, most: int) -> tuple[Claimed, ...]:
         """Claims up to so many questions that wait, for a batch that there is already.
@@ -330,6 +330,12 @@ class WorkerScripts:
         of = self._keys
         script_keys = [of.ready, of.announcement, keys.TASKS, keys.QUEUES, of.queue, of.rates]
         return int(_ANNOUNCE.call(self._link, script_keys, args))
+
+
+def _raise_refusal(*answers: Any) -> None:
+    for answer in answers:
+        if isinstance(answer, ResponseError):
+            raise answer
 
 
 @functools.lru_cache(maxsize=4)

@@ -17,11 +17,21 @@ from enqueue_api.client import Client
 from resident import keys
 from resident.embedded_redis import EmbeddedRedis
 from resident.redis_client import connect
-from tests.support.live import Live
+from tests.support.live import Live, start_worker
 from tests.support.lua import Full
 from tests.support.processes import Processes
 from tests.support.project import copy_project
 from tests.support.waiting import wait_until
+
+HELD = """
+from resident import task
+
+@task(load=lambda: None)
+def answer(_model: None, questions: list[str]) -> list[str]:
+    if questions == ["first"]:
+        open({gate!r}).read()
+    return questions
+"""
 
 
 @pytest.fixture
@@ -103,6 +113,30 @@ def test_a_job_on_rqs_own_path_waits_for_a_redis_that_is_full(
         wait_until(lambda: "errorstat_OOM" in connection.info("errorstats"))
         full.free()
         assert live.answer(job_id) == "later"
+
+
+def test_what_waits_is_answered_although_redis_became_full(
+    processes: Processes, connection: Redis, tmp_path: Path
+) -> None:
+    gate, log = tmp_path / "gate", tmp_path / "log"
+    os.mkfifo(gate)
+    start_worker(processes, connection, log, "mine", folder=held_project(tmp_path, gate))
+    live = Live(connection, "mine")
+    live.put(live.fields("first"))
+    with Full(connection) as full, gate.open("w") as held:  # the model has the first one
+        waiting = [live.put(live.fields(word))[0] for word in ("second", "third", "fourth")]
+        full.fill()
+        held.close()
+        assert [live.answer(one) for one in waiting] == ["second", "third", "fourth"]
+        wait_until(lambda: all(map(live.is_finished, waiting)))
+    assert "put back" not in log.read_text("utf-8")
+
+
+def held_project(folder: Path, gate: Path) -> Path:
+    """With a task that answers one question at a time, and holds the first until the gate opens."""
+    project = copy_project(folder / "project")
+    (project / "tasks" / "mine.py").write_text(HELD.format(gate=str(gate)), "utf-8")
+    return project
 
 
 def test_an_idle_worker_whose_record_is_gone_or_foreign_registers_again(
