@@ -89,10 +89,13 @@ class Generations:
         if signum == signal.SIGHUP:
             self._is_reload_wanted = True
         elif signum != signal.SIGCHLD:
+            # Those that leave have been told once, and would take a second word for "at once".
+            told = self._alive() if self._is_stopping else [self._current, self._next]
             self._is_stopping = True
             self._ready_file.take_away()
-            for one in self._alive():
-                one.kill(signum)
+            for one in told:
+                if one is not None:
+                    one.kill(signum)
 
     def _alive(self) -> list[Generation]:
         return [one for one in (self._current, self._next, *self._leaving) if one is not None]
@@ -117,11 +120,12 @@ class Generations:
         if following.is_ready:
             old, self._current, self._next = self._current, following, None
             _log.info("ready", generation=following.number)
-            if not self._is_stopping:
-                self._ready_file.put()
             if old is not None:
                 self._leaving.append(old)
-                old.kill(signal.SIGTERM)
+            if not self._is_stopping:
+                self._ready_file.put()
+                if old is not None:
+                    old.kill(signal.SIGTERM)
         elif following.is_late:
             _log.error("still loading, given up", after_s=self._load_timeout_s)
             following.load_by = math.inf

@@ -8,7 +8,9 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,44 +19,19 @@ from redis import Redis
 
 from enqueue_api.client import Client
 from resident import keys
+from resident.stopping import ECHO_S
 from tests.support.live import start_worker
 from tests.support.processes import ROOT, Processes, children_of, descendants, is_there, workers_of
-from tests.support.project import copy_project
+from tests.support.project import VersionedProject
 from tests.support.waiting import wait_until
-
-VERSIONED = """
-import os
-from resident import task
-
-def load():
-    {load}
-    return {version}
-
-@task(load=load, max_batch=8, timeout_s=5)
-def answer(version: int, questions: list[str]) -> list[list[int]]:
-    return [[version, os.getpid()]] * len(questions)
-"""
-
 
 #: A machine that has other things to do may let a caller wait.
 BUDGET_MS = 20_000
 
 
-class Project:
-    """A copy of the project with one task, which answers its version and its worker's pid."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = copy_project(folder)
-        self.write(1)
-
-    def write(self, version: int, load: str = "pass") -> None:
-        text = VERSIONED.format(version=version, load=load)
-        (self.folder / "tasks" / "mine.py").write_text(text, "utf-8")
-
-
 @pytest.fixture
-def project(tmp_path: Path) -> Project:
-    return Project(tmp_path)
+def project(tmp_path: Path) -> VersionedProject:
+    return VersionedProject(tmp_path)
 
 
 @pytest.fixture
@@ -67,7 +44,9 @@ Start = Callable[..., subprocess.Popen[str]]
 
 
 @pytest.fixture
-def start(project: Project, processes: Processes, connection: Redis, tmp_path: Path) -> Start:
+def start(
+    project: VersionedProject, processes: Processes, connection: Redis, tmp_path: Path
+) -> Start:
     """Starts worker.py with the project's task; its log is in `log`."""
 
     def start_it(*arguments: str, **environment: str) -> subprocess.Popen[str]:
@@ -128,7 +107,7 @@ def asking_all_the_time(redis_url: str, callers: int = 4) -> Iterator[list[int |
 
 
 def test_a_reload_brings_the_new_code_and_refuses_and_loses_no_question(
-    start: Start, project: Project, client: Client, redis_url: str
+    start: Start, project: VersionedProject, client: Client, redis_url: str
 ) -> None:
     supervisor = start("mine=2")
     wait_until(lambda: len(workers_of(supervisor)) == 2)
@@ -148,7 +127,7 @@ def test_a_reload_brings_the_new_code_and_refuses_and_loses_no_question(
 
 @pytest.mark.parametrize("load", ["1 / 0", "import no_such_module", "os._exit(3)"])
 def test_a_reload_that_fails_leaves_what_serves_and_says_why(
-    load: str, start: Start, project: Project, client: Client, tmp_path: Path
+    load: str, start: Start, project: VersionedProject, client: Client, tmp_path: Path
 ) -> None:
     supervisor = start("mine")
     project.write(2, load=load)
@@ -165,7 +144,7 @@ def test_a_reload_that_fails_leaves_what_serves_and_says_why(
     [("def broken(:", "SyntaxError: "), ("import no_such_module", "ModuleNotFoundError: ")],
 )
 def test_a_reload_of_a_file_that_is_wrong_leaves_what_serves_and_names_the_file(
-    text: str, fault: str, start: Start, project: Project, client: Client, tmp_path: Path
+    text: str, fault: str, start: Start, project: VersionedProject, client: Client, tmp_path: Path
 ) -> None:
     supervisor = start("mine")
     (project.folder / "tasks" / "mine.py").write_text(text, "utf-8")
@@ -178,7 +157,7 @@ def test_a_reload_of_a_file_that_is_wrong_leaves_what_serves_and_names_the_file(
 
 @pytest.mark.parametrize("code", [0, 3])
 def test_a_load_that_ends_the_process_is_fatal_and_told(
-    code: int, processes: Processes, project: Project
+    code: int, processes: Processes, project: VersionedProject
 ) -> None:
     project.write(1, load=f"os._exit({code})")
     process = processes.start(sys.executable, "worker.py", "mine", folder=project.folder)
@@ -188,7 +167,7 @@ def test_a_load_that_ends_the_process_is_fatal_and_told(
 
 
 def test_a_replacement_whose_load_never_ends_is_killed_and_the_other_task_goes_on(
-    start: Start, project: Project, client: Client, tmp_path: Path
+    start: Start, project: VersionedProject, client: Client, tmp_path: Path
 ) -> None:
     hang = tmp_path / "hang"
     load = f"os.path.exists({str(hang)!r}) and __import__('ctypes').PyDLL(None).pause()"
@@ -209,7 +188,7 @@ def test_a_replacement_whose_load_never_ends_is_killed_and_the_other_task_goes_o
 
 
 def test_a_reload_that_never_ends_is_given_up(
-    start: Start, project: Project, client: Client, tmp_path: Path
+    start: Start, project: VersionedProject, client: Client, tmp_path: Path
 ) -> None:
     supervisor = start("mine", RESIDENT_LOAD_TIMEOUT_S="2")
     project.write(2, load="__import__('ctypes').PyDLL(None).pause()")
@@ -219,7 +198,7 @@ def test_a_reload_that_never_ends_is_given_up(
     assert len(children_of(supervisor.pid)) == 1
 
 
-def test_a_load_that_never_ends_is_fatal(processes: Processes, project: Project) -> None:
+def test_a_load_that_never_ends_is_fatal(processes: Processes, project: VersionedProject) -> None:
     project.write(1, load="__import__('ctypes').PyDLL(None).pause()")
     process = processes.start(
         *(sys.executable, "worker.py", "mine"), folder=project.folder, RESIDENT_LOAD_TIMEOUT_S="1"
@@ -229,7 +208,9 @@ def test_a_load_that_never_ends_is_fatal(processes: Processes, project: Project)
     assert "still loading, given up" in errors
 
 
-def test_a_stop_while_it_reloads_ends_both_generations(start: Start, project: Project) -> None:
+def test_a_stop_while_it_reloads_ends_both_generations(
+    start: Start, project: VersionedProject
+) -> None:
     supervisor = start("mine")
     project.write(2, load="__import__('time').sleep(30)")
     supervisor.send_signal(signal.SIGHUP)
@@ -238,6 +219,29 @@ def test_a_stop_while_it_reloads_ends_both_generations(start: Start, project: Pr
     supervisor.terminate()
     supervisor.wait(20)
     assert not any(map(is_there, below))
+
+
+def test_a_stop_after_a_reload_lets_the_generation_that_leaves_finish(
+    start: Start, project: VersionedProject, client: Client, tmp_path: Path
+) -> None:
+    gate, log = tmp_path / "gate", tmp_path / "log"
+    os.mkfifo(gate)
+    project.hold(gate)
+    supervisor = start("mine")
+    (old,) = workers_of(supervisor)
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(client.ask, "mine", "?", BUDGET_MS)
+        with gate.open("w"):  # until then the model holds the question
+            project.write(2)
+            supervisor.send_signal(signal.SIGHUP)
+            wait_until(lambda: "draining" in log.read_text("utf-8"))
+            since = time.monotonic()
+            wait_until(lambda: time.monotonic() > since + ECHO_S)  # sooner it would be one wish
+            assert len(children_of(supervisor.pid)) == 2
+            supervisor.terminate()
+            wait_until(lambda: len(children_of(supervisor.pid)) == 1)
+        assert asked.result().answer == [1, old]
+    assert supervisor.wait(20) == 0
 
 
 # recycling
@@ -255,7 +259,9 @@ def test_a_worker_that_ended_many_jobs_is_replaced_without_a_break(
     assert "worker recycled" in (tmp_path / "log").read_text("utf-8")
 
 
-def test_a_worker_that_grew_is_replaced(start: Start, project: Project, client: Client) -> None:
+def test_a_worker_that_grew_is_replaced(
+    start: Start, project: VersionedProject, client: Client
+) -> None:
     text = (project.folder / "tasks" / "mine.py").read_text("utf-8")
     grown = text.replace("    return [[", "    kept.append('x' * 150_000_000)\n    return [[")
     (project.folder / "tasks" / "mine.py").write_text(f"kept = []\n{grown}", "utf-8")
@@ -267,7 +273,7 @@ def test_a_worker_that_grew_is_replaced(start: Start, project: Project, client: 
 
 
 def test_a_limit_below_the_models_own_size_is_refused(
-    processes: Processes, project: Project
+    processes: Processes, project: VersionedProject
 ) -> None:
     process = processes.start(
         *(sys.executable, "worker.py", "mine"), folder=project.folder, RESIDENT_RECYCLE_RSS_MB="10"
@@ -316,7 +322,7 @@ def test_status_reads_past_what_anybody_may_have_written(junk: str, connection: 
 
 
 def test_the_ready_file_of_a_killed_worker_is_taken_away_before_the_next_one_loads(
-    processes: Processes, project: Project, tmp_path: Path
+    processes: Processes, project: VersionedProject, tmp_path: Path
 ) -> None:
     file = tmp_path / "ready"
     file.write_text("1", "utf-8")
@@ -332,13 +338,11 @@ def test_the_ready_file_of_a_killed_worker_is_taken_away_before_the_next_one_loa
 
 
 def test_a_worker_that_drains_is_not_ready(
-    start: Start, project: Project, client: Client, tmp_path: Path
+    start: Start, project: VersionedProject, client: Client, tmp_path: Path
 ) -> None:
     file, gate = tmp_path / "ready", tmp_path / "gate"
     os.mkfifo(gate)
-    text = (project.folder / "tasks" / "mine.py").read_text("utf-8")
-    held = text.replace("    return [[", f"    open({str(gate)!r}).read()\n    return [[")
-    (project.folder / "tasks" / "mine.py").write_text(held, "utf-8")
+    project.hold(gate)
     supervisor = start("mine", RESIDENT_READY_FILE=str(file))
     wait_until(file.exists)
     asking = threading.Thread(target=client.ask, args=("mine", "?", 20_000))

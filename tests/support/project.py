@@ -7,6 +7,19 @@ from pathlib import Path
 
 from tests.support.processes import ROOT
 
+_VERSIONED = """
+import os
+from resident import task
+
+def load():
+    {load}
+    return {version}
+
+@task(load=load, max_batch=8, timeout_s=5)
+def answer(version: int, questions: list[str]) -> list[list[int]]:
+    return [[version, os.getpid()]] * len(questions)
+"""
+
 
 def copy_project(folder: Path) -> Path:
     """Copies worker.py, resident/ and tasks/ into the folder."""
@@ -14,3 +27,21 @@ def copy_project(folder: Path) -> Path:
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "worker.py", folder)
     return folder
+
+
+class VersionedProject:
+    """A copy of the project with one task, which answers its version and its worker's pid."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = copy_project(folder)
+        self.write(1)
+
+    def write(self, version: int, load: str = "pass") -> None:
+        text = _VERSIONED.format(version=version, load=load)
+        (self.folder / "tasks" / "mine.py").write_text(text, "utf-8")
+
+    def hold(self, gate: Path) -> None:
+        """The model is busy until somebody has opened this FIFO, and closed it again."""
+        file = self.folder / "tasks" / "mine.py"
+        held = f"    open({str(gate)!r}).read()\n    return [["
+        file.write_text(file.read_text("utf-8").replace("    return [[", held), "utf-8")
