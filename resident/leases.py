@@ -13,13 +13,14 @@ from contextlib import suppress
 import msgspec
 import redis
 import structlog
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 from rq.worker import SimpleWorker
 
 from resident import holders, keys, scripts
 from resident.errors import ErrorCode
 from resident.holders import Alive, Death
 from resident.link import Link
+from resident.redis_client import may_pass
 
 #: Between two looks at what workers are at; RQ's execution records are for what runs longer.
 TICK_S = 1.0
@@ -111,15 +112,21 @@ class Leases:
         """For the dead, of RQ and of the callers; a moment later, when others have come."""
         while self._unregistered:
             dead = self._unregistered[0]
-            link_scripts = scripts.WorkerScripts(self._link, dead.task, dead.name, _NO_LIMITS)
-            link_scripts.announce(0, {})
-            with suppress(ValueError, TypeError, AttributeError):  # a hash that RQ cannot read
-                worker = SimpleWorker.find_by_key(
-                    f"{keys.WORKER}{dead.name}", connection=self._client
-                )
-                if worker is not None:
-                    worker.register_death()  # type: ignore[no-untyped-call]
+            try:
+                self._unregister(dead)
+            except ResponseError as error:
+                if may_pass(error):
+                    raise
+                _log.warning("a dead worker stays in the books", name=dead.name, error=str(error))
             self._unregistered.pop(0)
+
+    def _unregister(self, dead: Dead) -> None:
+        scripts.WorkerScripts(self._link, dead.task, dead.name, _NO_LIMITS).announce(0, {})
+        key = f"{keys.WORKER}{dead.name}"
+        with suppress(ValueError, TypeError, AttributeError):  # a hash that RQ cannot read
+            worker = SimpleWorker.find_by_key(key, connection=self._client)
+            if worker is not None:
+                worker.register_death()  # type: ignore[no-untyped-call]
 
     def _try(self, duty: Callable[[], object]) -> None:
         try:
