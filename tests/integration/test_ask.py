@@ -38,12 +38,30 @@ def test_an_id_that_waits_is_joined_and_waits_for_the_longer_budget(desk: Desk) 
     assert desk.connection.pttl(f"{keys.JOB}a") > 50_000
 
 
-def test_an_id_that_runs_is_joined_and_its_deadline_stays(desk: Desk) -> None:
+@pytest.mark.parametrize("moved_ms", [0, TEN_YEARS_MS])
+def test_an_id_that_runs_is_joined_and_put_back_for_the_longer_budget(
+    moved_ms: int, desk: Desk
+) -> None:
     desk.ask("a")
-    desk.claim()
+    claim = desk.claim()
+    desk.connection.pexpire(f"{keys.JOB}a", moved_ms + BUDGET_MS)
     assert desk.ask("a", 60_000).code is AskCode.JOINED
     assert desk.waiting() == []
-    assert desk.connection.ttl(f"{keys.JOB}a") <= TEN_YEARS_MS // 1000 + BUDGET_MS // 1000
+    left_ms = desk.connection.pttl(f"{keys.JOB}a") - moved_ms
+    assert 50_000 < left_ms <= 60_000
+    desk.ask("a", 1_000)
+    assert desk.connection.pttl(f"{keys.JOB}a") - moved_ms > 50_000
+    desk.scripts.release([(one.id, one.execution) for one in claim.jobs])
+    assert 50_000 < desk.connection.pttl(f"{keys.JOB}a") <= 60_000
+
+
+def test_an_id_is_put_back_although_the_budget_of_who_asked_first_is_over(desk: Desk) -> None:
+    desk.ask("a")
+    claim = desk.claim()
+    desk.connection.pexpire(f"{keys.JOB}a", TEN_YEARS_MS - 1_000)  # a second ago
+    desk.ask("a")
+    assert desk.scripts.release([(one.id, one.execution) for one in claim.jobs]) == 1
+    assert 0 < desk.connection.pttl(f"{keys.JOB}a") <= BUDGET_MS
 
 
 def test_an_id_that_is_new_is_not_looked_for(desk: Desk) -> None:
