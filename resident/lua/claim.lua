@@ -105,8 +105,8 @@ local function inspect(id, key, may_have_dependents)
     return 'expired'
   end
   local status = values[STATUS]
-  if status == 'finished' or status == 'canceled' then
-    return 'duplicate'
+  if status == 'finished' or status == 'failed' or status == 'canceled' then
+    return 'duplicate' -- whoever runs one of them again puts it back as queued
   end
   for i = 1, #PLAIN do
     plain = plain + (values[i] and 1 or 0)

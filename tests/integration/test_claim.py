@@ -147,9 +147,10 @@ def test_an_id_that_waits_twice_is_claimed_once(desk: Desk) -> None:
     assert desk.counts() == {"duplicate": 3}
 
 
-def test_a_finished_job_is_not_run_again(desk: Desk) -> None:
+@pytest.mark.parametrize("outcome", [Outcome.FINISHED, Outcome.FAILED])
+def test_a_job_that_has_ended_is_not_run_again(outcome: Outcome, desk: Desk) -> None:
     desk.ask("a")
-    desk.settle(desk.claim())
+    desk.settle(desk.claim(), outcome=outcome)
     desk.connection.rpush(ECHO.queue, "a")
     assert desk.claim().jobs == ()
     assert desk.counts() == {"duplicate": 1}
