@@ -71,6 +71,9 @@ class TaskKeys:
     lanes: str
     #: Ours: hash of counters; TTL a day after the last count.
     metrics: str
+    #: Ours: set of jobs that ended while others began to depend on them, until those are on their
+    #: queues; TTL a day after the last one.
+    parents: str
 
 
 @functools.lru_cache(maxsize=256)
@@ -91,6 +94,7 @@ def of_task(task: str) -> TaskKeys:
         rates=f"{OWN}:rates:{task}",
         lanes=f"{OWN}:lanes:{task}",
         metrics=f"{OWN}:metrics:{task}",
+        parents=f"{OWN}:parents:{task}",
     )
 
 

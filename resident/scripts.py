@@ -167,7 +167,9 @@ class WorkerScripts:
         self._redis_ahead_s = 0.0
         self._keys = of = keys.of_task(task)
         worker, executions = f"{keys.WORKER}{worker_name}", keys.worker_executions(worker_name)
-        self._settle_keys = [of.started, of.finished, of.failed, executions, of.metrics]
+        self._settle_keys = [
+            *(of.started, of.finished, of.failed, executions, of.metrics, of.parents)
+        ]
         self._claim_keys = [
             *(of.queue, of.popped, of.intermediate, of.started, worker, of.leases, of.metrics),
             *(keys.SUSPENDED, of.lanes, keys.QUEUES, of.announcement),

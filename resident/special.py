@@ -56,8 +56,17 @@ def perform(worker: SimpleWorker, job_id: str, reply_ttl_ms: int) -> None:
     waiting.remove(job_id)
 
 
-def enqueue_dependents(worker: SimpleWorker, job_id: str) -> None:
-    """Puts on their queues those that waited for this job alone; may be repeated after an error."""
+def let_dependents_go(worker: SimpleWorker, parents: str) -> None:
+    """Puts on their queues those that waited for a job of this set; may be repeated after an error.
+
+    Two workers may do it at once: RQ takes each dependent off the list of its job.
+    """
+    for member in worker.connection.smembers(parents):
+        _enqueue_dependents(worker, as_text(member))
+        worker.connection.srem(parents, member)
+
+
+def _enqueue_dependents(worker: SimpleWorker, job_id: str) -> None:
     queue = worker.queues[0]
     try:
         job = worker.job_class.fetch(job_id, worker.connection, worker.serializer)

@@ -129,7 +129,7 @@ class ResidentWorker(SimpleWorker):
         )
         self._held = Claim()
         self._counts = Counts()
-        self._parents: list[str] = []
+        self._has_parents = False
         self._next_announcement = self._next_heartbeat = 0.0
         self._drained_by = math.inf
         self._was_interrupted = False
@@ -177,7 +177,7 @@ class ResidentWorker(SimpleWorker):
             worked = worked or bool(self._held.jobs)
             claim = self._turn(0 if burst else WAIT_S)
             self._pulse.batch_began = time.monotonic() if claim.jobs else 0
-            if self._parents:
+            if self._has_parents:
                 self._repeat(self._let_dependents_go)
             if burst and claim.is_over:
                 break
@@ -220,8 +220,9 @@ class ResidentWorker(SimpleWorker):
             self._held = Claim()
             self._note(settlements, codes, time.monotonic() - began)
             settlements.clear()  # should what follows be repeated
-            with suppress(RedisError):  # else behind this turn, which may wait for a job
-                self._let_dependents_go()
+            if self._has_parents:
+                with suppress(RedisError):  # else behind this turn, which may wait for a job
+                    self._let_dependents_go()
 
         return self._repeat(
             lambda: self._scripts.turn(
@@ -267,7 +268,7 @@ class ResidentWorker(SimpleWorker):
         lost, pairs = codes.count(SettleCode.LOST), [*zip(settlements, codes, strict=True)]
         failed = len([one for one, code in pairs if code and one.outcome is not Outcome.FINISHED])
         if SettleCode.SETTLED_WITH_DEPENDENTS in codes:
-            self._parents += [one.id for one, code in pairs if code > SettleCode.SETTLED]
+            self._has_parents = True
         self._counts.add(len(codes) - lost - failed, failed, seconds)
         if codes and not self._was_interrupted:  # else it is Redis' time, not ours
             self._pace.note_batch(time.monotonic(), len(codes), seconds * 1000)
@@ -295,9 +296,9 @@ class ResidentWorker(SimpleWorker):
         self._live_for(self._task.timeout_s)
 
     def _let_dependents_go(self) -> None:
-        while self._parents:
-            special.enqueue_dependents(self, self._parents[0])
-            del self._parents[0]
+        """Also of jobs that a worker ended which died over it."""
+        special.let_dependents_go(self, keys.of_task(self._task.name).parents)
+        self._has_parents = False
 
     def _tend(self) -> None:
         """What RQ and the callers must hear from time to time, between two calls of the model."""
@@ -311,6 +312,7 @@ class ResidentWorker(SimpleWorker):
             self._live_for(self._task.timeout_s)
             # The task's code may have taken the handlers away.
             duties += [self._install_signal_handlers, self._beat, self._clean_up]
+            duties += [self._let_dependents_go]
         for duty in duties:
             try:
                 duty()

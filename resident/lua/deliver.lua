@@ -8,13 +8,20 @@
 -- ARGV[2] the reply
 -- ARGV[3] how long an unread reply is kept, ms
 --
--- Returns 1 if it was pushed, 0 if the question was cancelled, deleted or asked anew.
+-- Returns 1 if it was pushed, 0 if RQ shall write nothing more of this run: the question was
+-- cancelled or asked anew, or somebody deleted it, and then its caller is answered all the same.
 
-local state = redis.call('HMGET', KEYS[1], 'created_at', 'execution')
-if redis.call('HEXISTS', KEYS[1], 'data') == 0 or (state[1] or '') ~= ARGV[1]
-  or state[2] == 'cancelled' then
+local state = redis.call('HMGET', KEYS[1], 'created_at', 'execution', 'data', 'streamed')
+local is_gone = not state[1] and not state[3]
+if state[2] == 'cancelled' or not is_gone and (not state[3] or (state[1] or '') ~= ARGV[1]) then
   return 0
 end
-redis.call('RPUSH', KEYS[2], ARGV[2])
+if is_gone then
+  redis.call('DEL', KEYS[1]) -- RQ's heartbeat has written there since
+end
+local length = redis.call('RPUSH', KEYS[2], ARGV[2])
+if length > 1 and not state[4] and string.sub(KEYS[2], 1, 15) == 'resident:reply:' then
+  redis.call('LTRIM', KEYS[2], '-1', '-1') -- the other was an earlier run's; RQ ran it again
+end
 redis.call('PEXPIRE', KEYS[2], ARGV[3])
-return 1
+return is_gone and 0 or 1

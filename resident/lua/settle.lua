@@ -12,6 +12,7 @@
 -- KEYS[3] zset rq:failed:<task>               job -> expiry, s
 -- KEYS[4] set  rq:worker:<name>:executions    what this worker has run for long
 -- KEYS[5] hash resident:metrics:<task>        how many jobs were lost
+-- KEYS[6] set  resident:parents:<task>        jobs whose dependents are still to be let go
 -- ARGV[1] RQ's key prefix
 -- ARGV[2] the worker's name
 -- ARGV[3] when the batch was claimed, s as text
@@ -58,7 +59,7 @@ if #members == 1 then
 else
   scores = redis.pcall('ZMSCORE', KEYS[1], unpack(members))
 end
-local held, is_any_lost = {}, false
+local held, streamed, is_any_lost = {}, {}, false
 for number = 1, #members do
   if scores[number] and not by_hash then
     held[number], codes[number] = true, SETTLED
@@ -70,6 +71,7 @@ for number = 1, #members do
       state = {}
     end
     if state[1] and state[1] == args[FIRST + (number - 1) * VALUES + 1] then
+      streamed[number] = state[3]
       if state[3] then
         call('HDEL', job, 'streamed')
       end
@@ -105,11 +107,16 @@ for number = 1, #members do
       args[i + 6]
     local job, results = job_prefix .. id, results_prefix .. id
     if reply_key ~= '' then
-      write('RPUSH', reply_key, args[i + 4])
+      local length = write('RPUSH', reply_key, args[i + 4])
+      if length > 1 and by_hash and not streamed[number] and reply_key == 'resident:reply:' .. id then
+        call('LTRIM', reply_key, '-1', '-1') -- the other was an earlier run's; RQ ran it again
+      end
       call('PEXPIRE', reply_key, reply_ttl_ms)
     end
     if is_any_rare and call('EXISTS', rarities[number + 1]) == 1 then
       codes[number] = SETTLED_WITH_DEPENDENTS
+      write('SADD', KEYS[6], id)
+      call('EXPIRE', KEYS[6], '86400')
       ttl = ttl == '0' and '60' or ttl -- RQ looks at it to let the dependents go on
     end
     if ttl == '0' and not by_hash then
