@@ -17,6 +17,7 @@ from rq.defaults import DEFAULT_FAILURE_TTL
 
 from resident import keys
 from resident.errors import ErrorCode, ResidentError, error_for, invalid_question
+from resident.holders import VERDICTS
 from resident.protocol import (
     FAILURE_CALLBACK,
     SUCCESS_CALLBACK,
@@ -33,20 +34,6 @@ _RQ_TIME_LENGTH = len("2026-11-23T08:09:10.000001Z")
 _Z = ord("Z")
 #: RQ keeps nothing longer than a year; more than that in a job's ttl is a mistake.
 _LONGEST_TTL_S = DEFAULT_FAILURE_TTL
-#: What release.lua makes of too many deaths, and of one in the middle of a stream.
-_VERDICTS = {
-    b"crashed": error_for(
-        ErrorCode.CRASHED, "Workers died each time that they ran this question, at last alone"
-    ),
-    b"timed_out": error_for(
-        ErrorCode.TIMED_OUT,
-        "The model took longer than its time-out for this question alone, and was killed",
-    ),
-    b"interrupted": error_for(
-        ErrorCode.CRASHED,
-        "The worker ended in the middle of this stream; what came of it is a part of the answer",
-    ),
-}
 
 
 class Terms(msgspec.Struct, frozen=True, gc=False):
@@ -137,8 +124,8 @@ def read_carefully(
         fields = _read_fields(job, default_result_ttl_s)
     except ValueError as error:
         return Refused(job, None, invalid_question(f"The job's hash is malformed: {error}"))
-    if job.deaths and job.deaths in _VERDICTS:
-        return Refused(job, fields, _VERDICTS[job.deaths])
+    if job.deaths and job.deaths in VERDICTS:
+        return Refused(job, fields, VERDICTS[job.deaths])
     try:
         return Question(job, fields, _read_question(job, task, max_bytes))
     except ResidentError as error:

@@ -8,7 +8,7 @@ import msgspec
 from redis.exceptions import ResponseError
 
 from resident import keys
-from resident.errors import ErrorCode
+from resident.errors import ErrorCode, error_for
 from resident.link import Link
 from resident.lua_script import script_of
 
@@ -18,6 +18,20 @@ _TICK = script_of("clock", "write", "deadline", "tick")
 #: How many hex digits of an execution's id say whose it is; the scripts know it, too.
 TOKEN_LENGTH = 12
 
+#: What release.lua makes of too many deaths, and of one in the middle of a stream.
+VERDICTS = {
+    b"crashed": error_for(
+        ErrorCode.CRASHED, "Workers died each time that they ran this question, at last alone"
+    ),
+    b"timed_out": error_for(
+        ErrorCode.TIMED_OUT,
+        "The model took longer than its time-out for this question alone, and was killed",
+    ),
+    b"interrupted": error_for(
+        ErrorCode.CRASHED,
+        "The worker ended in the middle of this stream; what came of it is a part of the answer",
+    ),
+}
 #: Ids of a job and of one run of it.
 Execution = tuple[str, str]
 
@@ -63,6 +77,18 @@ def executions_of(link: Link, task: str) -> dict[str, list[Execution]]:
         job, _, run = member.decode(errors="replace").rpartition(":")
         found.setdefault(run[:TOKEN_LENGTH], []).append((job, run))
     return {token: sorted(runs, key=lambda one: one[1]) for token, runs in found.items()}
+
+
+def executions_of_worker(link: Link, name: str) -> list[Execution]:
+    """What RQ's record of a worker says: what it runs on RQ's own path, or for a second or more."""
+    try:
+        members = link.call("SMEMBERS", keys.worker_executions(name))
+    except ResponseError as error:
+        if not str(error).startswith("WRONGTYPE"):
+            raise
+        return []
+    pairs = [member.decode(errors="replace").rpartition(":") for member in members]
+    return [(job, run) for job, _, run in pairs]
 
 
 def release(

@@ -15,6 +15,7 @@ from rq.timeouts import JobTimeoutException
 
 from resident.death_penalty import FineDeathPenalty
 from resident.errors import ErrorCode, ResidentError, error_for
+from resident.holders import VERDICTS
 from resident.protocol import decode_job_data, inflate
 
 
@@ -26,6 +27,7 @@ class AllowedJob(Job):
     max_question_bytes: ClassVar[int] = 0
     longest_timeout_s: ClassVar[float] = 0
     _is_let_go = False
+    _deaths = b""
 
     def let_go(self) -> None:
         """From now on RQ writes nothing of this run: the id was taken back, or asked anew."""
@@ -58,6 +60,7 @@ class AllowedJob(Job):
         try:
             inflate(data, max(self.max_question_bytes, len(data)))  # RQ would inflate a bomb
             super().restore(raw_data)
+            self._deaths = raw_data.get(b"deaths", b"")
         except ResidentError as error:
             raise NoSuchJobError(str(error)) from error
         except Exception as error:
@@ -65,7 +68,14 @@ class AllowedJob(Job):
             raise NoSuchJobError(msg) from error
 
     def perform(self) -> Any:
-        """Runs the job, within its own time-out or the task's, whichever is shorter."""
+        """Runs the job, within its own time-out or the task's, whichever is shorter.
+
+        Raises:
+            OperatorError: The verdict on a job with which too many workers have died.
+        """
+        if self._deaths in VERDICTS:
+            self.connection.hdel(self.key, "deaths")  # a requeue begins anew
+            raise VERDICTS[self._deaths]
         own_s = self.timeout if self.timeout and self.timeout > 0 else self.longest_timeout_s
         with FineDeathPenalty(min(own_s, self.longest_timeout_s), JobTimeoutException):
             return super().perform()

@@ -87,6 +87,8 @@ class Leases:
         while self._unburied:
             dead = self._unburied[0]
             jobs = holders.executions_of(self._link, dead.task).get(dead.token, [])
+            recorded = holders.executions_of_worker(self._link, dead.name)
+            jobs += [one for one in recorded if one not in jobs]
             released = holders.release(
                 self._link, dead.task, dead.name, jobs, _death(dead, len(jobs))
             )

@@ -79,7 +79,9 @@ for i = #ARGV - 1, FIRST, -2 do
   -- This first write needs no memory, and Redis refuses none that come after it in a script.
   local was_held = write('ZREM', started, member) == 1
   local state = redis.pcall('HMGET', job, 'execution', 'status', 'deaths', 'streamed')
-  if state[1] == execution then
+  -- An execution that RQ itself began stands in its registry alone.
+  local is_rqs = was_held and not state[1] and state[2] == 'started'
+  if state[1] == execution or is_rqs then
     redis.call('DEL', prefix .. ':execution:' .. member)
     write('ZREM', prefix .. ':executions:' .. id, execution)
     write('SREM', executions, member)

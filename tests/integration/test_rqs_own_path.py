@@ -1,0 +1,129 @@
+"""Jobs that RQ's own perform_job runs in our workers: whatever dies, they get one reply, too."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from redis import Redis
+from rq import Queue
+from rq.job import Job
+from rq.serializers import JSONSerializer
+
+from resident import keys
+from tests.support.junk import SPECIAL
+from tests.support.live import Live, start_worker
+from tests.support.lua import ECHO, a_desk
+from tests.support.odd import FOLDER, WITH_ODD_TASKS
+from tests.support.processes import Processes, is_there, workers_of
+from tests.support.project import copy_project
+from tests.support.waiting import wait_until
+
+#: Of RQ's own path only because it has another callback, not to be tried again by RQ.
+OWN_CALLBACK = {"stopped_callback_name": "tasks.gate.stopped"}
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Path:
+    os.mkfifo(tmp_path / "gate")
+    return tmp_path / "gate"
+
+
+@pytest.fixture
+def held(connection: Redis, gate: Path) -> Callable[[dict[str, str]], str]:
+    """Puts a job of `gate` on the queue, waits until the model has it, and returns its id."""
+    live = Live(connection, "gate")
+
+    def put(more: dict[str, str]) -> str:
+        (job_id,) = live.put(live.fields(str(gate)) | more)
+        wait_until(lambda: connection.hget(f"{keys.JOB}{job_id}", "status") == b"started")
+        return job_id
+
+    return put
+
+
+@pytest.mark.parametrize("more", [SPECIAL, OWN_CALLBACK], ids=["retries", "a callback"])
+def test_the_job_of_a_killed_worker_is_answered_by_the_next(
+    more: dict[str, str],
+    processes: Processes,
+    connection: Redis,
+    gate: Path,
+    held: Callable[[dict[str, str]], str],
+) -> None:
+    supervisor = processes.start(*WITH_ODD_TASKS, "worker.py", "gate")
+    job_id = held(more)
+    (worker,) = workers_of(supervisor)
+    os.kill(worker, signal.SIGKILL)
+    wait_until(lambda: not is_there(worker))  # or what is written goes down with it
+    gate.write_text("by the next", encoding="utf-8")
+    live = Live(connection, "gate")
+    assert live.answer(job_id) == "by the next"
+    wait_until(lambda: live.is_finished(job_id))
+    wait_until(lambda: not live.left_behind())
+
+
+def test_a_job_that_ends_its_worker_is_given_up_with_its_error(
+    processes: Processes, connection: Redis, tmp_path: Path
+) -> None:
+    project = copy_project(tmp_path / "project")
+    text = (Path(FOLDER) / "deadly.py").read_text("utf-8")
+    (project / "tasks" / "deadly.py").write_text(text, "utf-8")
+    start_worker(processes, connection, tmp_path / "log", "deadly", folder=project)
+    live = Live(connection, "deadly")
+    culprit, mate = live.put(live.fields("kill") | OWN_CALLBACK, live.fields("mate"))
+    assert live.answer(mate) == "mate"
+    assert live.error_code(culprit) == "crashed"
+    wait_until(lambda: Job.fetch(culprit, connection, serializer=JSONSerializer).is_failed)
+    assert not connection.hexists(f"{keys.JOB}{culprit}", "deaths")
+    live.check_that_it_serves()
+
+
+def test_a_job_that_was_deleted_while_it_ran_is_answered_and_leaves_nothing(
+    processes: Processes,
+    connection: Redis,
+    gate: Path,
+    held: Callable[[dict[str, str]], str],
+) -> None:
+    processes.start(*WITH_ODD_TASKS, "worker.py", "gate")
+    job_id = held(SPECIAL)
+    connection.delete(f"{keys.JOB}{job_id}")
+    gate.write_text("all the same", encoding="utf-8")
+    live = Live(connection, "gate")
+    assert live.answer(job_id) == "all the same"
+    wait_until(lambda: not connection.exists(f"{keys.JOB}{job_id}", keys.results(job_id)))
+    wait_until(lambda: not live.left_behind())
+
+
+def test_who_depends_on_a_job_is_run_although_its_worker_died_over_it(
+    processes: Processes, connection: Redis
+) -> None:
+    queue = Queue("echo", connection=connection, serializer=JSONSerializer)
+    with a_desk(connection) as desk:
+        desk.announce()
+        desk.ask("parent")
+        claim = desk.claim()
+        parent = Job.fetch("parent", connection, serializer=JSONSerializer)
+        child = queue.enqueue("tasks.echo.answer", "child", depends_on=parent)
+        desk.settle(claim)  # and then it dies
+    assert connection.smembers(ECHO.parents) == {b"parent"}
+    assert connection.ttl(ECHO.parents) > 0
+    processes.start_worker("echo")
+    wait_until(lambda: child.get_status() == "finished")
+    wait_until(lambda: not connection.exists(ECHO.parents))
+
+
+@pytest.mark.parametrize("more", [{}, OWN_CALLBACK], ids=["in a batch", "on RQ's own path"])
+def test_a_job_that_is_requeued_has_the_reply_of_its_last_run(
+    more: dict[str, str], processes: Processes, connection: Redis, tmp_path: Path
+) -> None:
+    processes.start(*WITH_ODD_TASKS, "worker.py", "odd")
+    live = Live(connection, "odd")
+    question = {"do": "fail once", "mark": str(tmp_path / "mark")}
+    (job_id,) = live.put(live.fields(question) | more)
+    wait_until(lambda: connection.zscore(live.of.failed, job_id))
+    Job.fetch(job_id, connection, serializer=JSONSerializer).requeue()
+    wait_until(lambda: live.is_finished(job_id))
+    assert live.answer(job_id) == question
