@@ -52,14 +52,18 @@ class AllowedJob(Job):
             super()._handle_failure(*args, **options)
 
     def restore(self, raw_data: Any) -> None:
-        """Reads the hash; one that RQ itself cannot read is no job (NoSuchJobError)."""
+        """Reads the hash; one that RQ itself cannot read is no job (NoSuchJobError).
+
+        RQ inflates two fields without a limit. The data is tried within one before; the traceback
+        of an earlier failure, which RQ keeps in its results now, is left out.
+        """
         data = raw_data.get(b"data")
         if data is None:
             msg = "it has no field 'data'"
             raise NoSuchJobError(msg)
         try:
             inflate(data, max(self.max_question_bytes, len(data)))  # RQ would inflate a bomb
-            super().restore(raw_data)
+            super().restore({name: raw_data[name] for name in raw_data if name != b"exc_info"})
             self._deaths = raw_data.get(b"deaths", b"")
         except ResidentError as error:
             raise NoSuchJobError(str(error)) from error

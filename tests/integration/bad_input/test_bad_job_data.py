@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import subprocess
+import uuid
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rq import Queue
+from rq.serializers import JSONSerializer
 
+from resident import keys
 from resident.embedded_redis import EmbeddedRedis
 from resident.redis_client import connect
 from tests.support.junk import INVALID, SPECIAL, UNKNOWN, bad_and_good
 from tests.support.live import Fields, Live, call_data
-from tests.support.processes import Processes
+from tests.support.processes import Processes, workers_of
 
 ECHO = "tasks.echo.answer"
+#: 97 KB that become 100 MB.
+BOMB = zlib.compress(bytes(100_000_000), 9)
 
 
 def nested(depth: int) -> bytes:
@@ -45,7 +52,7 @@ DATA: dict[str, tuple[bytes, str]] = {
     "another_task": (call_data("tasks.faq.answer", None, ["?"], {}), UNKNOWN),
     "ten_megabytes": (call_data(ECHO, None, ["x" * 10_000_000], {}), INVALID),
     "truncated_zlib": (zlib.compress(call_data(ECHO, None, ["?"], {}))[:-8], INVALID),
-    "zlib_bomb": (zlib.compress(bytes(100_000_000), 9), INVALID),
+    "zlib_bomb": (BOMB, INVALID),
     "not_utf_8": (b'["tasks.echo.answer",null,["\xff\xfe"],{}]', INVALID),
     "nan": (b'["tasks.echo.answer",null,[NaN],{}]', INVALID),
     "huge_number": (b'["tasks.echo.answer",null,[1e999],{}]', INVALID),
@@ -77,16 +84,43 @@ def test_job_data_that_is_no_question_gets_its_error_from_rqs_own_path_too(
 def test_a_compression_bomb_is_not_blown_up(
     extra: Fields, live: Live, worker: subprocess.Popen[str]
 ) -> None:
-    process = Path("/proc") / children_of(worker)[0]
+    with grows_little(worker):
+        (job_id,) = live.put(live.fields() | {"data": BOMB} | extra)
+        assert "at most" in live.reply(job_id)["error"]["message"]
+
+
+@pytest.mark.parametrize("extra", [{}, SPECIAL], ids=["fast", "special"])
+@pytest.mark.parametrize("name", ["exc_info", "result", "meta", "webhooks"])
+def test_a_compression_bomb_in_another_field_is_not_blown_up_and_costs_no_answer(
+    name: str, extra: Fields, live: Live, worker: subprocess.Popen[str]
+) -> None:
+    with grows_little(worker):
+        (job_id,) = live.put(live.fields("hey") | {name: BOMB} | extra)
+        assert live.answer(job_id) == "hey"
+
+
+def test_a_compression_bomb_in_a_dependent_is_not_blown_up(
+    live: Live, worker: subprocess.Popen[str]
+) -> None:
+    first = uuid.uuid4().hex
+    live.connection.hset(f"{keys.JOB}{first}", mapping=live.fields("before"))
+    queue = Queue("echo", connection=live.connection, serializer=JSONSerializer)
+    dependent = queue.enqueue(ECHO, "after", depends_on=first, failure_ttl=60)
+    live.connection.hset(dependent.key, mapping=live.fields("after") | {"status": "deferred"})
+    live.connection.hset(dependent.key, "exc_info", BOMB)
+    with grows_little(worker):
+        live.put_as([first], live.fields("before"))
+        assert live.answer(dependent.id) == "after"
+
+
+@contextmanager
+def grows_little(worker: subprocess.Popen[str]) -> Iterator[None]:
+    """Sees that the worker at no moment takes much more memory than before."""
+    process = Path("/proc") / str(workers_of(worker)[0])
     (process / "clear_refs").write_text("5", "ascii")  # the peak begins anew
     before_kb = memory_kb(process, "VmRSS")
-    (job_id,) = live.put(live.fields() | {"data": DATA["zlib_bomb"][0]} | extra)
-    assert "at most" in live.reply(job_id)["error"]["message"]
+    yield
     assert memory_kb(process, "VmHWM") - before_kb < 30_000
-
-
-def children_of(process: subprocess.Popen[str]) -> list[str]:
-    return Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text("ascii").split()
 
 
 def memory_kb(process: Path, name: str) -> int:
