@@ -18,7 +18,7 @@ from resident import keys
 from resident.embedded_redis import EmbeddedRedis
 from resident.redis_client import connect
 from tests.support.live import Fields, Live, call_data, start_worker
-from tests.support.processes import Processes
+from tests.support.processes import Processes, workers_of
 from tests.support.project import copy_project
 from tests.support.waiting import wait_until
 
@@ -79,8 +79,8 @@ def worker(server: EmbeddedRedis, output: Path, canary: Canary) -> Iterator[int]
     with Processes(server.url) as processes, connect(server.url) as connection:
         loud = {"RESIDENT_LOG_LEVEL": "debug", "PYTHONPATH": str(canary.folder)}
         supervisor = start_worker(processes, connection, output, "echo", **loud)
-        children = Path(f"/proc/{supervisor.pid}/task/{supervisor.pid}/children")
-        yield int(children.read_text("ascii"))
+        (pid,) = workers_of(supervisor)
+        yield pid
         assert supervisor.poll() is None
 
 
