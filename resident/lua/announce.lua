@@ -1,6 +1,6 @@
 -- announce: says that a worker is ready for a task, until ttl_ms from now; ttl_ms 0 takes it back.
--- A script, because the moment is Redis' own, the keys must not outlive their last worker, and the
--- rate is the sum of what all workers say.
+-- A script, because the moment is Redis' own, the keys must live as long as their last worker's
+-- announcement, and the rate is the sum of what all workers say.
 --
 -- KEYS[1] zset resident:ready:<task>  worker -> end of its announcement, ms
 -- KEYS[2] hash resident:task:<task>   what the task is and takes, and its workers' rate together
@@ -13,6 +13,8 @@
 --
 -- Returns how many workers are ready for the task.
 -- Needs clock.lua and write.lua in front.
+
+local LONGEST_MS = 31536000000 -- a year
 
 local s, us = now()
 local now_ms = s * 1000 + math.floor(us / 1000)
@@ -31,6 +33,13 @@ local function rate_of_all()
   return string.format('%.3f', sum)
 end
 
+-- Of those that announce longest; whoever speaks last must not cut the others short. Anybody may
+-- write a score.
+local function last_end_in(ends)
+  local last = tonumber(redis.call('ZRANGE', ends, -1, -1, 'WITHSCORES')[2])
+  return string.format('%d', math.min(last, now_ms + LONGEST_MS))
+end
+
 write('ZREM', KEYS[1], '') -- needs no memory, and makes room for a zset
 local gone = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now_ms)
 if ttl_ms <= 0 then
@@ -45,13 +54,16 @@ if ttl_ms > 0 then
   write('ZADD', KEYS[1], now_ms + ttl_ms, ARGV[1])
   write('HSET', KEYS[6], ARGV[1], ARGV[4])
   write('HSET', KEYS[2], 'rate', rate_of_all(), unpack(ARGV, 5))
-  write('ZADD', KEYS[3], now_ms + ttl_ms, ARGV[3])
-  for _, key in ipairs({KEYS[1], KEYS[2], KEYS[3], KEYS[6]}) do
-    redis.call('PEXPIRE', key, ttl_ms)
-  end
 end
 local ready = redis.call('ZCARD', KEYS[1])
-if ready == 0 then
+if ready > 0 then
+  local last_end = last_end_in(KEYS[1])
+  write('ZADD', KEYS[3], last_end, ARGV[3])
+  for _, key in ipairs({KEYS[1], KEYS[2], KEYS[6]}) do
+    redis.call('PEXPIREAT', key, last_end)
+  end
+  redis.call('PEXPIREAT', KEYS[3], last_end_in(KEYS[3]))
+else
   redis.call('DEL', KEYS[2], KEYS[6])
   write('ZREM', KEYS[3], ARGV[3])
 end
