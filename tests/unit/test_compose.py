@@ -113,12 +113,48 @@ def test_workers_can_be_scaled(services: dict[str, Any]) -> None:
     assert not services["worker"].keys() & {"container_name", "ports", "hostname"}
 
 
-def test_every_setting_that_is_passed_on_exists(services: dict[str, Any]) -> None:
-    known = {f"RESIDENT_{name.upper()}" for name in Settings.model_fields}
-    known |= {f"RESIDENT_FAQ_{name.upper()}" for name in FaqSettings.model_fields}
-    passed = {name for it in services.values() for name in it.get("environment", {})}
+@pytest.mark.parametrize(
+    ("service", "sources", "by_other_ways"),
+    [
+        ("worker", ["worker.py", "resident/*.py"], set()),
+        # Its place is on the command line; and it cancels nothing, as other callers do.
+        ("api", ["enqueue_api/*.py", "resident/log.py"], {"http_host", "http_port", "reply_ttl_s"}),
+    ],
+)
+def test_each_service_gets_the_settings_that_it_reads_and_no_others(
+    services: dict[str, Any], service: str, sources: list[str], by_other_ways: set[str]
+) -> None:
+    read = {
+        name
+        for pattern in sources
+        for path in ROOT.glob(pattern)
+        for name in re.findall(r"settings\.(\w+)", path.read_text(encoding="utf-8"))
+    }
+    expected = variables("RESIDENT_", read & Settings.model_fields.keys() - by_other_ways)
+    if service == "worker":  # which serves the task faq
+        expected |= variables("RESIDENT_FAQ_", set(FaqSettings.model_fields))
 
-    assert {name for name in passed if name.startswith("RESIDENT_")} <= known
+    assert {it for it in services[service]["environment"] if "RESIDENT" in it} == expected
+
+
+def test_php_gets_what_its_command_reads_and_the_dashboard_nothing_of_ours(
+    services: dict[str, Any],
+) -> None:
+    command = ROOT / services["php"]["command"][1]
+    read = set(re.findall(r"getenv\('(RESIDENT_\w+)'\)", command.read_text(encoding="utf-8")))
+
+    assert read
+    assert services["php"]["environment"].keys() == read | {"RQ_KEY_PREFIX"}
+    assert not [it for it in services["dashboard"]["environment"] if it.startswith("RESIDENT_")]
+
+
+def test_every_service_that_makes_keys_gets_rqs_prefix(services: dict[str, Any]) -> None:
+    for name in ("worker", "api", "dashboard", "php"):
+        assert "RQ_KEY_PREFIX" in services[name]["environment"], name
+
+
+def variables(prefix: str, names: set[str]) -> set[str]:
+    return {f"{prefix}{name.upper()}" for name in names}
 
 
 def test_the_commands_exist(services: dict[str, Any]) -> None:
