@@ -162,6 +162,8 @@ class Generations:
             return EXIT_MISCONFIGURED
         if exit_code >= 0:
             return self._end_by_itself(exit_code, was_ready=was_ready)
+        if self._is_stopping and -exit_code in (signal.SIGTERM, signal.SIGINT):
+            return 0  # while it loads, a signal ends it as it ends any program
         if not self._is_stopping:
             _log.error("supervisor died", cause=signal.Signals(-exit_code).name)
         return 128 - exit_code

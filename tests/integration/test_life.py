@@ -208,6 +208,32 @@ def test_a_load_that_never_ends_is_fatal(processes: Processes, project: Versione
     assert "still loading, given up" in errors
 
 
+@pytest.fixture
+def loading(
+    processes: Processes, project: VersionedProject, tmp_path: Path
+) -> subprocess.Popen[str]:
+    """A worker.py whose first model is loading."""
+    begun = tmp_path / "begun"
+    project.write(1, load=f"open({str(begun)!r}, 'w'); __import__('time').sleep(30)")
+    process = processes.start(sys.executable, "worker.py", "mine", folder=project.folder)
+    wait_until(begun.exists)
+    return process
+
+
+@pytest.mark.parametrize(("signum", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+def test_a_stop_while_the_first_model_loads_is_no_failure(
+    signum: signal.Signals, code: int, loading: subprocess.Popen[str]
+) -> None:
+    loading.send_signal(signum)
+    assert (loading.communicate(timeout=20)[1], loading.returncode) == ("", code)
+
+
+def test_what_somebody_else_ends_is_a_failure(loading: subprocess.Popen[str]) -> None:
+    os.kill(children_of(loading.pid)[0], signal.SIGTERM)
+    assert "supervisor died" in loading.communicate(timeout=20)[1]
+    assert loading.returncode == 143
+
+
 def test_a_stop_while_it_reloads_ends_both_generations(
     start: Start, project: VersionedProject
 ) -> None:
