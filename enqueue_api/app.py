@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import parse_qs, quote
 
 import anyio
+import msgspec
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 
@@ -46,7 +47,10 @@ def make_app(settings: Settings, client: AsyncClient | None = None) -> FastAPI:
 
     @app.api_route("/deal", methods=["GET", "POST"], response_class=PlainTextResponse)
     async def deal(request: Request) -> Response:
-        """The answer to `question`, percent-encoded as the old page's callers expect it."""
+        """The answer to `question`, percent-encoded as the old page's callers expect it.
+
+        What is no text is JSON.
+        """
         question = await _question_in(request, settings.max_question_bytes)
         if in_flight.available_tokens < 1:
             msg = f"{settings.http_concurrency} questions are in flight already"
@@ -104,4 +108,5 @@ async def _body_of(request: Request, max_bytes: int) -> bytes:
 
 
 def _text_of(answer: Any) -> str:
-    return answer if isinstance(answer, str) else str(answer)
+    """A text as it is, anything else as JSON."""
+    return answer if isinstance(answer, str) else msgspec.json.encode(answer).decode()

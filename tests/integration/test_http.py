@@ -90,6 +90,36 @@ def test_what_is_no_question_is_400(
         assert (reply.status_code, reply.headers["x-resident-error"]) == (400, "invalid_question")
 
 
+class FixedClient(AsyncClient):
+    """Answers the same to everybody, at once."""
+
+    def __init__(self, answer: object) -> None:
+        self.answer = answer
+
+    async def ask(self, *_: object, **__: object) -> Answered:
+        return Answered(id="x", answer=self.answer, ms=Milliseconds(0, 0), batch=1)
+
+    async def close(self) -> None:
+        """There is nothing to close."""
+
+
+@pytest.mark.parametrize(
+    ("answer", "text"),
+    [
+        ("null", "null"),
+        ({"时": [1, "a"]}, '{"时":[1,"a"]}'),
+        (None, "null"),
+        (True, "true"),
+        (0.5, "0.5"),
+        ("", ""),
+    ],
+)
+def test_an_answer_that_is_no_text_comes_as_json(answer: object, text: str) -> None:
+    with TestClient(make_app(Settings(), FixedClient(answer))) as http:
+        reply = http.get("/deal?question=a")
+        assert (reply.status_code, unquote(reply.text)) == (200, text)
+
+
 class SlowClient(AsyncClient):
     """Answers when it is let go."""
 
