@@ -30,7 +30,8 @@ JOB = f"{PREFIX}:job:"
 WORKER = f"{PREFIX}:worker:"
 #: Ours: zset task -> expiry (Redis' clock, ms) of the tasks that ready workers serve.
 TASKS = f"{OWN}:tasks"
-#: Ours: set of the keys, which begin with its own, where each worker.py tells of itself.
+#: Ours: set of the keys `<this>:<host>-<pid>`, strings where each worker.py tells of itself; they
+#: and it expire 30 s after the last sign of life.
 SUPERVISORS = f"{OWN}:supervisors"
 #: Workers of ours carry this in front of their names, so that asking can tell them from RQ's.
 WORKER_NAME_PREFIX = "resident-"

@@ -69,7 +69,7 @@ class Settings(BaseSettings):
     )
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "json", "console"] = Field(
-        "auto", description="auto: JSON unless standard output is a terminal"
+        "auto", description="auto: JSON unless standard error is a terminal"
     )
     http_host: str = Field("127.0.0.1", description="address that `enqueue_api serve` binds")
     http_port: int = Field(8000, ge=0, le=65_535, description="its port")
