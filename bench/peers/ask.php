@@ -8,6 +8,8 @@
 
 declare(strict_types=1);
 
+// phpcs:disable PSR1.Files.SideEffects -- a program with its functions
+
 require __DIR__ . '/../../php_client/autoload.php';
 
 const QUESTION = '今天几点开门？';

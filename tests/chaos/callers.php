@@ -9,6 +9,8 @@
 
 declare(strict_types=1);
 
+// phpcs:disable PSR1.Files.SideEffects -- a program with its functions
+
 use Resident\Client;
 use Resident\ErrorCode;
 use Resident\Exception\ResidentException;
