@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -20,6 +19,7 @@ from redis import Redis
 from enqueue_api.client import Client
 from resident import keys
 from resident.stopping import ECHO_S
+from tests.support.callers import asking_all_the_time
 from tests.support.live import start_worker
 from tests.support.processes import ROOT, Processes, children_of, descendants, is_there, workers_of
 from tests.support.project import VersionedProject
@@ -78,31 +78,6 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
     )
 
 
-@contextmanager
-def asking_all_the_time(redis_url: str, callers: int = 4) -> Iterator[list[int | Exception]]:
-    """Callers who ask again as soon as they are answered; what came of it, in its order."""
-    came: list[int | Exception] = []
-    is_over = threading.Event()
-
-    def ask() -> None:
-        with Client(redis_url) as mine:
-            while not is_over.is_set():
-                try:
-                    came.append(version(mine))
-                except Exception as error:  # noqa: BLE001  (the test shall see it)
-                    came.append(error)
-
-    threads = [threading.Thread(target=ask) for _ in range(callers)]
-    for thread in threads:
-        thread.start()
-    try:
-        yield came
-    finally:
-        is_over.set()
-        for thread in threads:
-            thread.join()
-
-
 # reload
 
 
@@ -112,7 +87,7 @@ def test_a_reload_brings_the_new_code_and_refuses_and_loses_no_question(
     supervisor = start("mine=2")
     wait_until(lambda: len(workers_of(supervisor)) == 2)
     old = descendants(supervisor)
-    with asking_all_the_time(redis_url) as came:
+    with asking_all_the_time(redis_url, version) as came:
         wait_until(lambda: 1 in came)
         project.write(2)
         supervisor.send_signal(signal.SIGHUP)
@@ -278,7 +253,7 @@ def test_a_worker_that_ended_many_jobs_is_replaced_without_a_break(
 ) -> None:
     supervisor = start("mine", RESIDENT_RECYCLE_JOBS="50")
     (first,) = workers_of(supervisor)
-    with asking_all_the_time(redis_url) as came:
+    with asking_all_the_time(redis_url, version) as came:
         wait_until(lambda: not is_there(first))
         wait_until(lambda: len(workers_of(supervisor)) == 1)
     assert {*came} == {1}
