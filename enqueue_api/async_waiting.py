@@ -7,13 +7,13 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-from redis.exceptions import RedisError
+from redis.exceptions import OutOfMemoryError, RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from enqueue_api import outcome
 from enqueue_api.async_link import AsyncLink
 from enqueue_api.deadline import Deadline
-from enqueue_api.waiting import RECONNECT_PAUSE_S, WAKE_EACH_S
+from enqueue_api.waiting import LOOK_EACH_S, RECONNECT_PAUSE_S, WAKE_EACH_S
 from resident import keys
 from resident.redis_client import may_pass
 
@@ -47,12 +47,23 @@ async def kept_reply(
             await asyncio.sleep(min(RECONNECT_PAUSE_S, deadline.left_s))
             return None
         was_lost = True
-        command = ("BLMOVE", key, key, "LEFT", "LEFT", deadline.block_s)
-        reply: bytes | None = await read_blocked(link, [command], deadline)
+        reply = await _read_reply(link, key, deadline)
         was_lost = False
         return reply
 
     return await until_something(link, deadline, read, job_id)
+
+
+async def _read_reply(link: AsyncLink, key: str, deadline: Deadline) -> bytes | None:
+    command = ("BLMOVE", key, key, "LEFT", "LEFT", deadline.block_s)
+    reply: bytes | None
+    try:
+        reply = await read_blocked(link, [command], deadline)
+    except OutOfMemoryError:  # the reply comes although Redis is full
+        reply = await read_blocked(link, [("LINDEX", key, 0)], deadline)
+        if reply is None:
+            await asyncio.sleep(min(LOOK_EACH_S, deadline.left_s))
+    return reply
 
 
 async def until_something(

@@ -8,13 +8,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from redis.exceptions import RedisError
+from redis.exceptions import OutOfMemoryError, RedisError
 
 from enqueue_api import outcome
 from enqueue_api.async_link import AsyncLink
 from enqueue_api.mailbox import Mailbox
 from enqueue_api.question import Question
-from enqueue_api.waiting import RECONNECT_PAUSE_S, job_exists
+from enqueue_api.waiting import LOOK_EACH_S, RECONNECT_PAUSE_S, job_exists
 from resident import protocol
 from resident.redis_client import SOCKET_TIMEOUT_S, may_pass
 
@@ -94,7 +94,10 @@ class Delivery:
     async def _read_once(self, block_s: float) -> None:
         commands = self._mailbox.commands(f"{block_s:.3f}")
         answers = await self._answers_to(commands, block_s + SOCKET_TIMEOUT_S)
-        self._hand_out(self._mailbox.replies_in(answers))
+        replies = self._mailbox.read(answers[-1])
+        self._hand_out(replies)
+        if isinstance(answers[-2], OutOfMemoryError) and not replies:
+            await asyncio.sleep(LOOK_EACH_S)
 
     async def _are_there(self) -> bool:
         """Asks those again of which there is neither a job nor, looked for after it, a reply."""
@@ -111,10 +114,11 @@ class Delivery:
             return all(await asyncio.gather(*map(self._ask_again, lost)))
 
     async def _answers_to(self, commands: list[tuple[Any, ...]], within_s: float) -> list[Any]:
+        """The answers, that of a Redis which is full and refuses to block among them."""
         async with _answering_within(within_s):
             answers = await self._link.call_all(commands)
         for answer in answers:
-            if isinstance(answer, RedisError):
+            if isinstance(answer, RedisError) and not isinstance(answer, OutOfMemoryError):
                 raise answer
         return answers
 

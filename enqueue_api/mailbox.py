@@ -23,19 +23,20 @@ class Mailbox:
         self._read = 0
 
     def commands(self, block_s: str) -> list[tuple[Any, ...]]:
-        """Commands that wait so long for a reply, and read those that are there."""
+        """Commands that wait so long for a reply, and read those that are there.
+
+        The last reads all of them, for a Redis that is full refuses the one that waits.
+        """
         taken = [("LTRIM", self.key, self._read, -1)] if self._read else []
         wait = ("BLMOVE", self.key, self.key, "LEFT", "LEFT", block_s)
-        return [*taken, wait, ("LRANGE", self.key, 1, MOST - 1)]
+        return [*taken, wait, ("LRANGE", self.key, 0, MOST - 1)]
 
     def look(self) -> tuple[Any, ...]:
         """A command that reads all that are there, and neither waits nor takes any out."""
         return ("LRANGE", self.key, 0, -1)
 
-    def replies_in(self, answers: list[Any]) -> list[bytes]:
-        """The replies in the answers to these commands."""
-        *_, first, others = answers
-        replies = [] if first is None else [first, *others]
+    def read(self, replies: list[bytes]) -> list[bytes]:
+        """Takes the answer to the last of these commands, and returns the replies in it."""
         self._read = len(replies)
         return replies
 

@@ -160,7 +160,7 @@ class _Reading:
         if is_due:
             link.read(link.timeout_s)
             self._renew_at = time.monotonic() + RENEW_S
-        popped = read_blocked(link, self._deadline)
+        (popped,) = read_blocked(link, self._deadline)
         return bytes(popped[1]) if popped else None
 
 

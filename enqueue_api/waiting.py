@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from redis.exceptions import RedisError
+from redis.exceptions import OutOfMemoryError, RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from enqueue_api import outcome
@@ -25,6 +25,8 @@ T = TypeVar("T")
 RECONNECT_PAUSE_S = 0.05
 #: Between two tries to wake a Redis that has not noticed the end of a block, in seconds.
 WAKE_EACH_S = 0.004
+#: Between two looks at a Redis that is full, and so refuses to block, in seconds.
+LOOK_EACH_S = 0.01
 
 
 class Wait:
@@ -75,9 +77,17 @@ class Wait:
         if not self._is_sent:
             link.send_all([self.command()])
         self._is_sent = False
-        reply = read_blocked(link, self._deadline)
+        reply = self._read_reply(link)
         self._was_lost = False
         return bytes(reply if self._keep else reply[1]) if reply else None
+
+    def _read_reply(self, link: Link) -> Any:
+        (reply,) = read_blocked(link, self._deadline)
+        if isinstance(reply, OutOfMemoryError):  # the reply comes although Redis is full
+            reply = link.call("LINDEX", self._key, 0)
+            if reply is None:
+                time.sleep(min(LOOK_EACH_S, self._deadline.left_s))
+        return reply
 
 
 class WaitForMany:
@@ -123,14 +133,17 @@ class WaitForMany:
         commands = self._mailbox.commands(self._deadline.block_s)
         try:
             link.send_all(commands)
-            answers = [link.read(link.timeout_s) for _ in commands[:-2]]
-            answers.append(read_blocked(link, self._deadline))
-            answers.append(link.read(link.timeout_s))
+            for _ in commands[:-2]:
+                link.read(link.timeout_s)
+            first, answer = read_blocked(link, self._deadline, 1)
+            replies = self._mailbox.read(answer)
         except RedisError:
             self._mailbox.start_over()
             raise
         self._was_lost = False
-        self._take(self._mailbox.replies_in(answers))
+        self._take(replies)
+        if isinstance(first, OutOfMemoryError) and not replies:
+            time.sleep(min(LOOK_EACH_S, self._deadline.left_s))
         return self._has_all
 
     def _are_there(self, link: Link) -> bool:
@@ -159,17 +172,20 @@ def job_exists(job_id: str) -> tuple[Any, ...]:
     return ("EXISTS", f"{keys.JOB}{job_id}")
 
 
-def read_blocked(link: Link, deadline: Deadline) -> Any:
-    """Reads the answer to a command that blocks until the deadline.
+def read_blocked(link: Link, deadline: Deadline, others: int = 0) -> list[Any]:
+    """Reads the answer to a command that blocks until the deadline, and those of others behind it.
 
     A Redis with nothing else to do looks for the ends of blocks every 100 ms only (`hz`); what is
-    sent then wakes it.
+    sent then wakes it. One that is full refuses to block; that is an answer, too.
     """
     wakes = 0
     within_s = deadline.left_s
     while True:
         try:
-            answer = link.read(within_s, close_late=False)
+            answers = [link.read(within_s, close_late=False)]
+        except OutOfMemoryError as refusal:
+            answers = [refusal]
+            break
         except RedisTimeoutError:
             if not deadline.patience_s:
                 raise  # and whoever uses the link closes it
@@ -178,9 +194,8 @@ def read_blocked(link: Link, deadline: Deadline) -> Any:
             within_s = WAKE_EACH_S
         else:
             break
-    for _ in range(wakes):
-        link.read(link.timeout_s)
-    return answer
+    answers += [link.read(link.timeout_s) for _ in range(others + wakes)]
+    return answers[: 1 + others]
 
 
 def until_something(link: Link, deadline: Deadline, read: Callable[[Link], T | None]) -> T | None:

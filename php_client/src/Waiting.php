@@ -25,6 +25,10 @@ final class Waiting
      */
     private const LOOK_EACH_MS = 4;
     /**
+     * Between two looks at a Redis that is full, and so refuses to block.
+     */
+    private const LOOK_EACH_FULL_MS = 10;
+    /**
      * So many replies are read at once.
      */
     private const MOST = 500;
@@ -61,17 +65,48 @@ final class Waiting
     private static function readReply(Link $link, string $key, bool $keep, Deadline $deadline): ?string
     {
         $blockMs = $deadline->blockMs();
-        $seconds = sprintf('%.3F', $blockMs / 1000);
         $reply = match (true) {
-            // LINDEX would do, but for a replica, which has to be told from a Redis without a reply.
-            $blockMs === 0 && $keep => $link->call($deadline, 'LMOVE', $key, $key, 'LEFT', 'LEFT'),
+            $keep => self::head($link, $key, $deadline),
             $blockMs === 0 => $link->call($deadline, 'LPOP', $key),
-            $keep => $link->callBlocking($deadline, 'BLMOVE', $key, $key, 'LEFT', 'LEFT', $seconds),
-            default => $link->callBlocking($deadline, 'BLPOP', $key, $seconds),
+            default => $link->callBlocking($deadline, 'BLPOP', $key, self::seconds($blockMs)),
         };
         // ext-redis says false, null or an empty list for nothing, after its version and options.
         $payload = is_array($reply) ? $reply[1] ?? null : $reply;
         return is_string($payload) ? $payload : null;
+    }
+
+    /**
+     * What comes first in a list, where it stays, or nothing.
+     */
+    private static function head(Link $link, string $key, Deadline $deadline): mixed
+    {
+        $blockMs = $deadline->blockMs();
+        $move = [$key, $key, 'LEFT', 'LEFT'];
+        try {
+            // LINDEX would do, but for a replica, which has to be told from a Redis without a reply.
+            return $blockMs === 0
+                ? $link->call($deadline, 'LMOVE', ...$move)
+                : $link->callBlocking($deadline, 'BLMOVE', ...[...$move, self::seconds($blockMs)]);
+        } catch (ErrorReply $refusal) {
+            return $refusal->isFull() ? self::headOfFull($link, $key, $deadline) : throw $refusal;
+        }
+    }
+
+    /**
+     * The same of a Redis that is full: it is answered all the same, but refuses to block.
+     */
+    private static function headOfFull(Link $link, string $key, Deadline $deadline): mixed
+    {
+        $head = $link->call($deadline, 'LINDEX', $key, '0');
+        if (!is_string($head)) {
+            usleep(min(self::LOOK_EACH_FULL_MS, $deadline->leftMs()) * 1000);
+        }
+        return $head;
+    }
+
+    private static function seconds(int $blockMs): string
+    {
+        return sprintf('%.3F', $blockMs / 1000);
     }
 
     /**
@@ -105,12 +140,7 @@ final class Waiting
             return true; // and the connection was lost over taking it out
         }
         $key = $mailbox->key;
-        $blockMs = $deadline->blockMs();
-        $seconds = sprintf('%.3F', $blockMs / 1000);
-        $first = $blockMs === 0
-            ? $link->call($deadline, 'LMOVE', $key, $key, 'LEFT', 'LEFT')
-            : $link->callBlocking($deadline, 'BLMOVE', $key, $key, 'LEFT', 'LEFT', $seconds);
-        if (!is_string($first)) {
+        if (!is_string(self::head($link, $key, $deadline))) {
             return false;
         }
         $replies = $link->call($deadline, 'LRANGE', $key, '0', (string) (self::MOST - 1));

@@ -18,7 +18,7 @@ from resident.embedded_redis import EmbeddedRedis
 from resident.errors import CallerError, ErrorCode, OperatorError, ResidentError, TransportError
 from resident.protocol import Answered, Milliseconds, encode_answered
 from tests.support.broken import WAYS, Broken, hung
-from tests.support.lua import Desk
+from tests.support.lua import Desk, Full
 from tests.support.processes import Processes
 
 BUDGET_MS = 300
@@ -183,6 +183,33 @@ def test_lost_connections_are_opened_again_and_every_wait_goes_on(
             assert (await later).answer == "!"
 
     run(story())
+
+
+def test_replies_come_although_redis_is_full(desk: Desk, full: Full, redis_url: str) -> None:
+    desk.connection.config_resetstat()
+
+    async def story() -> None:
+        async with AsyncClient(redis_url) as client:
+            asked = start(client.ask("echo", number, LONG_MS) for number in range(3))
+            await until(lambda: len(desk.waiting()) == 3 and blocked(desk.connection))
+            full.fill()
+            settle_one(desk)
+            assert (await asked[0]).answer == "!"
+            await until(lambda: "errorstat_OOM" in desk.connection.info("errorstats"))
+            for one in asked[1:]:
+                settle_one(desk)
+                assert (await one).answer == "!"
+            with pytest.raises(TransportError, match="maxmemory"):
+                await client.ask("echo", "another", LONG_MS)
+
+    run(story())
+
+
+def settle_one(desk: Desk) -> None:
+    claim = desk.claim(1)
+    job_id = claim.jobs[0].id
+    reply = encode_answered(job_id, b'"!"', Milliseconds(0, 0), 1)
+    desk.settle(claim, reply_key=desk.job(job_id)["reply_to"], reply=reply)
 
 
 def test_a_script_that_redis_forgot_is_sent_again(processes: Processes, redis_url: str) -> None:

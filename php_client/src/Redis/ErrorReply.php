@@ -24,6 +24,14 @@ final class ErrorReply extends \RuntimeException
         return strtok($this->getMessage(), ' ') ?: 'ERR';
     }
 
+    /**
+     * Redis is full; it answers what needs no memory.
+     */
+    public function isFull(): bool
+    {
+        return $this->word() === 'OOM';
+    }
+
     public function isPassing(): bool
     {
         return in_array($this->word(), self::PASSING, true);

@@ -16,6 +16,16 @@ final class Scene
      * Over the budget; what a machine that has other things to do may add is much more than ours.
      */
     private const OVER_MS = 50 + 450;
+    /**
+     * Lays a reply where it is waited for and ends its job, as a worker does: all at once, and after a
+     * first write that needs no memory, so that a Redis which is full takes it.
+     */
+    private const ANSWER = <<<'LUA'
+        redis.call('DEL', '')
+        redis.call('RPUSH', KEYS[1], ARGV[1])
+        redis.call('PEXPIRE', KEYS[1], 60000)
+        if KEYS[2] then redis.call('HSET', KEYS[2], 'status', 'finished') end
+        LUA;
 
     /** @var array<string, string> */
     private array $names;
@@ -76,6 +86,7 @@ final class Scene
             'runs' => Wait::until(fn (): bool => $this->redis->hGet("rq:job:$step->id", 'status') === 'started'),
             'order' => $this->checkOrder($step->ids),
             'callers' => Wait::until(fn (): bool => count($this->blocked()) === $step->waiting),
+            'refuses' => Wait::until(fn (): bool => isset($this->redis->info('errorstats')['errorstat_OOM'])),
             'redis' => $this->change($step->state),
         };
     }
@@ -142,8 +153,7 @@ final class Scene
             return $id !== false && $this->redis->exists("rq:job:$id") ? $id : null;
         });
         $key = $this->redis->hGet("rq:job:$id", 'reply_to') ?: "resident:reply:$id";
-        $this->redis->hSet("rq:job:$id", 'status', 'finished');
-        $this->push($key, $id, $step);
+        $this->push($step, $id, $key, "rq:job:$id");
     }
 
     private function reply(\stdClass $step): void
@@ -152,17 +162,17 @@ final class Scene
         match (true) {
             isset($step->string) => $this->redis->set($key, $step->string),
             isset($step->payload) => $this->redis->rPush($key, $step->payload),
-            default => $this->push($key, $step->id, $step),
+            default => $this->push($step, $step->id, $key),
         };
     }
 
-    private function push(string $key, string $id, \stdClass $step): void
+    private function push(\stdClass $step, string $id, string ...$keys): void
     {
         $said = isset($step->error)
             ? ['ok' => false, 'error' => ['code' => $step->error, 'message' => 'So it is.']]
             : ['ok' => true, 'answer' => $step->answer, 'ms' => ['queued' => 1.5, 'model' => 2.5]];
-        $this->redis->rPush($key, json_encode(['v' => 1, 'id' => $id] + $said, JSON_THROW_ON_ERROR));
-        $this->redis->pExpire($key, 60_000);
+        $reply = json_encode(['v' => 1, 'id' => $id] + $said, JSON_THROW_ON_ERROR);
+        $this->redis->eval(self::ANSWER, [...$keys, $reply], count($keys));
     }
 
     private function change(string $state): void
@@ -172,7 +182,10 @@ final class Scene
                 fn (string $id): mixed => $this->redis->rawCommand('CLIENT', 'KILL', 'ID', $id),
                 $this->blocked()
             ),
-            'full' => $this->redis->config('SET', 'maxmemory', '1'),
+            'full' => [
+                $this->redis->rawCommand('CONFIG', 'RESETSTAT'),
+                $this->redis->config('SET', 'maxmemory', '1'),
+            ],
             'read-only' => $this->redis->rawCommand('REPLICAOF', '127.0.0.1', '1'),
             'well' => [
                 $this->redis->rawCommand('REPLICAOF', 'NO', 'ONE'),
