@@ -136,7 +136,7 @@ class _Reading:
 
     def _read(self, link: Link) -> Iterator[str]:
         while self._reader.answered is None:
-            payload = until_something(link, self._deadline, self._read_once)
+            payload = until_something(link, self._deadline, self._read_once, self._question.id)
             if payload is None:
                 msg = f"The answer did not end within {self._deadline.budget_ms} ms"
                 raise error_for(ErrorCode.EXPIRED, msg, self._question.id)

@@ -47,6 +47,7 @@ class Wait:
 
         It says whether the question is there now; it must be safe to repeat.
         """
+        self._job_id = job_id
         self._key = keys.reply(job_id)
         self._deadline = deadline
         self._keep = keep
@@ -67,7 +68,7 @@ class Wait:
         Raises:
             TransportError: Redis was lost, and did not come back in time.
         """
-        return until_something(link, self._deadline, self._read)
+        return until_something(link, self._deadline, self._read, self._job_id)
 
     def _read(self, link: Link) -> bytes | None:
         if self._was_lost and self._ask_again is not None and not self._ask_again(link):
@@ -198,7 +199,9 @@ def read_blocked(link: Link, deadline: Deadline, others: int = 0) -> list[Any]:
     return answers[: 1 + others]
 
 
-def until_something(link: Link, deadline: Deadline, read: Callable[[Link], T | None]) -> T | None:
+def until_something(
+    link: Link, deadline: Deadline, read: Callable[[Link], T | None], job_id: str = ""
+) -> T | None:
     """Reads until something comes, None when the deadline has passed.
 
     Raises:
@@ -211,7 +214,7 @@ def until_something(link: Link, deadline: Deadline, read: Callable[[Link], T | N
         except RedisError as error:
             link.close()
             if not may_pass(error):
-                raise outcome.refused_by_redis(error) from error
+                raise outcome.refused_by_redis(error, job_id) from error
             lost, found = error, None
             jitter = random.uniform(0.5, 1)  # noqa: S311
             time.sleep(min(RECONNECT_PAUSE_S * jitter, deadline.left_s))
@@ -219,5 +222,5 @@ def until_something(link: Link, deadline: Deadline, read: Callable[[Link], T | N
             return found
         if deadline.is_over:
             if lost is not None:
-                raise outcome.lost(lost) from lost
+                raise outcome.lost(lost, job_id) from lost
             return None

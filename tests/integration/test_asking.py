@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import json
 import sys
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from redis import Redis
 
 from enqueue_api.client import Client
 from enqueue_api.outcome import Outcome
+from resident import keys
 from resident.embedded_redis import EmbeddedRedis
-from resident.errors import CallerError, OperatorError, ResidentError, TryAgain
+from resident.errors import CallerError, OperatorError, ResidentError, TransportError, TryAgain
 from resident.protocol import Answered, Milliseconds, encode_answered
 from resident.redis_client import connect
 from tests.chaos.proxy import Network
+from tests.support.broken import hung
 from tests.support.lua import Desk, a_desk
 from tests.support.processes import Processes
 from tests.support.waiting import wait_until
@@ -153,6 +158,44 @@ def reply_to(desk: Desk, job_id: str, answer: int) -> None:
 
 def blocked_ids(connection: Redis) -> list[str]:
     return [one["id"] for one in connection.client_list() if "b" in one["flags"]]
+
+
+@pytest.mark.parametrize("call", ["ask", "stream"])
+def test_who_loses_redis_while_waiting_is_told_the_id(
+    call: str, redis_server: EmbeddedRedis, redis_url: str, desk: Desk
+) -> None:
+    with waiting_caller(redis_url, desk, call) as (asked, job_id), hung(redis_server.pid):
+        with pytest.raises(TransportError, match="lost while waiting") as caught:
+            asked.result(20)
+        assert caught.value.job_id == job_id
+
+
+@pytest.mark.parametrize("call", ["ask", "stream"])
+def test_whom_redis_refuses_a_reply_is_told_the_id(call: str, redis_url: str, desk: Desk) -> None:
+    with waiting_caller(redis_url, desk, call) as (asked, job_id):
+        with desk.connection.pipeline() as pipeline:
+            pipeline.set(keys.reply(job_id), "no list")
+            pipeline.execute_command("CLIENT KILL TYPE normal SKIPME yes")
+            pipeline.execute()
+        with pytest.raises(TransportError, match="WRONGTYPE") as caught:
+            asked.result(20)
+        assert caught.value.job_id == job_id
+
+
+@contextmanager
+def waiting_caller(redis_url: str, desk: Desk, call: str) -> Iterator[tuple[Future[Any], str]]:
+    """Somebody who asked without an id, and the id that was made for it."""
+    with Client(redis_url) as client, ThreadPoolExecutor(1) as other:
+
+        def answer() -> Any:
+            if call == "ask":
+                return client.ask("echo", "?", 2_000)
+            with client.stream("echo", "?", 2_000) as stream:
+                return stream.answer
+
+        asked = other.submit(answer)
+        wait_until(lambda: blocked_ids(desk.connection))
+        yield asked, desk.waiting()[0]
 
 
 FETCH = """
