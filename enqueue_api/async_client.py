@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -226,8 +227,7 @@ class AsyncClient:
 
         asked = await self._within(deadline, one.id, lambda: self._once_more(deadline, ask))
         if asked.code < 0:
-            served = await self._within(deadline, one.id, self._tasks_served)
-            raise outcome.refusal(one, asked, served)
+            raise outcome.refusal(one, asked, await self._tasks_to_name(asked, deadline))
 
     async def _put_again(self, one: Question) -> bool:
         """Joins the question if Redis has it, and else asks again; whether it is there then."""
@@ -266,6 +266,14 @@ class AsyncClient:
             raise TransportError(msg, job_id) from error
         except RedisError as error:
             raise outcome.refused_by_redis(error, job_id) from error
+
+    async def _tasks_to_name(self, asked: asking.Asked, deadline: Deadline) -> list[str] | None:
+        """The tasks that have ready workers, if the refusal names them and they can be had."""
+        if not outcome.names_tasks(asked):
+            return None
+        with suppress(TransportError):
+            return await self._within(deadline, "", self._tasks_served)
+        return None
 
     async def _tasks_served(self) -> list[str]:
         time = await self._link.call("TIME")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -54,8 +54,7 @@ def put(
     if asked.code < 0:
         if wait is not None:
             link.close()  # it waits for a reply that will not come
-        served = tasks_served(link) if asked.code is AskCode.NO_WORKER else []
-        raise outcome.refusal(question, asked, served)
+        raise outcome.refusal(question, asked, _tasks_to_name(link, [asked]))
 
 
 def put_again(link: Link, question: Question) -> bool:
@@ -111,16 +110,26 @@ def _put_chunk(
         jobs = [one.asking(is_first=is_first, reply_to=reply_to) for one in chunk]
         return [*asking.ask_many(link, jobs)]
 
+    answers = once_more(link, deadline, ask)
+    served = _tasks_to_name(link, answers)
     refused: dict[str, ResidentError] = {}
-    served: list[str] | None = None
-    for one, asked in zip(chunk, once_more(link, deadline, ask), strict=True):
+    for one, asked in zip(chunk, answers, strict=True):
         if isinstance(asked, RedisError):
             refused[one.id] = outcome.refused_by_redis(asked, one.id)
         elif asked.code < 0:
-            if served is None:
-                served = tasks_served(link)
             refused[one.id] = outcome.refusal(one, asked, served)
     return refused
+
+
+def _tasks_to_name(link: Link, answers: Sequence[Asked | RedisError]) -> list[str] | None:
+    """The tasks that have ready workers, if a refusal names them and they can be looked up."""
+    if not any(isinstance(one, Asked) and outcome.names_tasks(one) for one in answers):
+        return None
+    try:
+        return tasks_served(link)
+    except RedisError:
+        link.close()
+        return None
 
 
 def tasks_served(link: Link) -> list[str]:

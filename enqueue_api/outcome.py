@@ -47,8 +47,19 @@ def refused_by_redis(error: RedisError, job_id: str = "") -> TransportError:
     return TransportError(f"Redis: {error}", job_id)
 
 
-def refusal(question: Question, asked: Asked, served: list[str]) -> ResidentError:
-    """Why a question was not let in; `served` are the tasks that have ready workers."""
+def names_tasks(asked: Asked) -> bool:
+    """Whether the refusal names the tasks that have ready workers, which cost a look."""
+    return asked.code is AskCode.NO_WORKER
+
+
+def refusal(question: Question, asked: Asked, served: list[str] | None) -> ResidentError:
+    """Why a question was not let in.
+
+    Args:
+        question: Which one.
+        asked: What ask.lua said.
+        served: The tasks that have ready workers, if `names_tasks` and they could be looked up.
+    """
     if asked.code is AskCode.OVERLOADED:
         msg = f"{asked.waiting} questions wait for {question.task!r} already; {asked.limit} are "
         return error_for(ErrorCode.OVERLOADED, f"{msg}allowed", question.id)
@@ -58,8 +69,9 @@ def refusal(question: Question, asked: Asked, served: list[str]) -> ResidentErro
     if asked.code is AskCode.CONFLICT:
         msg = f"Another question was asked with the id {question.id!r}"
         return error_for(ErrorCode.CONFLICT, msg, question.id)
-    names = ", ".join(served) or "none"
-    msg = f"No worker is ready for the task {question.task!r}. Tasks served now: {names}."
+    msg = f"No worker is ready for the task {question.task!r}."
+    if served is not None:
+        msg = f"{msg} Tasks served now: {', '.join(served) or 'none'}."
     return error_for(ErrorCode.NO_WORKER, msg, question.id)
 
 

@@ -237,12 +237,16 @@ final class Door
 
     private function noWorker(Question $question, Deadline $deadline): OperatorError
     {
-        $served = implode(', ', ($this->served ??= $this->tasksServed($deadline))) ?: 'none';
-        return new OperatorError(
-            ErrorCode::NoWorker,
-            "No worker is ready for the task '$question->task'. Tasks served now: $served.",
-            $question->id
-        );
+        $message = "No worker is ready for the task '$question->task'.";
+        try {
+            $this->served ??= $this->tasksServed($deadline);
+            $message .= ' Tasks served now: ' . (implode(', ', $this->served) ?: 'none') . '.';
+        } catch (ErrorReply | ConnectionLost $trouble) { // then they are not named
+            if ($trouble instanceof ConnectionLost) {
+                $this->source->drop();
+            }
+        }
+        return new OperatorError(ErrorCode::NoWorker, $message, $question->id);
     }
 
     private function overloaded(Question $question, int $waiting, int $limit): TryAgain

@@ -45,6 +45,13 @@ final class RefusalsTest extends TestCase
         self::assertSame("2 questions wait for 'faq' already; 2 are allowed", $error->getMessage());
     }
 
+    public function testARefusalStaysWhatItIsWhenTheTasksCannotBeNamed(): void
+    {
+        $this->server->redis->set('resident:tasks', 'no set');
+        $error = $this->errorOf(OperatorError::class, fn (Client $client) => $client->ask('faq', 'x'));
+        self::assertSame("No worker is ready for the task 'faq'.", $error->getMessage());
+    }
+
     public function testABudgetThatEndsIsAnErrorWithTheId(): void
     {
         $this->server->announce('faq');
