@@ -128,8 +128,7 @@ final class Door
     public function enterForgotten(Link $link, array $questions, Mailbox $mailbox, Deadline $deadline): bool
     {
         $isExpected = static fn (Question $question): bool => $mailbox->expects($question->id);
-        $gone = array_filter($questions, fn (Question $question): bool => $isExpected($question)
-            && $link->call($deadline, 'EXISTS', Keys::job($this->options->keyPrefix, $question->id)) === 0);
+        $gone = $this->gone($link, array_filter($questions, $isExpected), $deadline);
         $replies = $link->call($deadline, 'LRANGE', $mailbox->key, '0', '-1');
         $mailbox->take(is_array($replies) ? $replies : []);
         $areThere = true;
@@ -139,6 +138,23 @@ final class Door
             $areThere = $areThere && $codes !== [] && min($codes) > 0;
         }
         return $areThere;
+    }
+
+    /**
+     * Those whose jobs are not there; usually all are or none, and one command tells.
+     *
+     * @param array<Question> $questions
+     * @return array<Question>
+     */
+    private function gone(Link $link, array $questions, Deadline $deadline): array
+    {
+        $key = fn (Question $question): string => Keys::job($this->options->keyPrefix, $question->id);
+        return match ($link->call($deadline, 'EXISTS', ...array_values(array_map($key, $questions)))) {
+            count($questions) => [],
+            0 => $questions,
+            default => array_filter($questions, static fn (Question $question): bool
+                => $link->call($deadline, 'EXISTS', $key($question)) === 0),
+        };
     }
 
     /**

@@ -122,6 +122,23 @@ final class WhileWaitingTest extends TestCase
         self::assertSame([0, 'again', ''], $program->result());
     }
 
+    public function testOneLookTellsThatRedisHasAllOfManyStill(): void
+    {
+        $code = 'require "php_client/autoload.php";'
+            . 'echo count((new Resident\Client($argv[1]))->askMany("faq", range(1, 20), 10000));';
+        $program = new Program(['-r', $code, '--', $this->server->url]);
+        $lost = $this->server->blockedIn('blmove');
+        $redis = $this->server->redis;
+        $redis->rawCommand('CONFIG', 'RESETSTAT');
+        $redis->rawCommand('CLIENT', 'KILL', 'ID', $lost);
+        self::assertNotSame($lost, Wait::until(fn () => $this->otherThan($lost, 'blmove')));
+        self::assertStringStartsWith('calls=1,', $redis->info('commandstats')['cmdstat_exists']);
+        foreach ($redis->lRange('rq:queue:faq', 0, -1) as $id) {
+            $this->server->reply($id, '!', $redis->hGet("rq:job:$id", 'reply_to'));
+        }
+        self::assertSame([0, '20', ''], $program->result());
+    }
+
     public function testALentConnectionLostWhileWaitingIsATransportError(): void
     {
         $program = new Program(['tests/php/Support/lent_connection.php', $this->server->url, 'faq']);
@@ -166,9 +183,9 @@ final class WhileWaitingTest extends TestCase
         return new Program(['-r', $code, '--', $this->server->url]);
     }
 
-    private function otherThan(string $id): ?string
+    private function otherThan(string $id, string $command = 'blpop'): ?string
     {
-        return array_values(array_diff($this->clientsIn('blpop'), [$id]))[0] ?? null;
+        return array_values(array_diff($this->clientsIn($command), [$id]))[0] ?? null;
     }
 
     /**
