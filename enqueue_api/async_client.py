@@ -32,7 +32,7 @@ from resident.settings import Settings, read_settings
 
 T = TypeVar("T")
 
-#: How long `cancel` and `tasks` may take.
+#: How long `cancel`, `tasks` and `ping` may take.
 _LOOK_MS = int(SOCKET_TIMEOUT_S * 1000)
 
 
@@ -138,6 +138,29 @@ class AsyncClient:
             raise
         return AsyncStream(one, deadline, (self._borrow(), self._link), self._give_back)
 
+    async def submit_many(
+        self,
+        task: str,
+        questions: Iterable[Any],
+        budget_ms: int | None = None,
+        *,
+        priority: str = Priority.NORMAL,
+        tenant: str = "",
+    ) -> list[str]:
+        """Asks many questions at once, and does not wait; as `Client.submit_many`."""
+        deadline = self._deadline(budget_ms)
+        protocol.check_task_name(task)
+        lane = asking.lane_of(priority, tenant)
+        good = [
+            Question.of(self._settings, task, question, deadline.budget_ms, lane=lane)
+            for question in questions
+        ]
+        puts = [self._put(one, deadline) for one in good]
+        for error in await asyncio.gather(*puts, return_exceptions=True):
+            if error is not None:
+                raise error
+        return [one.id for one in good]
+
     async def cancel(self, job_id: str) -> bool:
         """Takes a question back; as `Client.cancel`."""
         deadline = Deadline(_LOOK_MS)
@@ -155,6 +178,11 @@ class AsyncClient:
         """The names of the tasks that ready workers serve now."""
         deadline = Deadline(_LOOK_MS)
         return await self._within(deadline, "", self._tasks_served)
+
+    async def ping(self) -> None:
+        """Raises TransportError unless Redis answers."""
+        deadline = Deadline(_LOOK_MS)
+        await self._within(deadline, "", lambda: self._link.call("PING"))
 
     async def close(self) -> None:
         """Closes all connections; who waits still gets a TransportError."""

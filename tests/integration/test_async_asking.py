@@ -15,7 +15,14 @@ from enqueue_api.async_client import AsyncClient
 from enqueue_api.client import Client
 from resident import keys
 from resident.embedded_redis import EmbeddedRedis
-from resident.errors import CallerError, ErrorCode, OperatorError, ResidentError, TransportError
+from resident.errors import (
+    CallerError,
+    ErrorCode,
+    OperatorError,
+    ResidentError,
+    TransportError,
+    TryAgain,
+)
 from resident.protocol import Answered, Milliseconds, encode_answered
 from tests.support.broken import WAYS, Broken, hung
 from tests.support.lua import Desk, Full
@@ -142,6 +149,53 @@ def test_an_id_of_ones_own_is_answered_to_all_who_ask(
 
     run(story())
     assert connection.xlen("rq:results:own") == 1
+
+
+def test_many_are_asked_at_once_and_fetched_apart(processes: Processes, redis_url: str) -> None:
+    processes.start_worker("echo")
+
+    async def story() -> None:
+        async with AsyncClient(redis_url) as client:
+            ids = await client.submit_many("echo", range(100), LONG_MS)
+            replies = await asyncio.gather(*[client.wait(one, LONG_MS) for one in ids])
+        assert [reply.answer for reply in replies] == list(range(100))
+
+    run(story())
+
+
+def test_of_many_that_are_submitted_those_over_the_limit_are_refused(
+    desk: Desk, redis_url: str
+) -> None:
+    desk.announce(max_backlog=3)
+
+    async def story() -> None:
+        async with AsyncClient(redis_url) as client:
+            with pytest.raises(CallerError, match="not a JSON value"):
+                await client.submit_many("echo", ["good", float("nan")])
+            assert desk.waiting() == []
+            with pytest.raises(TryAgain, match="3 questions wait"):
+                await client.submit_many("echo", range(5))
+            assert len(desk.waiting()) == 3
+
+    run(story())
+
+
+def test_a_ping_tells_whether_redis_answers(redis_url: str) -> None:
+    async def story() -> None:
+        async with AsyncClient(redis_url) as client:
+            await client.ping()
+        async with AsyncClient("unix:///there/is/no/redis.sock") as client:
+            with pytest.raises(TransportError):
+                await client.ping()
+
+    run(story())
+
+
+def test_both_clients_have_the_same_methods() -> None:
+    def methods(kind: type) -> set[str]:
+        return {name for name in vars(kind) if not name.startswith("_")}
+
+    assert methods(AsyncClient) == methods(Client)
 
 
 def test_a_coroutine_that_is_cancelled_leaves_nothing_behind(desk: Desk, redis_url: str) -> None:
