@@ -18,10 +18,6 @@ use Resident\Wire\Reply;
  */
 final class Cancelling
 {
-    /**
-     * What is said of them is kept so long.
-     */
-    private const KEPT_MS = '60000';
     // The return code of cancel.lua.
     private const NOTHING = 0;
 
@@ -36,7 +32,7 @@ final class Cancelling
      * Whether there was something to cancel.
      *
      * @param bool $isTold Whether the caller is told, although a connection that is lost makes it two tries; that
-     *     is remembered in Redis for a minute.
+     *     is remembered in Redis as long as a reply is kept.
      * @throws ErrorReply
      * @throws ConnectionLost
      */
@@ -44,12 +40,13 @@ final class Cancelling
     {
         $token = $isTold ? bin2hex(random_bytes(16)) : '';
         $prefix = $this->options->keyPrefix;
+        $keptMs = (string) (int) ($this->options->replyTtlS * 1000);
         $reply = Reply::encodeError($id, ErrorCode::Cancelled, 'The question was cancelled');
         $done = $this->tries->twiceAtMost($deadline, fn (Link $link): mixed => $this->cancel->call(
             $link,
             $deadline,
             Keys::ofCancel($prefix, $id),
-            [$id, $prefix, Keys::own($prefix), $reply, self::KEPT_MS, $token],
+            [$id, $prefix, Keys::own($prefix), $reply, $keptMs, $token],
         ));
         return $done !== self::NOTHING;
     }

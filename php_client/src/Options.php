@@ -9,9 +9,17 @@ use Resident\Wire\Json;
 
 /**
  * What a client does unless a question says otherwise.
+ *
+ * What is not given is what the operator's variable says, the same that the workers and Python's
+ * clients read, else its default.
  */
 final class Options
 {
+    public readonly int $budgetMs;
+    public readonly int $maxQuestionBytes;
+    public readonly int $failureTtl;
+    public readonly int $readTimeoutMs;
+    public readonly float $replyTtlS;
     /**
      * RQ's own prefix of its keys, the same as the workers': RQ_KEY_PREFIX, else `rq`.
      * As in RQ it is letters, digits and `_ . : - { }`.
@@ -19,26 +27,40 @@ final class Options
     public readonly string $keyPrefix;
 
     /**
-     * @param int $budgetMs How long a caller waits for an answer.
-     * @param int $maxQuestionBytes The longest question, in bytes of JSON.
-     * @param int $failureTtl Seconds that RQ keeps a failed question; -1 for ever.
+     * @param int|null $budgetMs How long a caller waits for an answer; RESIDENT_BUDGET_MS, else 5000.
+     * @param int|null $maxQuestionBytes The longest question, in bytes of JSON;
+     *     RESIDENT_MAX_QUESTION_BYTES, else 262144.
+     * @param int|null $failureTtl Seconds that RQ keeps a failed question, -1 for ever;
+     *     RESIDENT_FAILURE_TTL, else a week.
      * @param int $readTimeoutMs A Redis that says nothing for so long is gone.
+     * @param string|null $keyPrefix RQ's prefix; RQ_KEY_PREFIX, else `rq`.
+     * @param float|null $replyTtlS Seconds that what `cancel` says of a question is kept;
+     *     RESIDENT_REPLY_TTL_S, else 60.
      * @throws ConfigurationError A number is out of its range, or RQ would refuse the prefix.
      */
     public function __construct(
-        public readonly int $budgetMs = 5_000,
-        public readonly int $maxQuestionBytes = 262_144,
-        public readonly int $failureTtl = 604_800,
-        public readonly int $readTimeoutMs = 5_000,
+        ?int $budgetMs = null,
+        ?int $maxQuestionBytes = null,
+        ?int $failureTtl = null,
+        int $readTimeoutMs = 5_000,
         ?string $keyPrefix = null,
+        ?float $replyTtlS = null,
     ) {
         $prefix = $keyPrefix ?? getenv('RQ_KEY_PREFIX');
         $this->keyPrefix = $prefix === false ? 'rq' : $prefix;
         self::checkPrefix($keyPrefix === null ? 'RQ_KEY_PREFIX' : 'keyPrefix', $this->keyPrefix);
-        self::checkRange('budgetMs', $budgetMs, 1, Client::MAX_BUDGET_MS);
-        self::checkRange('maxQuestionBytes', $maxQuestionBytes, 64, 16_777_216);
-        self::checkRange('failureTtl', $failureTtl, -1, 31_536_000);
-        self::checkRange('readTimeoutMs', $readTimeoutMs, 1, 3_600_000);
+        $this->budgetMs = (new Setting('RESIDENT_BUDGET_MS', 5_000, 1, Client::MAX_BUDGET_MS))
+            ->whole('budgetMs', $budgetMs);
+        $this->maxQuestionBytes = (new Setting('RESIDENT_MAX_QUESTION_BYTES', 262_144, 64, 16_777_216))
+            ->whole('maxQuestionBytes', $maxQuestionBytes);
+        $this->failureTtl = (new Setting('RESIDENT_FAILURE_TTL', 604_800, -1, 31_536_000))
+            ->whole('failureTtl', $failureTtl);
+        $this->replyTtlS = (new Setting('RESIDENT_REPLY_TTL_S', 60, 1, 86_400))
+            ->number('replyTtlS', $replyTtlS);
+        if ($readTimeoutMs < 1 || $readTimeoutMs > 3_600_000) {
+            throw new ConfigurationError("readTimeoutMs is $readTimeoutMs; it must be from 1 to 3600000");
+        }
+        $this->readTimeoutMs = $readTimeoutMs;
     }
 
     private static function checkPrefix(string $name, string $value): void
@@ -47,13 +69,6 @@ final class Options
             throw new ConfigurationError(
                 "Invalid $name " . Json::quote($value) . ': only letters, digits, and _ . : - { } are allowed'
             );
-        }
-    }
-
-    private static function checkRange(string $name, int $value, int $low, int $high): void
-    {
-        if ($value < $low || $value > $high) {
-            throw new ConfigurationError("$name is $value; it must be from $low to $high");
         }
     }
 }

@@ -14,6 +14,7 @@ from enqueue_api.__main__ import main as enqueue_api
 from resident.settings import Settings
 from resident.stopping import LAST_WORDS_S
 from tasks.faq import FaqSettings
+from tests.support.vectors import read as read_vectors
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = ROOT / "docker-compose.yml"
@@ -117,8 +118,8 @@ def test_workers_can_be_scaled(services: dict[str, Any]) -> None:
     ("service", "sources", "by_other_ways"),
     [
         ("worker", ["worker.py", "resident/*.py"], set()),
-        # Its place is on the command line; and it cancels nothing, as other callers do.
-        ("api", ["enqueue_api/*.py", "resident/log.py"], {"http_host", "http_port", "reply_ttl_s"}),
+        # Its place is on the command line.
+        ("api", ["enqueue_api/*.py", "resident/log.py"], {"http_host", "http_port"}),
     ],
 )
 def test_each_service_gets_the_settings_that_it_reads_and_no_others(
@@ -137,13 +138,13 @@ def test_each_service_gets_the_settings_that_it_reads_and_no_others(
     assert {it for it in services[service]["environment"] if "RESIDENT" in it} == expected
 
 
-def test_php_gets_what_its_command_reads_and_the_dashboard_nothing_of_ours(
+def test_php_gets_what_its_command_and_its_client_read_and_the_dashboard_nothing_of_ours(
     services: dict[str, Any],
 ) -> None:
     command = ROOT / services["php"]["command"][1]
     read = set(re.findall(r"getenv\('(RESIDENT_\w+)'\)", command.read_text(encoding="utf-8")))
+    read |= {f"RESIDENT_{one['setting'].upper()}" for one in read_vectors("settings")["defaults"]}
 
-    assert read
     assert services["php"]["environment"].keys() == read | {"RQ_KEY_PREFIX"}
     assert not [it for it in services["dashboard"]["environment"] if it.startswith("RESIDENT_")]
 

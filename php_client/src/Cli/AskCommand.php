@@ -24,7 +24,7 @@ final class AskCommand
 
           QUESTION         what to ask; - reads one question per line from standard input
           --json           one JSON object per line: question, answer, ms, batch; or question, error
-          --budget MS      how long to wait for each answer (5000)
+          --budget MS      how long to wait for each answer (RESIDENT_BUDGET_MS, 5000)
           --priority P     which of those that wait are taken first: high, normal, low (normal)
           --tenant NAME    for whom to ask; tenants that wait take turns
 

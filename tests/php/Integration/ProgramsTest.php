@@ -97,12 +97,23 @@ final class ProgramsTest extends TestCase
         yield [['echo', 'x', '--tenant'], []];
         yield [['echo', 'x'], ['RESIDENT_REDIS_URL' => 'http://redis']];
         yield [['echo', 'x'], ['RQ_KEY_PREFIX' => 'a b']];
+        yield [['echo', 'x'], ['RESIDENT_BUDGET_MS' => '0']];
     }
 
     public function testAPrefixThatRqRefusesIsNamedAsTheVariableThatItCameFrom(): void
     {
         [, , $errors] = $this->runAsk(['echo', 'x'], '', ['RQ_KEY_PREFIX' => 'a b']);
         self::assertStringStartsWith('ask: Invalid RQ_KEY_PREFIX "a b": only letters, digits', $errors);
+    }
+
+    public function testTheEnvironmentSaysHowLongAQuestionMayBe(): void
+    {
+        $long = str_repeat('x', 300_000);
+        [, , $errors] = $this->runAsk(['echo', '-'], $long);
+        self::assertStringStartsWith('ask: invalid_question: ', $errors);
+        [$exitCode, , $errors] = $this->runAsk(['fqa', '-'], $long, ['RESIDENT_MAX_QUESTION_BYTES' => '400000']);
+        self::assertSame(1, $exitCode);
+        self::assertStringStartsWith('ask: no_worker: ', $errors, 'it was sent');
     }
 
     public function testTheExampleOfTheClientIsAnswered(): void

@@ -8,6 +8,7 @@ use PHPUnit\Framework\TestCase;
 use Resident\Client;
 use Resident\ErrorCode;
 use Resident\Exception\TryAgain;
+use Resident\Options;
 use Resident\Tests\Support\Program;
 use Resident\Tests\Support\Server;
 
@@ -56,6 +57,19 @@ final class SubmitTest extends TestCase
         }
         $server->reply($id, 'at last');
         self::assertSame('at last', $client->wait($id, 150)->answer);
+    }
+
+    public function testWhatTheOperatorSaysOfRepliesAndFailuresIsKept(): void
+    {
+        $server = Server::spare();
+        $server->announce('faq');
+        $client = new Client($server->url, new Options(failureTtl: 17, replyTtlS: 2.5));
+        $id = $client->submit('faq', 'x', 10_000);
+        self::assertSame('17', $server->redis->hGet("rq:job:$id", 'failure_ttl'));
+        self::assertTrue($client->cancel($id));
+        foreach (["resident:reply:$id", "resident:cancelled:$id"] as $key) {
+            self::assertEqualsWithDelta(1_250, $server->redis->pttl($key), 1_250);
+        }
     }
 
     private static function fetch(string $url, string $id): Program

@@ -66,7 +66,7 @@ final class ValuesTest extends TestCase
 
     /**
      * @dataProvider optionsOutOfRange
-     * @param array<string, int> $options
+     * @param array<string, int|float> $options
      */
     public function testAnOptionOutOfItsRangeIsNamed(array $options): void
     {
@@ -81,6 +81,8 @@ final class ValuesTest extends TestCase
         yield [['budgetMs' => 86_400_001]];
         yield [['maxQuestionBytes' => 63]];
         yield [['failureTtl' => -2]];
+        yield [['replyTtlS' => 0.5]];
+        yield [['replyTtlS' => NAN]];
         yield [['readTimeoutMs' => 0]];
     }
 
