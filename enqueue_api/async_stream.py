@@ -16,7 +16,7 @@ from enqueue_api.async_link import AsyncLink
 from enqueue_api.async_waiting import read_blocked, until_something
 from enqueue_api.deadline import Deadline
 from enqueue_api.question import Question
-from enqueue_api.stream import LEAVE_S, leave_commands, reading_command
+from enqueue_api.stream import LEAVE_S, leave_commands, still_reading_commands
 from resident import keys
 from resident.errors import ErrorCode, ResidentError, TransportError, error_for
 from resident.protocol import Answered
@@ -148,7 +148,7 @@ class AsyncStream(AsyncIterator[str]):
         is_due = time.monotonic() >= self._renew_at
         block_s = min(float(self._deadline.block_s), RENEW_S)
         commands: list[tuple[Any, ...]] = [
-            *([reading_command(self.id)] if is_due else []),
+            *(still_reading_commands(self.id) if is_due else []),
             ("BLPOP", keys.reply(self.id), f"{block_s:.3f}"),
         ]
         popped = await read_blocked(self._link, commands, self._deadline)

@@ -56,14 +56,12 @@ async def kept_reply(
 
 async def _read_reply(link: AsyncLink, key: str, deadline: Deadline) -> bytes | None:
     command = ("BLMOVE", key, key, "LEFT", "LEFT", deadline.block_s)
-    reply: bytes | None
-    try:
-        reply = await read_blocked(link, [command], deadline)
-    except OutOfMemoryError:  # the reply comes although Redis is full
+    reply = await read_blocked(link, [command], deadline)
+    if isinstance(reply, OutOfMemoryError):  # the reply comes although Redis is full
         reply = await read_blocked(link, [("LINDEX", key, 0)], deadline)
         if reply is None:
             await asyncio.sleep(min(LOOK_EACH_S, deadline.left_s))
-    return reply
+    return reply if reply is None else bytes(reply)
 
 
 async def until_something(
@@ -107,7 +105,7 @@ async def read_blocked(link: AsyncLink, commands: list[tuple[Any, ...]], deadlin
             msg = "it did not answer"
             raise RedisTimeoutError(msg)
         for answer in answers.result():
-            if isinstance(answer, Exception):
+            if isinstance(answer, Exception) and not isinstance(answer, OutOfMemoryError):
                 raise answer
         return answers.result()[-1]
     finally:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, suppress
 from types import TracebackType
 
-from redis.exceptions import RedisError
+from redis.exceptions import OutOfMemoryError, RedisError
 
 from enqueue_api.deadline import Deadline
 from enqueue_api.door import once_more, put
@@ -153,12 +153,14 @@ class _Reading:
         is_due = time.monotonic() >= self._renew_at
         block_s = min(float(self._deadline.block_s), RENEW_S)
         commands: list[tuple[object, ...]] = [
-            *([reading_command(self._question.id)] if is_due else []),
+            *(still_reading_commands(self._question.id) if is_due else []),
             ("BLPOP", keys.reply(self._question.id), f"{block_s:.3f}"),
         ]
         link.send_all(commands)
         if is_due:
             link.read(link.timeout_s)
+            with suppress(OutOfMemoryError):
+                link.read(link.timeout_s)
             self._renew_at = time.monotonic() + RENEW_S
         (popped,) = read_blocked(link, self._deadline)
         return bytes(popped[1]) if popped else None
@@ -167,6 +169,11 @@ class _Reading:
 def reading_command(job_id: str) -> tuple[object, ...]:
     """Says that somebody reads the stream of this question."""
     return ("SET", keys.reading(job_id), "1", "PX", READING_MS)
+
+
+def still_reading_commands(job_id: str) -> list[tuple[object, ...]]:
+    """Says so again; a Redis that is full refuses the last, and the first is enough then."""
+    return [("PEXPIRE", keys.reading(job_id), READING_MS), reading_command(job_id)]
 
 
 def leave_commands(job_id: str, *, may_wait: bool) -> list[tuple[object, ...]]:

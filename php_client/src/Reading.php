@@ -7,6 +7,7 @@ namespace Resident;
 use Resident\Exception\ResidentException;
 use Resident\Exception\TransportError;
 use Resident\Exception\TryAgain;
+use Resident\Redis\ErrorReply;
 use Resident\Redis\Link;
 use Resident\Redis\Tries;
 use Resident\Wire\Question;
@@ -113,7 +114,7 @@ final class Reading
     private function read(Link $link): ?string
     {
         if (hrtime(true) >= $this->renewAtNs) {
-            $this->say($link);
+            $this->sayAgain($link);
         }
         $key = Keys::reply($this->question->id);
         $blockMs = min($this->deadline->blockMs(), self::RENEW_MS);
@@ -122,6 +123,20 @@ final class Reading
             : $link->callBlocking($this->deadline, 'BLPOP', $key, sprintf('%.3F', $blockMs / 1000));
         $payload = is_array($popped) ? $popped[1] ?? null : $popped;
         return is_string($payload) ? $payload : null;
+    }
+
+    private function sayAgain(Link $link): void
+    {
+        try {
+            $this->say($link);
+        } catch (ErrorReply $refusal) {
+            if (!$refusal->isFull()) {
+                throw $refusal;
+            }
+            // This needs no memory; and what will be read comes although Redis is full.
+            $link->call($this->deadline, 'PEXPIRE', Keys::reading($this->question->id), self::READING_MS);
+            $this->renewAtNs = hrtime(true) + self::RENEW_MS * 1_000_000;
+        }
     }
 
     private function say(Link $link): void

@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
+import enqueue_api.async_stream
 from enqueue_api.async_client import AsyncClient
 from enqueue_api.async_stream import AsyncStream
 from resident import keys, protocol
 from resident.errors import ErrorCode, ResidentError, TransportError, TryAgain
 from resident.protocol import Milliseconds
 from tests.integration.test_async_asking import blocked, run, until
-from tests.support.lua import Desk
+from tests.support.lua import Desk, Full
 from tests.support.processes import Processes
 from tests.support.streams import start_teller
 
@@ -46,6 +47,27 @@ def test_many_streams_are_read_at_once(
         async with AsyncClient(redis_url) as client:
             texts = await asyncio.gather(*[read(client, number) for number in range(20)])
         assert texts == [f"{number}!" for number in range(20)]
+
+    run(story())
+
+
+def test_a_reader_is_there_although_redis_is_full(
+    desk: Desk, full: Full, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(enqueue_api.async_stream, "RENEW_S", 0.02)
+
+    async def story() -> None:
+        async with AsyncClient(redis_url) as client:
+            stream = await client.stream("echo", "?", BUDGET_MS)
+            key = keys.reading(stream.id)
+            full.fill()
+            answer = asyncio.create_task(stream.answer())
+            for _ in range(3):
+                desk.connection.pexpire(key, 5_000)
+                await until(lambda: desk.connection.pttl(key) > 5_000)
+            full.free()
+            push_reply(desk.connection, stream, "a")
+            assert (await answer).answer == "a"
 
     run(story())
 

@@ -17,6 +17,7 @@ from resident.errors import ErrorCode, OperatorError, TransportError, TryAgain
 from resident.protocol import Milliseconds
 from resident.settings import Settings
 from tests.support.desks import announced
+from tests.support.lua import Full
 from tests.support.processes import Processes
 from tests.support.rq_side import start_stock_worker
 from tests.support.streams import start_teller
@@ -186,6 +187,22 @@ def test_a_reader_says_again_and_again_that_it_is_there(
         for _ in range(3):
             connection.delete(keys.reading(stream.id))
             wait_until(lambda: is_read(connection, stream))
+        push_reply(connection, stream, "a")
+        assert came.result(20) == ["a"]
+
+
+def test_a_reader_is_there_although_redis_is_full(
+    nobody: None, client: Client, connection: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(enqueue_api.stream, "RENEW_S", 0.02)
+    stream = client.stream("tell", ["a"], BUDGET_MS)
+    with ThreadPoolExecutor(1) as threads, Full(connection) as full:
+        full.fill()
+        came = threads.submit(list, stream)
+        for _ in range(3):
+            connection.pexpire(keys.reading(stream.id), 5_000)
+            wait_until(lambda: connection.pttl(keys.reading(stream.id)) > 5_000)
+        full.free()
         push_reply(connection, stream, "a")
         assert came.result(20) == ["a"]
 

@@ -75,6 +75,22 @@ final class StreamsTest extends TestCase
         self::assertSame('ab', $this->client->ask('tell', ['a', 'b'], self::BUDGET_MS)->answer);
     }
 
+    public function testAReaderIsThereAlthoughRedisIsFull(): void
+    {
+        $spare = Server::spare();
+        $spare->announce('faq');
+        $stream = (new Client($spare->url))->stream('faq', 'x', self::BUDGET_MS);
+        $spare->part($stream->id, 0, 'a');
+        $spare->redis->pExpire("resident:reading:$stream->id", 5_000);
+        $spare->redis->config('SET', 'maxmemory', '1');
+        $reading = (new \ReflectionProperty($stream, 'reading'))->getValue($stream);
+        (new \ReflectionProperty($reading, 'renewAtNs'))->setValue($reading, 0); // as if 5 s were over
+        $deltas = $stream->getIterator();
+        self::assertSame('a', $deltas->current());
+        self::assertGreaterThan(5_000, $spare->redis->pttl("resident:reading:$stream->id"));
+        $spare->redis->config('SET', 'maxmemory', '0');
+    }
+
     /**
      * @dataProvider waysToLeave
      */
