@@ -79,7 +79,7 @@ def _push(job: Job, connection: Redis, payload: bytes) -> None:
     reply_to, created_at, worker = connection.hmget(job.key, _STATE)
     key = reply_key(job.id, as_text(reply_to or b""))
     ttl_ms = int(read_settings().reply_ttl_s * 1000)
-    args = (job.key, key, created_at or b"", payload, ttl_ms)
+    args = (job.key, key, created_at or b"", payload, ttl_ms, int(isinstance(job, AllowedJob)))
     is_ours = _is_of_this_run(job, created_at, worker)
     is_delivered = is_ours and connection.eval(_DELIVER.source, 2, *args)
     if not is_delivered and isinstance(job, AllowedJob):

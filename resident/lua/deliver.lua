@@ -7,13 +7,16 @@
 -- ARGV[1] created_at of the job as it was read, '' if there was none
 -- ARGV[2] the reply
 -- ARGV[3] how long an unread reply is kept, ms
+-- ARGV[4] 1 if a job whose hash is gone was deleted while it ran; where RQ's own worker runs it, it may
+--         have been cancelled in front of its start, and its caller was told so
 --
 -- Returns 1 if it was pushed, 0 if RQ shall write nothing more of this run: the question was
 -- cancelled or asked anew, or somebody deleted it, and then its caller is answered all the same.
 
 local state = redis.call('HMGET', KEYS[1], 'created_at', 'execution', 'data', 'streamed')
 local is_gone = not state[1] and not state[3]
-if state[2] == 'cancelled' or not is_gone and (not state[3] or (state[1] or '') ~= ARGV[1]) then
+if state[2] == 'cancelled' or is_gone and ARGV[4] ~= '1'
+  or not is_gone and (not state[3] or (state[1] or '') ~= ARGV[1]) then
   return 0
 end
 if is_gone then
