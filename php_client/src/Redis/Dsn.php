@@ -46,6 +46,10 @@ final class Dsn
      */
     public static function parse(#[\SensitiveParameter] string $dsn): self
     {
+        if ($dsn === '') {
+            throw self::isWrong('it is empty; perhaps RESIDENT_REDIS_URL is not set (php-fpm clears the '
+                . 'environment: set it by env[RESIDENT_REDIS_URL] in its pool, or clear_env = no)');
+        }
         if (preg_match(self::FORM, $dsn, $part, PREG_UNMATCHED_AS_NULL) !== 1) {
             throw self::isWrong('it is not of one of these forms');
         }

@@ -71,6 +71,13 @@ final class DsnTest extends TestCase
         yield ['unix://host/run/redis.sock'];
     }
 
+    public function testAnEmptyDsnSaysThatItIsAndWhereItMayComeFrom(): void
+    {
+        $this->expectException(ConfigurationError::class);
+        $this->expectExceptionMessageMatches('/it is empty; perhaps RESIDENT_REDIS_URL is not set .*clear_env/');
+        Dsn::parse('');
+    }
+
     public function testAMessageAndADumpShowThePlaceAndNoPassword(): void
     {
         $dsn = Dsn::parse('redis://asker:secret@redis:6379/1');
