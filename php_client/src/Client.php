@@ -268,6 +268,10 @@ final class Client
         foreach ($mailbox->payloads() as $id => $payload) {
             $many->note((string) $id, self::outcome($payload, (string) $id));
         }
+        $fault = $many->fault();
+        if (!isset($trouble) && $fault !== null) {
+            $this->log->failed($fault); // one for all that have it
+        }
         foreach ($many->open() as $id) {
             $many->note($id, isset($trouble)
                 ? new TransportError($trouble->getMessage(), $id)

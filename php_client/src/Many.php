@@ -6,6 +6,7 @@ namespace Resident;
 
 use Resident\Exception\CallerError;
 use Resident\Exception\ResidentException;
+use Resident\Exception\TransportError;
 use Resident\Wire\Question;
 
 /**
@@ -77,6 +78,19 @@ final class Many
     {
         $ids = array_map(static fn (Question $question): string => $question->id, $this->good());
         return array_values(array_filter($ids, fn (string $id): bool => !isset($this->outcomes[$id])));
+    }
+
+    /**
+     * The first that Redis is to blame for; null if there is none.
+     */
+    public function fault(): ?TransportError
+    {
+        foreach ($this->outcomes as $outcome) {
+            if ($outcome instanceof TransportError) {
+                return $outcome;
+            }
+        }
+        return null;
     }
 
     /**

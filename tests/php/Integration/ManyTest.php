@@ -10,6 +10,7 @@ use Resident\Client;
 use Resident\Exception\CallerError;
 use Resident\Exception\ResidentException;
 use Resident\Exception\TransportError;
+use Resident\Tests\Support\Memory;
 use Resident\Tests\Support\Server;
 
 /**
@@ -76,6 +77,23 @@ final class ManyTest extends TestCase
         $server->redis->config('SET', 'maxmemory', '0');
         $codes = self::codes((new Client($server->connect()))->askMany('faq', [1], 50));
         self::assertSame(['expired'], $codes);
+    }
+
+    public function testARedisThatIsAwayIsOneErrorInTheLog(): void
+    {
+        $logger = Memory::logger();
+        $outcomes = (new Client('unix:///there/is/no/redis.sock', logger: $logger))->askMany('faq', range(1, 250), 500);
+        self::assertSame(['transport_error'], array_values(array_unique(self::codes($outcomes))));
+        $levels = array_count_values(array_column($logger->records, 0));
+        self::assertSame(['warning' => 3, 'error' => 1], $levels, 'a warning for each hundred');
+    }
+
+    public function testARefusalByRedisIsOneErrorInTheLog(): void
+    {
+        $logger = Memory::logger();
+        $client = new Client(Server::spare()->urlAs(':secret'), logger: $logger);
+        self::assertSame(['transport_error', 'transport_error'], self::codes($client->askMany('faq', [1, 2], 500)));
+        self::assertSame(['error'], array_column($logger->records, 0));
     }
 
     public function testNothingIsAskedOfATaskThatCannotBe(): void
