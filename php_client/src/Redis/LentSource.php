@@ -23,6 +23,8 @@ final class LentSource implements Source
         \Redis::OPT_COMPRESSION => 'OPT_COMPRESSION',
     ];
 
+    private const UNKNOWN = 'the place that the Redis object connects to';
+
     private ?Link $link = null;
     private bool $isChecked = false;
     private float $readTimeout = 0.0;
@@ -88,9 +90,11 @@ final class LentSource implements Source
     {
         try {
             $port = $this->redis->getPort();
-            return $this->redis->getHost() . ($port > 0 ? ":$port" : '');
+            $host = (string) $this->redis->getHost();
+            // ext-redis 5 has an empty name for a connection that is not there, or no longer.
+            return $host === '' ? self::UNKNOWN : $host . ($port > 0 ? ":$port" : '');
         } catch (\RedisException) {
-            return 'an unknown place';
+            return self::UNKNOWN;
         }
     }
 

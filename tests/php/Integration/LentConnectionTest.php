@@ -128,8 +128,18 @@ final class LentConnectionTest extends TestCase
     public function testAnObjectThatIsNotConnectedIsATransportError(): void
     {
         $this->expectException(TransportError::class);
-        $this->expectExceptionMessage('not connected');
+        $this->expectExceptionMessage(
+            'Redis at the place that the Redis object connects to cannot be reached (the Redis object is not connected)'
+        );
         (new Client(new \Redis()))->ask('faq', 'x', 50);
+    }
+
+    public function testAConnectionThatWasKilledIsNamedWithWhatIsKnownOfIt(): void
+    {
+        $this->server->redis->rawCommand('CLIENT', 'KILL', 'ID', (string) $this->redis->client('id'));
+        $this->expectException(TransportError::class);
+        $this->expectExceptionMessageMatches('/\ARedis at (the place that|127)/');
+        (new Client($this->redis))->ask('faq', 'x', 50);
     }
 
     public function testRqsKeyPrefixIsHonoured(): void
