@@ -29,6 +29,11 @@ final class LentSource implements Source
     private bool $isChecked = false;
     private float $readTimeout = 0.0;
     private int $maxRetries = 0;
+    /**
+     * The one that the object had selected at the first question.
+     */
+    private ?int $database = null;
+    private ?Deadline $deadline = null;
 
     public function __construct(private readonly \Redis $redis)
     {
@@ -45,7 +50,9 @@ final class LentSource implements Source
             $this->maxRetries = (int) $this->redis->getOption(\Redis::OPT_MAX_RETRIES);
             $this->redis->setOption(\Redis::OPT_MAX_RETRIES, 0);
             $this->link = new Link($this->redis);
+            $this->deadline = $deadline;
             $this->comeInStep($this->link, $deadline);
+            $this->select($this->link, $deadline);
         } catch (\RedisException) {
             throw new ConnectionLost('the Redis object is not connected');
         }
@@ -70,6 +77,7 @@ final class LentSource implements Source
         if ($this->link->isInterrupted()) {
             $this->drop();
         }
+        $this->selectBack($this->link);
         $this->link = null;
         // ext-redis means PHP's default by 0 when it connects, but "at once" when it is set.
         $readTimeout = $this->readTimeout ?: (float) ini_get('default_socket_timeout');
@@ -129,5 +137,27 @@ final class LentSource implements Source
         }
         $link->call($deadline, 'SELECT', (string) $this->redis->getDbNum());
         $this->isChecked = true;
+    }
+
+    /**
+     * The object does not notice, and it need not: selectBack() follows.
+     */
+    private function select(Link $link, Deadline $deadline): void
+    {
+        $this->database ??= $this->redis->getDbNum();
+        if ($this->redis->getDbNum() !== $this->database) {
+            $link->call($deadline, 'SELECT', (string) $this->database);
+        }
+    }
+
+    private function selectBack(Link $link): void
+    {
+        try {
+            if ($this->isChecked && $this->deadline !== null && $this->redis->getDbNum() !== $this->database) {
+                $link->call($this->deadline, 'SELECT', (string) $this->redis->getDbNum());
+            }
+        } catch (\RedisException | ConnectionLost | ErrorReply) {
+            $this->drop();
+        }
     }
 }

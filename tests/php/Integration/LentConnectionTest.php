@@ -103,6 +103,23 @@ final class LentConnectionTest extends TestCase
         self::assertSame('from database 3', $answer->answer);
     }
 
+    public function testAnotherDatabaseThatTheObjectSelectsMeanwhileIsLeftAloneAndGivenBack(): void
+    {
+        $client = new Client($this->redis);
+        $this->expire($client);
+        $this->redis->select(4);
+        $this->redis->set('of-the-caller', 'here');
+        $this->server->reply('own-id', 'from database 0');
+        self::assertSame('from database 0', $client->ask('faq', 'x', 50, 'own-id')->answer);
+        self::assertSame(['here', 4], [$this->redis->get('of-the-caller'), $this->redis->getDbNum()]);
+        $this->expire($client);
+        self::assertSame('here', $this->redis->get('of-the-caller'));
+        $this->server->redis->select(4);
+        $there = $this->server->redis->keys('*');
+        $this->server->redis->select(0);
+        self::assertSame(['of-the-caller'], $there);
+    }
+
     public function testAPersistentConnectionIsUsedAndGivenBack(): void
     {
         $dsn = \Resident\Redis\Dsn::parse($this->server->url);

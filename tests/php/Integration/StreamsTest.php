@@ -199,6 +199,19 @@ final class StreamsTest extends TestCase
         self::assertSame('b', $delta);
     }
 
+    public function testAnotherDatabaseMayBeSelectedBetweenTwoDeltas(): void
+    {
+        $redis = $this->server->connect();
+        $came = [];
+        foreach ((new Client($redis))->stream('tell', ['a', 'b', 'c'], self::BUDGET_MS) as $delta) {
+            $came[] = $delta;
+            $redis->select(4);
+            self::assertFalse($redis->exists('rq:queues') > 0, 'this is database 4');
+        }
+        self::assertSame(['a', 'b', 'c'], $came);
+        self::assertSame(0, $redis->exists('rq:queues'));
+    }
+
     public function testAStreamThatIsRefusedLeavesNothing(): void
     {
         $spare = Server::spare();
