@@ -4,6 +4,8 @@
 //
 //     php bare.php [task] [question]
 //
+// RESIDENT_REDIS_URL is redis://[[user]:password@]host[:port][/db] here, percent-encoded; no TLS, no socket.
+//
 // A question is a job of the Python queue "RQ": a hash, and its id on a list. A worker that has
 // the model in memory takes the id, and pushes the reply onto a list that we wait for. What our
 // client does beside this: refuse at once when no worker is there, and ask an id only once.
@@ -15,10 +17,23 @@ $question = $argv[2] ?? '今天几点开门？';
 $budgetMs = 5000;                                 // after this nobody waits any more
 
 $redis = new Redis();
-$url = parse_url(getenv('RESIDENT_REDIS_URL') ?: 'redis://127.0.0.1:6379');
-$redis->connect($url['host'], $url['port'] ?? 6379);
-if (isset($url['pass'])) {
-    $redis->auth(rawurldecode($url['pass']));
+$url = parse_url(getenv('RESIDENT_REDIS_URL') ?: 'redis://127.0.0.1:6379/0') ?: [];
+$database = ltrim($url['path'] ?? '', '/');
+$isTcp = ($url['scheme'] ?? '') === 'redis' && isset($url['host']);
+if (!$isTcp || isset($url['query']) || isset($url['fragment']) || preg_match('/\A\d{0,6}\z/', $database) !== 1) {
+    fwrite(STDERR, "RESIDENT_REDIS_URL must be redis://[[user]:password@]host[:port][/db] for this example.\n");
+    exit(2);
+}
+$login = array_map(rawurldecode(...), array_filter([$url['user'] ?? '', $url['pass'] ?? ''], 'strlen'));
+try {
+    $redis->connect(trim($url['host'], '[]'), $url['port'] ?? 6379, 5.0);
+    $isReady = (!$login || $redis->auth(array_values($login))) && $redis->select((int) $database);
+} catch (RedisException $error) {
+    $isReady = false;
+}
+if (!$isReady) {
+    fwrite(STDERR, 'Redis: ' . (isset($error) ? $error->getMessage() : $redis->getLastError()) . "\n");
+    exit(1);
 }
 
 $id = bin2hex(random_bytes(16));                  // must not be guessable: it names the reply

@@ -7,6 +7,7 @@ namespace Resident\Tests\Integration;
 use PHPUnit\Framework\TestCase;
 use Resident\Tests\Support\Program;
 use Resident\Tests\Support\Server;
+use Resident\Tests\Support\Wait;
 
 /**
  * bin/ask and the examples, as somebody types them.
@@ -128,6 +129,55 @@ final class ProgramsTest extends TestCase
         $ids = $this->server->redis->zRevRange('rq:finished:echo', 0, -1);
         $isBare = fn (string $id): bool => $this->server->redis->hGet("rq:job:$id", 'timeout') === '60';
         self::assertNotEmpty(array_filter($ids, $isBare), 'RQ knows it as a finished job');
+    }
+
+    /**
+     * @dataProvider unreachable
+     */
+    public function testAnExampleSaysInOneLineWhyItCannotAsk(string $example, string $url, int $expected): void
+    {
+        $program = new Program(["php_client/examples/$example"], ['RESIDENT_REDIS_URL' => $url]);
+        [$exitCode, $output, $errors] = $program->result();
+        self::assertSame([$expected, ''], [$exitCode, $output]);
+        self::assertMatchesRegularExpression('/\A[^\n]+\n\z/', $errors);
+    }
+
+    public function unreachable(): iterable
+    {
+        yield ['ask.php', 'redis://127.0.0.1:1', 1];
+        yield ['ask.php', 'junk', 1];
+        yield ['bare.php', 'redis://127.0.0.1:1', 1];
+        yield ['bare.php', 'unix:///run/redis.sock', 2];
+        yield ['bare.php', 'rediss://127.0.0.1', 2];
+        yield ['bare.php', 'redis://127.0.0.1?db=4', 2];
+        yield ['bare.php', 'redis://127.0.0.1/zero', 2];
+        yield ['bare.php', 'junk', 2];
+    }
+
+    public function testTheBareProtocolTakesTheUserAndTheDatabaseOfItsUrl(): void
+    {
+        $server = $this->server;
+        $server->redis->rawCommand('ACL', 'SETUSER', 'bare', 'on', '>p@ss', '~*', '+@all');
+        $server->redis->select(4);
+        try {
+            $url = preg_replace('~/0\z~', '/4', $server->urlAs('bare:p%40ss'));
+            $program = new Program(['php_client/examples/bare.php', 'faq', 'x'], ['RESIDENT_REDIS_URL' => $url]);
+            $id = Wait::until(static fn (): mixed => $server->redis->lIndex('rq:queue:faq', 0));
+            $server->reply($id, 'from database 4');
+            self::assertSame([0, "from database 4\n", ''], $program->result());
+        } finally {
+            $server->redis->flushDB();
+            $server->redis->select(0);
+            $server->redis->rawCommand('ACL', 'DELUSER', 'bare');
+        }
+    }
+
+    public function testTheBareProtocolSaysThatItsPasswordIsRefused(): void
+    {
+        $environment = ['RESIDENT_REDIS_URL' => $this->server->urlAs(':wrong')];
+        [$exitCode, , $errors] = (new Program(['php_client/examples/bare.php'], $environment))->result();
+        self::assertSame(1, $exitCode);
+        self::assertMatchesRegularExpression('/\ARedis: WRONGPASS [^\n]+\n\z/', $errors);
     }
 
     private function bare(string ...$words): Program
