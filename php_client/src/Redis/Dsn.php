@@ -5,10 +5,12 @@ declare(strict_types=1);
 namespace Resident\Redis;
 
 use Resident\Exception\ConfigurationError;
+use Resident\Wire\Json;
 
 /**
  * Where Redis is: `redis://[user[:password]@]host[:port][/db]`, `rediss://…` for TLS, or
- * `unix://[user[:password]@]/path/redis.sock[?db=0]`. Parts are percent-encoded.
+ * `unix://[user[:password]@]/path/redis.sock[?db=0]`. Parts are percent-encoded. If a database is named
+ * twice, `?db=` counts, as in redis-py.
  *
  * @internal
  */
@@ -25,6 +27,11 @@ final class Dsn
         'ssl_certfile' => 'local_cert',
         'ssl_keyfile' => 'local_pk',
     ];
+
+    /**
+     * As redis-py; a server always has a certificate, so that optional is as strict as required.
+     */
+    private const CERT_REQS = ['required', 'optional', 'none'];
 
     /**
      * @param string $host As ext-redis takes it: a name, tls://name, or a socket's path.
@@ -51,7 +58,8 @@ final class Dsn
                 . 'environment: set it by env[RESIDENT_REDIS_URL] in its pool, or clear_env = no)');
         }
         if (preg_match(self::FORM, $dsn, $part, PREG_UNMATCHED_AS_NULL) !== 1) {
-            throw self::isWrong('it is not of one of these forms');
+            throw self::isWrong('it is not of one of these forms' . (str_contains($dsn, '@')
+                ? ' (in user and password @ : / ? # % are percent-encoded: rawurlencode())' : ''));
         }
         $parameters = self::parameters($part['query'] ?? '');
         $path = rawurldecode($part['path'] ?? '');
@@ -63,7 +71,7 @@ final class Dsn
             rawurldecode($part['user'] ?? ''),
             rawurldecode($part['password'] ?? ''),
             self::database($parameters['db'] ?? ($isSocket ? '' : substr($path, 1))),
-            self::tls($parameters),
+            self::tls($parameters, $part['scheme'] === 'rediss'),
         );
     }
 
@@ -129,25 +137,41 @@ final class Dsn
             }
         }
         /** @var array<string, string> $parameters */
-        return $parameters;
+        return array_filter($parameters, static fn (string $value): bool => $value !== ''); // as redis-py
     }
 
     /**
      * @param array<string, string> $parameters
      * @return array<string, string|bool>
      */
-    private static function tls(array $parameters): array
+    private static function tls(array $parameters, bool $isTls): array
     {
+        $named = array_diff_key($parameters, ['db' => '']);
+        if ($named !== [] && !$isTls) {
+            throw self::isWrong(array_key_first($named) . ' is for rediss:// only');
+        }
         $tls = [];
-        foreach (self::TLS_PARAMETERS as $name => $phpName) {
-            if (isset($parameters[$name])) {
-                $tls[$phpName] = $parameters[$name];
-            }
+        foreach (array_intersect_key(self::TLS_PARAMETERS, $named) as $name => $phpName) {
+            $tls[$phpName] = self::readable($name, $named[$name]);
         }
-        if (($parameters['ssl_cert_reqs'] ?? 'required') === 'none') {
-            $tls += ['verify_peer' => false, 'verify_peer_name' => false];
+        $wanted = $named['ssl_cert_reqs'] ?? 'required';
+        if (!in_array($wanted, self::CERT_REQS, true)) {
+            throw self::isNoValue('ssl_cert_reqs', $wanted, 'one of ' . implode(', ', self::CERT_REQS));
         }
-        return $tls;
+        return $wanted === 'none' ? $tls + ['verify_peer' => false, 'verify_peer_name' => false] : $tls;
+    }
+
+    private static function readable(string $name, string $file): string
+    {
+        if (!is_file($file) || !is_readable($file)) {
+            throw self::isNoValue($name, $file, 'a file that can be read');
+        }
+        return $file;
+    }
+
+    private static function isNoValue(string $name, string $value, string $mayBe): ConfigurationError
+    {
+        return self::isWrong("$name is " . Json::quote($value) . ", and must be $mayBe");
     }
 
     private static function isWrong(string $reason): ConfigurationError

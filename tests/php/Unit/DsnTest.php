@@ -27,6 +27,7 @@ final class DsnTest extends TestCase
     {
         yield ['redis://127.0.0.1', ['127.0.0.1', 6379, '', '', 0]];
         yield ['redis://redis:6380/3', ['redis', 6380, '', '', 3]];
+        yield 'as redis-py' => ['redis://redis/1?db=4', ['redis', 6379, '', '', 4]];
         yield ['redis://redis?db=4', ['redis', 6379, '', '', 4]];
         yield ['redis://:s%40cret%2F@redis:6379/0', ['redis', 6379, '', 's@cret/', 0]];
         yield ['redis://asker:secret@redis', ['redis', 6379, 'asker', 'secret', 0]];
@@ -38,10 +39,26 @@ final class DsnTest extends TestCase
 
     public function testTlsParametersAreThoseOfThePythonClient(): void
     {
-        $dsn = Dsn::parse('rediss://redis?ssl_ca_certs=/etc/ca.pem&ssl_cert_reqs=none');
-        $expected = ['cafile' => '/etc/ca.pem', 'verify_peer' => false, 'verify_peer_name' => false];
+        $dsn = Dsn::parse('rediss://redis?ssl_ca_certs=' . __FILE__ . '&ssl_cert_reqs=none');
+        $expected = ['cafile' => __FILE__, 'verify_peer' => false, 'verify_peer_name' => false];
         self::assertSame($expected, $dsn->tls);
         self::assertSame([], Dsn::parse('rediss://redis?ssl_cert_reqs=required')->tls);
+        self::assertSame([], Dsn::parse('rediss://redis?ssl_cert_reqs=optional')->tls);
+        self::assertSame([], Dsn::parse('redis://redis?ssl_cert_reqs=&ssl_ca_certs=')->tls);
+    }
+
+    /**
+     * @testWith ["rediss://r?ssl_cert_reqs=maybe", "ssl_cert_reqs is \"maybe\", and must be one of required, optional, none"]
+     *           ["rediss://r?ssl_ca_certs=/nosuch.pem", "ssl_ca_certs is \"/nosuch.pem\", and must be a file that can be read"]
+     *           ["rediss://r?ssl_keyfile=/", "ssl_keyfile is \"/\", and must be a file"]
+     *           ["redis://r?ssl_cert_reqs=none", "ssl_cert_reqs is for rediss:// only"]
+     *           ["redis://:a@b@host", "rawurlencode"]
+     */
+    public function testAPartThatCannotBeUsedIsNamedWithWhatItMayBe(string $text, string $expected): void
+    {
+        $this->expectException(ConfigurationError::class);
+        $this->expectExceptionMessage($expected);
+        Dsn::parse($text);
     }
 
     /**
