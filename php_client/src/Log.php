@@ -25,7 +25,7 @@ final class Log
      */
     public function lost(string $place, ConnectionLost|ErrorReply $reason): void
     {
-        $context = ['place' => $place, 'reason' => $reason->getMessage()];
+        $context = ['place' => $place, 'reason' => trim($reason->getMessage())];
         $this->logger?->warning('Resident lost Redis at {place} and tries again: {reason}', $context);
     }
 

@@ -56,7 +56,7 @@ final class FactorySource implements Source
         try {
             $redis = ($this->factory)();
         } catch (\RedisException $error) {
-            throw new ConnectionLost($error->getMessage());
+            throw self::meaningOf($error->getMessage());
         }
         if (!$redis instanceof \Redis) {
             throw new ConfigurationError(
@@ -64,5 +64,15 @@ final class FactorySource implements Source
             );
         }
         return $redis;
+    }
+
+    /**
+     * What auth() and select() throw is an answer of Redis.
+     */
+    private static function meaningOf(string $message): ErrorReply|ConnectionLost
+    {
+        return preg_match('/\A(ERR|WRONGPASS|NOAUTH|NOPERM|LOADING) /', $message) === 1
+            ? new ErrorReply($message)
+            : new ConnectionLost($message);
     }
 }

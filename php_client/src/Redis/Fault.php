@@ -43,7 +43,10 @@ final class Fault
 
     private static function loss(ConnectionLost $error): string
     {
-        $message = $error->getMessage();
+        $message = trim(strtr($error->getMessage(), "\r\n", '  '));
+        if (str_contains($message, 'protocol error')) {
+            return "cannot be reached: what answers there is no Redis ($message)";
+        }
         // What ext-redis 5 and 6 say when the read timeout is over or the peer has closed.
         $isSilent = preg_match('/read error|socket error on read/i', $message) === 1;
         return $isSilent ? "did not answer ($message)" : "cannot be reached ($message)";

@@ -109,7 +109,10 @@ final class LentSource implements Source
     private function check(): void
     {
         if ($this->redis->getMode() !== \Redis::ATOMIC) {
-            throw new ConfigurationError('The Redis object is in the middle of a MULTI or a pipeline');
+            throw new ConfigurationError(
+                'The Redis object is in the middle of a MULTI or a pipeline; call exec() first, or give the '
+                . 'client a connection of its own'
+            );
         }
         foreach (self::IN_THE_WAY as $option => $name) {
             // No prefix is null or '', no serializer and no compression are 0.

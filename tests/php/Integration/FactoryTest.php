@@ -8,6 +8,7 @@ use PHPUnit\Framework\TestCase;
 use Resident\Client;
 use Resident\Exception\ConfigurationError;
 use Resident\Exception\TransportError;
+use Resident\Redis\Dsn;
 use Resident\Tests\Support\Memory;
 use Resident\Tests\Support\Server;
 
@@ -47,6 +48,29 @@ final class FactoryTest extends TestCase
             self::assertStringContainsString('no more sockets', $error->getMessage());
         }
         self::assertSame('error', end($logger->records)[0]);
+    }
+
+    public function testAFactoryWhosePasswordIsWrongSaysThatItIsRefused(): void
+    {
+        $dsn = Dsn::parse(Server::served()->url);
+        $made = 0;
+        $factory = static function () use ($dsn, &$made): \Redis {
+            $made++;
+            $redis = new \Redis();
+            $redis->connect($dsn->host, $dsn->port);
+            $redis->auth('wrong');
+            return $redis;
+        };
+        try {
+            (new Client($factory))->ask('echo', 'a', 2_000);
+            self::fail('It was answered');
+        } catch (TransportError $error) {
+            self::assertStringContainsString(
+                'the place that the factory connects to refuses the user or the password (WRONGPASS',
+                $error->getMessage()
+            );
+        }
+        self::assertSame(1, $made, 'another try would not help');
     }
 
     public function testAFactoryOfSomethingElseIsAConfigurationError(): void

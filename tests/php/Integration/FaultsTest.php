@@ -8,6 +8,7 @@ use PHPUnit\Framework\TestCase;
 use Resident\Client;
 use Resident\Exception\TransportError;
 use Resident\Options;
+use Resident\Tests\Support\Program;
 use Resident\Tests\Support\Server;
 
 /**
@@ -34,6 +35,15 @@ final class FaultsTest extends TestCase
         $address = stream_socket_get_name($listener, false);
         $this->assertFault("redis://$address", 'did not answer', new Options(readTimeoutMs: 100));
         fclose($listener);
+    }
+
+    public function testAServerThatIsNoRedis(): void
+    {
+        $program = new Program(['-r', '$s = stream_socket_server("tcp://127.0.0.1:0");'
+            . 'fwrite(STDOUT, stream_socket_get_name($s, false) . "\n");'
+            . 'while ($c = stream_socket_accept($s, 30)) { fread($c, 99); fwrite($c, "HTTP/1.1 400 Bad\r\n\r\n"); }']);
+        $address = $program->line();
+        $this->assertFault("redis://$address", "Redis at $address cannot be reached: what answers there is no Redis");
     }
 
     public function testAWrongPassword(): void
@@ -108,6 +118,7 @@ final class FaultsTest extends TestCase
         } catch (TransportError $error) {
             self::assertStringContainsString($expected, $error->getMessage());
             self::assertStringNotContainsString('secret', (string) $error);
+            self::assertStringNotContainsString("\n", $error->getMessage());
             self::assertNull($error->getPrevious());
             self::assertMatchesRegularExpression('/\A[0-9a-f]{32}\z/', $error->id());
             self::assertLessThan(5e9, hrtime(true) - $startNs, 'at once, not at the end of the budget');

@@ -58,6 +58,7 @@ final class LentConnectionTest extends TestCase
     {
         $this->redis->multi();
         $this->expectException(ConfigurationError::class);
+        $this->expectExceptionMessage('call exec() first');
         (new Client($this->redis))->ask('faq', 'x', 50);
     }
 

@@ -33,6 +33,14 @@ final class Program
     }
 
     /**
+     * The next line that it prints, without its end; waits for it.
+     */
+    public function line(): string
+    {
+        return rtrim((string) fgets($this->pipes[1]), "\n");
+    }
+
+    /**
      * Waits for its end.
      *
      * @return array{int, string, string} Exit code, standard output, standard error.
