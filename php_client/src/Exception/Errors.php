@@ -26,8 +26,8 @@ final class Errors
         };
     }
 
-    public static function invalidQuestion(string $message): CallerError
+    public static function invalidQuestion(string $message, ?\Throwable $previous = null): CallerError
     {
-        return new CallerError(ErrorCode::InvalidQuestion, $message);
+        return new CallerError(ErrorCode::InvalidQuestion, $message, '', $previous);
     }
 }

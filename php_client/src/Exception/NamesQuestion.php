@@ -17,8 +17,9 @@ trait NamesQuestion
         private readonly ErrorCode $errorCode,
         string $message,
         private readonly string $questionId = '',
+        ?\Throwable $previous = null,
     ) {
-        parent::__construct($message, $errorCode->httpStatus());
+        parent::__construct($message, $errorCode->httpStatus(), $previous);
     }
 
     public function code(): ErrorCode

@@ -45,10 +45,12 @@ final class JobData
     {
         JsonValue::check($question);
         try {
-            return Json::encode($question, JsonValue::MAX_DEPTH + 1);
-        } catch (\Throwable $error) {
-            // Not only JsonException: an object's own jsonSerialize may throw anything.
+            return Json::encode($question, JsonValue::MAX_DEPTH);
+        } catch (\JsonException $error) {
             throw JsonValue::isNone(lcfirst($error->getMessage()));
+        } catch (\Throwable $error) {
+            // An object's own jsonSerialize may throw anything.
+            throw JsonValue::isNone(lcfirst($error->getMessage()), $error);
         }
     }
 }

@@ -14,7 +14,7 @@ use Resident\Exception\Errors;
 final class JsonValue
 {
     /**
-     * A question that is nested deeper than this is refused, by the worker too.
+     * A question with more levels of lists and objects than this is refused, by the worker too.
      */
     public const MAX_DEPTH = 64;
 
@@ -25,53 +25,81 @@ final class JsonValue
         . '|[\xE1-\xEC\xEE\xEF][\x80-\xBF]{2}|\xED[\x80-\x9F][\x80-\xBF]|\xF0[\x90-\xBF][\x80-\xBF]{2}'
         . '|[\xF1-\xF3][\x80-\xBF]{3}|\xF4[\x80-\x8F][\x80-\xBF]{2})*+/';
 
-    public static function check(#[\SensitiveParameter] mixed $value, int $depth = 0): void
+    /**
+     * @param string $path Where the value stands in the question, for messages: `/items/0`.
+     */
+    public static function check(#[\SensitiveParameter] mixed $value, int $depth = 0, string $path = ''): void
     {
-        if ($depth > self::MAX_DEPTH) {
-            throw self::isNone('nested deeper than ' . self::MAX_DEPTH);
-        }
         match (true) {
-            is_string($value) => self::checkUtf8($value),
+            is_string($value) => self::checkUtf8('a string', $value, $path),
             is_float($value) => self::checkFinite($value),
-            is_array($value) => self::checkItems($value, $depth),
-            default => null,
+            is_array($value) => self::checkItems($value, $depth, $path),
+            is_object($value) => self::checkObject($value, $depth, $path),
+            $value === null, is_scalar($value) => null,
+            default => throw self::hasNoForm(get_debug_type($value)),
         };
     }
 
     /**
      * What is wrong with a value that json_encode could not encode.
      */
-    public static function isNone(string $reason): \Throwable
+    public static function isNone(string $reason, ?\Throwable $previous = null): \Throwable
     {
-        return Errors::invalidQuestion("The question is not a JSON value: $reason");
+        return Errors::invalidQuestion("The question is not a JSON value: $reason", $previous);
     }
 
-    private static function checkUtf8(#[\SensitiveParameter] string $value): void
+    private static function checkUtf8(string $what, #[\SensitiveParameter] string $value, string $path): void
     {
         if (preg_match('//u', $value) !== 1) {
             preg_match(self::VALID_BEGINNING, $value, $beginning);
             $offset = strlen($beginning[0] ?? '');
-            throw self::isNone("a string is not UTF-8 from its byte $offset on (counted from 0)");
+            $at = $path === '' ? '' : ' at ' . Json::quote($path);
+            throw self::isNone("$what$at is not UTF-8 from its byte $offset on (counted from 0)");
         }
     }
 
     private static function checkFinite(float $value): void
     {
         if (!is_finite($value)) {
-            throw self::isNone(var_export($value, true) . ' has no JSON form');
+            throw self::hasNoForm(var_export($value, true));
         }
+    }
+
+    /**
+     * An object is encoded by itself, as its value, or as its public properties; one without any would
+     * become {} and nobody would notice.
+     */
+    private static function checkObject(#[\SensitiveParameter] object $value, int $depth, string $path): void
+    {
+        if ($value instanceof \JsonSerializable || $value instanceof \UnitEnum) {
+            return;
+        }
+        $items = get_object_vars($value);
+        // Some classes of PHP have properties for JSON alone, DateTime say.
+        if ($items === [] && !$value instanceof \stdClass && json_encode($value) === '{}') {
+            throw self::hasNoForm(get_debug_type($value) . ' without public properties');
+        }
+        self::checkItems($items, $depth, $path);
     }
 
     /**
      * @param array<mixed> $items
      */
-    private static function checkItems(#[\SensitiveParameter] array $items, int $depth): void
+    private static function checkItems(#[\SensitiveParameter] array $items, int $depth, string $path): void
     {
+        if ($depth >= self::MAX_DEPTH) {
+            throw self::isNone('nested deeper than ' . self::MAX_DEPTH);
+        }
         foreach ($items as $name => $item) {
             if (is_string($name)) {
-                self::checkUtf8($name);
+                self::checkUtf8('a key', $name, $path);
             }
-            self::check($item, $depth + 1);
+            self::check($item, $depth + 1, "$path/$name");
         }
+    }
+
+    private static function hasNoForm(string $what): \Throwable
+    {
+        return self::isNone("$what has no JSON form");
     }
 }

@@ -16,24 +16,76 @@ use Resident\Wire\Question;
  */
 final class QuestionTest extends TestCase
 {
-    public function testAResourceIsRefused(): void
+    /**
+     * @dataProvider valuesWithoutForm
+     */
+    public function testAValueWithoutAJsonFormIsRefusedByItsType(mixed $value, string $type): void
     {
-        $this->assertRefused(STDIN);
-    }
-
-    public function testAnObjectThatFailsToEncodeIsRefused(): void
-    {
-        $this->assertRefused(new class () implements \JsonSerializable {
-            public function jsonSerialize(): never
-            {
-                throw new \LogicException('not today');
+        foreach ([$value, ['deep' => [$value]], (object) ['in' => $value]] as $question) {
+            try {
+                self::question($question);
+                self::fail('It was taken');
+            } catch (CallerError $error) {
+                self::assertStringContainsString("not a JSON value: $type", $error->getMessage());
             }
-        });
+        }
     }
 
-    public function testBytesInAnObjectAreRefused(): void
+    public function valuesWithoutForm(): iterable
     {
-        $this->assertRefused((object) ['text' => "\xff"]);
+        yield [static fn () => 1, 'Closure'];
+        yield [(static fn () => yield 1)(), 'Generator'];
+        yield [STDIN, 'resource (stream)'];
+        yield [new \SplObjectStorage(), 'SplObjectStorage without'];
+        yield [new class () {
+            private int $hidden = 1;
+        }, 'class@anonymous without'];
+        yield [NAN, 'NAN'];
+    }
+
+    public function testWhatHasAJsonFormIsTaken(): void
+    {
+        $question = [new \stdClass(), new \DateTimeImmutable('2026-11-24 UTC'), ErrorCode::Expired, true, null];
+        self::assertSame(json_encode($question), json_encode(json_decode(self::question($question)->data)[2][0]));
+    }
+
+    public function testAnObjectThatFailsToEncodeIsRefusedWithItsReason(): void
+    {
+        $reason = new \LogicException('Not today');
+        try {
+            self::question(new class ($reason) implements \JsonSerializable {
+                public function __construct(private readonly \LogicException $reason)
+                {
+                }
+
+                public function jsonSerialize(): never
+                {
+                    throw $this->reason;
+                }
+            });
+            self::fail('It was taken');
+        } catch (CallerError $error) {
+            self::assertStringContainsString('not a JSON value: not today', $error->getMessage());
+            self::assertSame($reason, $error->getPrevious());
+        }
+    }
+
+    /**
+     * @dataProvider badBytes
+     */
+    public function testBytesThatAreNoTextAreRefusedWithTheirPlace(mixed $value, string $expected): void
+    {
+        $this->expectException(CallerError::class);
+        $this->expectExceptionMessage("$expected is not UTF-8 from its byte 1 on (counted from 0)");
+        self::question($value);
+    }
+
+    public function badBytes(): iterable
+    {
+        yield ["a\xff", ': a string'];
+        yield [['items' => ['x', ['名' => "a\xff"]]], ': a string at "/items/1/名"'];
+        yield [(object) ['text' => "a\xff"], ': a string at "/text"'];
+        yield [['list' => ["a\xff" => 1]], ': a key at "/list"'];
     }
 
     public function testAnArrayThatHoldsItselfIsRefused(): void
