@@ -297,7 +297,7 @@ def _check_value(value: Any, depth: int = 0) -> None:
     """Refuses what JSON has no word for and what the encoder would write as something else."""
     if type(value) is str:
         return
-    if depth > MAX_DEPTH:
+    if depth >= MAX_DEPTH and isinstance(value, dict | list | tuple):
         msg = f"nested deeper than {MAX_DEPTH}"
         raise ValueError(msg)
     if isinstance(value, dict):
