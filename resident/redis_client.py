@@ -65,7 +65,7 @@ def connect(url: str) -> redis.Redis:
         )
         pool = client.connection_pool
         pool.connection_class(**pool.connection_kwargs)  # which finds out whether these are ones
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RedisError):
         # The reason is not told: it quotes what redis-py took for a port, say, and that is a
         # part of the password if that has a / in it.
         msg = f"RESIDENT_REDIS_URL {place_of(url)} cannot be read: {_HOW_TO_WRITE}"
