@@ -96,7 +96,8 @@ class Client:
         Args:
             task: The task's name.
             question: What the task takes, as for `ask`.
-            budget_ms: How long it may wait for its turn.
+            budget_ms: How long it may wait for its turn; shorter than an answer takes now, it is
+                refused (`overloaded`).
             job_id: An idempotency key, as for `ask`.
             priority: As for `ask`.
             tenant: As for `ask`.

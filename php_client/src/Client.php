@@ -141,7 +141,8 @@ final class Client
      *
      * @param string $task The task's name.
      * @param mixed $question What the task takes, as for `ask`.
-     * @param int|null $budgetMs How long it may wait for its turn.
+     * @param int|null $budgetMs How long it may wait for its turn; shorter than an answer takes now, it is
+     *     refused (`overloaded`).
      * @param string|null $id An idempotency key, as for `ask`.
      * @param string $priority As for `ask`.
      * @param string $tenant As for `ask`.

@@ -29,6 +29,10 @@ final class Reply
     {
         $reply = self::object($payload);
         self::checkVersionAndId($reply, $id);
+        self::require(
+            array_key_exists('ok', $reply) || !array_key_exists('delta', $reply),
+            'this id is that of a stream, which only its reader can read'
+        );
         self::require(is_bool($reply['ok'] ?? null), 'neither ok nor not');
         $answer = self::answerOf($reply, $id);
         $error = self::errorOf($reply, $id);

@@ -7,6 +7,7 @@ namespace Resident\Tests\Integration;
 use PHPUnit\Framework\TestCase;
 use Resident\Client;
 use Resident\ErrorCode;
+use Resident\Exception\TransportError;
 use Resident\Exception\TryAgain;
 use Resident\Options;
 use Resident\Tests\Support\Program;
@@ -70,6 +71,15 @@ final class SubmitTest extends TestCase
         foreach (["resident:reply:$id", "resident:cancelled:$id"] as $key) {
             self::assertEqualsWithDelta(1_250, $server->redis->pttl($key), 1_250);
         }
+    }
+
+    public function testTheIdOfAStreamIsNotOneToWaitFor(): void
+    {
+        $server = Server::spare();
+        $server->part('a-stream', 0, 'Hel');
+        $this->expectException(TransportError::class);
+        $this->expectExceptionMessage('this id is that of a stream, which only its reader can read');
+        (new Client($server->url))->wait('a-stream', 150);
     }
 
     private static function fetch(string $url, string $id): Program
