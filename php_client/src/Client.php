@@ -234,6 +234,16 @@ final class Client
         return new Stream($reading, $checked);
     }
 
+    /**
+     * It would write the password down.
+     *
+     * @return never
+     */
+    public function __serialize(): array
+    {
+        throw new \LogicException('A Resident\Client cannot be serialized; make another where it is needed');
+    }
+
     private function deadline(?int $budgetMs): Deadline
     {
         return Deadline::in($budgetMs ?? $this->options->budgetMs, $this->options->readTimeoutMs);

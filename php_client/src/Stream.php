@@ -99,6 +99,21 @@ final class Stream implements \IteratorAggregate
         $this->leave();
     }
 
+    /**
+     * The end of a copy would end this one's stream.
+     */
+    private function __clone()
+    {
+    }
+
+    /**
+     * @return never
+     */
+    public function __serialize(): array
+    {
+        throw new \LogicException('A Resident\Stream cannot be serialized; keep its text() or its answer()');
+    }
+
     private function next(): ?string
     {
         if ($this->isOver) {

@@ -212,6 +212,31 @@ final class StreamsTest extends TestCase
         self::assertSame(0, $redis->exists('rq:queues'));
     }
 
+    public function testNobodyCanCopyAStreamAndEndItByThat(): void
+    {
+        $stream = $this->client->stream('tell', ['a', 'b'], self::BUDGET_MS);
+        try {
+            $copy = clone $stream;
+            unset($copy);
+            self::fail('There is a copy');
+        } catch (\Error $error) {
+            self::assertStringContainsString('private Resident\Stream::__clone()', $error->getMessage());
+        }
+        self::assertSame('ab', (string) $stream->answer());
+    }
+
+    public function testNeitherAClientNorAStreamCanBeSerialized(): void
+    {
+        foreach ([$this->client, $this->client->stream('tell', ['a'], self::BUDGET_MS)] as $object) {
+            try {
+                serialize($object);
+                self::fail('It was written down');
+            } catch (\LogicException $error) {
+                self::assertStringContainsString('cannot be serialized', $error->getMessage());
+            }
+        }
+    }
+
     public function testAStreamThatIsRefusedLeavesNothing(): void
     {
         $spare = Server::spare();
