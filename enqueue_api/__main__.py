@@ -57,7 +57,7 @@ def main(context: click.Context) -> None:
 @click.pass_obj
 @reporting_faults("enqueue_api")
 def ask(settings: Settings, /, task: str, question: str, as_json: bool, **terms: Any) -> None:
-    """Ask TASK a QUESTION and print the answer; `-` reads one question a line.
+    """Ask TASK a QUESTION and print the answer; `-` reads one from each line that is not blank.
 
     Exit code: 0 all answered, 1 an error came back, 2 wrong usage or a wrong setting.
     """
@@ -115,8 +115,10 @@ def _questions(question: str) -> Iterator[str]:
     if question != "-":
         yield question
         return
-    for line in sys.stdin:
-        yield line.rstrip("\r\n")
+    for number, line in enumerate(sys.stdin):
+        text = line if number else line.removeprefix("\ufeff")  # some editors put it before UTF-8
+        if text.strip():
+            yield text.rstrip("\r\n")
 
 
 def _asked(

@@ -47,7 +47,7 @@ def test_a_question_is_printed_with_its_answer(processes: Processes, redis_url: 
 
 def test_lines_of_questions_become_lines_of_json(processes: Processes, redis_url: str) -> None:
     processes.start_worker("echo")
-    lines = run("ask", "--json", "echo", "-", stdin="一\ntwo\n").stdout.splitlines()
+    lines = run("ask", "--json", "echo", "-", stdin="\ufeff一\n\n \t\ntwo\n").stdout.splitlines()
     records = [json.loads(line) for line in lines]
     assert [(one["question"], one["answer"], one["batch"]) for one in records] == [
         ("一", "一", 1),

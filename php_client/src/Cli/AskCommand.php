@@ -22,7 +22,7 @@ final class AskCommand
 
         Asks a resident task and prints its answer.
 
-          QUESTION         what to ask; - reads one question per line from standard input
+          QUESTION         what to ask; - reads a question from each line of standard input that is not blank
           --json           one JSON object per line: question, answer, ms, batch; or question, error
           --budget MS      how long to wait for each answer (RESIDENT_BUDGET_MS, 5000)
           --priority P     which of those that wait are taken first: high, normal, low (normal)
@@ -71,10 +71,25 @@ final class AskCommand
             return $this->askOne($client, $arguments, $arguments->question);
         }
         $isAllAnswered = true;
-        while (($line = fgets($this->input)) !== false) {
-            $isAllAnswered = $this->askOne($client, $arguments, rtrim($line, "\r\n")) && $isAllAnswered;
+        foreach ($this->lines() as $line) {
+            $isAllAnswered = $this->askOne($client, $arguments, $line) && $isAllAnswered;
         }
         return $isAllAnswered;
+    }
+
+    /**
+     * Those that are not blank, without the mark that some editors put before a UTF-8 text.
+     *
+     * @return iterable<string>
+     */
+    private function lines(): iterable
+    {
+        for ($isFirst = true; ($line = fgets($this->input)) !== false; $isFirst = false) {
+            $line = $isFirst && str_starts_with($line, "\u{FEFF}") ? substr($line, 3) : $line;
+            if (trim($line) !== '') {
+                yield rtrim($line, "\r\n");
+            }
+        }
     }
 
     private function askOne(Client $client, Arguments $arguments, string $question): bool

@@ -26,16 +26,17 @@ final class ProgramsTest extends TestCase
         self::assertSame([0, "今天几点开门？\n", ''], $this->runAsk(['echo', '今天几点开门？']));
     }
 
-    public function testAskPrintsOneJsonObjectPerLine(): void
+    public function testAskPrintsOneJsonObjectPerLineThatIsNotBlank(): void
     {
-        [$exitCode, $output, $errors] = $this->runAsk(['--json', 'echo', '-'], "一\n\"2\"\n\nlast");
+        $input = "\u{FEFF}一\n\"2\"\r\n\n \t\r\n\u{FEFF}last";
+        [$exitCode, $output, $errors] = $this->runAsk(['--json', 'echo', '-'], $input);
         self::assertSame([0, ''], [$exitCode, $errors]);
         $lines = array_map(
             static fn (string $line): array => json_decode($line, true, 512, JSON_THROW_ON_ERROR),
             explode("\n", rtrim($output, "\n"))
         );
-        self::assertSame(['一', '"2"', '', 'last'], array_column($lines, 'question'));
-        self::assertSame(['一', '"2"', '', 'last'], array_column($lines, 'answer'));
+        self::assertSame(['一', '"2"', "\u{FEFF}last"], array_column($lines, 'question'));
+        self::assertSame(['一', '"2"', "\u{FEFF}last"], array_column($lines, 'answer'));
         self::assertSame(['question', 'answer', 'ms', 'batch'], array_keys($lines[0]));
         self::assertIsFloat($lines[0]['ms']);
         self::assertSame(1, $lines[0]['batch']);
