@@ -112,7 +112,8 @@ final class WechatTest extends TestCase
         $created = time() - $age;
         return $this->request('POST', $this->query($signature), "<xml><ToUserName><![CDATA[an-account]]></ToUserName>"
             . "\n<FromUserName><![CDATA[a-user]]></FromUserName>\n<CreateTime>$created</CreateTime>"
-            . "<MsgType><![CDATA[$type]]></MsgType><Content><![CDATA[$text]]></Content><MsgId>$messageId</MsgId></xml>");
+            . "<MsgType><![CDATA[$type]]></MsgType><Content><![CDATA[$text]]></Content>"
+            . "<MsgId>$messageId</MsgId></xml>");
     }
 
     /**

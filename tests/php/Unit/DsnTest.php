@@ -48,8 +48,8 @@ final class DsnTest extends TestCase
     }
 
     /**
-     * @testWith ["rediss://r?ssl_cert_reqs=maybe", "ssl_cert_reqs is \"maybe\", and must be one of required, optional, none"]
-     *           ["rediss://r?ssl_ca_certs=/nosuch.pem", "ssl_ca_certs is \"/nosuch.pem\", and must be a file that can be read"]
+     * @testWith ["rediss://r?ssl_cert_reqs=maybe", "ssl_cert_reqs is \"maybe\", and must be one of required, optional"]
+     *           ["rediss://r?ssl_ca_certs=/nosuch.pem", "ssl_ca_certs is \"/nosuch.pem\", and must be a file that"]
      *           ["rediss://r?ssl_keyfile=/", "ssl_keyfile is \"/\", and must be a file"]
      *           ["redis://r?ssl_cert_reqs=none", "ssl_cert_reqs is for rediss:// only"]
      *           ["redis://:a@b@host", "rawurlencode"]
