@@ -146,6 +146,7 @@ def _settlement(question: Question, result: Given | Raised, claimed_s: float) ->
             ttl_s=fields.terms.failure_ttl_s,
             by_hash=bool(job.by_hash),
         )
+    ttl_s = fields.terms.result_ttl_s
     ms = Milliseconds(_queued_ms(fields.enqueued_s, claimed_s), result.model_ms)
     return Settlement(  # by place, which is quicker than by name
         job.id,
@@ -153,9 +154,9 @@ def _settlement(question: Question, result: Given | Raised, claimed_s: float) ->
         _FINISHED,
         fields.success_key,
         encode_answered(job.id, result.answer, ms, result.batch),
-        # RQ leaves the field out for None.
-        b"" if result.answer == b"null" else b2a_base64(result.answer, newline=False),
-        fields.terms.result_ttl_s,
+        # RQ leaves the field out for None, and keeps no result for a job that it deletes.
+        b"" if not ttl_s or result.answer == b"null" else b2a_base64(result.answer, newline=False),
+        ttl_s,
         bool(job.by_hash),
     )
 

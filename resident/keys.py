@@ -75,6 +75,8 @@ class TaskKeys:
     #: Ours: set of jobs that ended while others began to depend on them, until those are on their
     #: queues; TTL a day after the last one.
     parents: str
+    #: Ours: string, there while an id that was asked anew may be of a question that runs; TTL 10 s.
+    anew: str
 
 
 @functools.lru_cache(maxsize=256)
@@ -96,6 +98,7 @@ def of_task(task: str) -> TaskKeys:
         lanes=f"{OWN}:lanes:{task}",
         metrics=f"{OWN}:metrics:{task}",
         parents=f"{OWN}:parents:{task}",
+        anew=f"{OWN}:anew:{task}",
     )
 
 

@@ -168,7 +168,7 @@ class WorkerScripts:
         self._keys = of = keys.of_task(task)
         worker, executions = f"{keys.WORKER}{worker_name}", keys.worker_executions(worker_name)
         self._settle_keys = [
-            *(of.started, of.finished, of.failed, executions, of.metrics, of.parents)
+            *(of.started, of.finished, of.failed, executions, of.metrics, of.parents, of.anew)
         ]
         self._claim_keys = [
             *(of.queue, of.popped, of.intermediate, of.started, worker, of.leases, of.metrics),
@@ -271,9 +271,15 @@ class WorkerScripts:
         by_hash = took_long or any([one.by_hash for one in settlements])
         args: list[Any] = [keys.PREFIX, self._name, started, self._limits.reply_ttl_ms]
         args += (int(by_hash), f"{second}.{micros:06d}", f"{_calendar(second)}.{micros:06d}Z")
+        usual, ttl_s = settlements[0].outcome, settlements[0].ttl_s
+        others = [
+            f"{number}:{one.outcome:d}:{one.ttl_s}"
+            for number, one in enumerate(settlements, 1)
+            if one.outcome is not usual or one.ttl_s != ttl_s
+        ]
+        args += (int(usual), ttl_s, ";".join(others))
         for one in settlements:
-            args += (one.id, one.execution, int(one.outcome), one.reply_key, one.reply)
-            args += (one.result, one.ttl_s)
+            args += (one.id, one.execution, one.reply_key, one.reply, one.result)
         return _SETTLE.command(self._settle_keys, args)
 
     def _claim_command(self, max_batch: int, *, adds: bool = False) -> bytes:

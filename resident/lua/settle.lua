@@ -13,6 +13,7 @@
 -- KEYS[4] set  rq:worker:<name>:executions    what this worker has run for long
 -- KEYS[5] hash resident:metrics:<task>        how many jobs were lost
 -- KEYS[6] set  resident:parents:<task>        jobs whose dependents are still to be let go
+-- KEYS[7] string resident:anew:<task>          somebody asked anew lately with an id like ours
 -- ARGV[1] RQ's key prefix
 -- ARGV[2] the worker's name
 -- ARGV[3] when the batch was claimed, s as text
@@ -20,33 +21,31 @@
 -- ARGV[5] 1 if only their hashes say whose they are
 -- ARGV[6] now, s as text, by Redis' clock as the worker knows it since its claim
 -- ARGV[7] the same as RQ writes times
--- ARGV[8...] seven values a job: id, execution id, outcome (1 finished, 2 failed, 3 discarded: the
---   hash is no job that RQ could read, and goes), reply key or '', reply, result (base64, as in
---   rq.results.Result; '' for none), ttl of the job in s (0 delete, -1 keep)
+-- ARGV[8] outcome of the jobs: 1 finished, 2 failed, 3 discarded: the hash is no job that RQ could
+--   read, and goes
+-- ARGV[9] ttl of the jobs in s, 0 delete, -1 keep
+-- ARGV[10] '', or for jobs that end otherwise '<number from 1>:<outcome>:<ttl>', with ';' between
+-- ARGV[11...] five values a job: id, execution id, reply key or '', reply, result (base64, as in
+--   rq.results.Result; '' for none)
 --
 -- Returns one code a job: 0 lost, 1 settled, 2 settled and others depend on it.
 -- Needs write.lua in front.
 
 local LOST, SETTLED, SETTLED_WITH_DEPENDENTS = 0, 1, 2
-local FIRST, VALUES = 8, 7
+local FIRST, VALUES = 11, 5
 local call, args = redis.call, ARGV -- globals would be looked up each time
 local prefix, name, started, reply_ttl_ms, ended, stamp = args[1], args[2], args[3], args[4],
   args[6], args[7]
 local job_prefix, results_prefix = prefix .. ':job:', prefix .. ':results:'
 
 -- Dependents, RQ's records (a tick may have written them for a batch that is younger than it thought)
--- and ids that somebody asked anew are seldom there: one call looks for all of them, and if it finds
--- any, the hash says whose a job is.
-local members, rarities, codes = {}, {KEYS[4]}, {}
+-- and ids like ours that were asked anew are seldom there: one call looks for all of them, and if it
+-- finds any, the hash says whose a job is.
+local members, rarities, codes = {}, {KEYS[4], KEYS[7]}, {}
 for i = FIRST, #args, VALUES do
   local id, number = args[i], #members + 1
   members[number] = id .. ':' .. args[i + 1]
-  rarities[number + 1] = job_prefix .. id .. ':dependents'
-end
-if args[5] ~= '1' then
-  for i = FIRST, #args, VALUES do
-    rarities[#rarities + 1] = 'resident:asked:' .. args[i]
-  end
+  rarities[number + 2] = job_prefix .. id .. ':dependents'
 end
 local is_any_rare = call('EXISTS', unpack(rarities)) > 0
 local by_hash = args[5] == '1' or is_any_rare
@@ -98,22 +97,25 @@ if is_any_lost then
   call('EXPIRE', KEYS[5], '86400')
 end
 
-local finished, failed, scores_of = {}, {}, {}
+local finished, failed, scores_of, outcomes, ttls = {}, {}, {}, {}, {}
+for number, outcome, ttl in string.gmatch(args[10], '(%d+):(%d):(%-?%d+)') do
+  outcomes[tonumber(number)], ttls[tonumber(number)] = outcome, ttl
+end
 
 for number = 1, #members do
   if held[number] then
     local i = FIRST + (number - 1) * VALUES
-    local id, execution, outcome, reply_key, ttl = args[i], args[i + 1], args[i + 2], args[i + 3],
-      args[i + 6]
+    local id, execution, reply_key, result = args[i], args[i + 1], args[i + 2], args[i + 4]
+    local outcome, ttl = outcomes[number] or args[8], ttls[number] or args[9]
     local job, results = job_prefix .. id, results_prefix .. id
     if reply_key ~= '' then
-      local length = write('RPUSH', reply_key, args[i + 4])
+      local length = write('RPUSH', reply_key, args[i + 3])
       if length > 1 and by_hash and not streamed[number] and reply_key == 'resident:reply:' .. id then
         call('LTRIM', reply_key, '-1', '-1') -- the other was an earlier run's; RQ ran it again
       end
       call('PEXPIRE', reply_key, reply_ttl_ms)
     end
-    if is_any_rare and call('EXISTS', rarities[number + 1]) == 1 then
+    if is_any_rare and call('EXISTS', rarities[number + 2]) == 1 then
       codes[number] = SETTLED_WITH_DEPENDENTS
       write('SADD', KEYS[6], id)
       call('EXPIRE', KEYS[6], '86400')
@@ -127,13 +129,13 @@ for number = 1, #members do
       stamp, 'last_heartbeat', stamp) == 3 then
       call('DEL', job) -- it was gone; half a hash is none that RQ could read
     else
-      if args[i + 5] == '' then
+      if result == '' then
         write('XADD', results, 'MAXLEN', '~', '10', '*', 'type', outcome, 'worker_name', name,
           'execution_id', execution, 'execution_started_at', started, 'execution_ended_at', ended)
       else
         write('XADD', results, 'MAXLEN', '~', '10', '*', 'type', outcome, 'worker_name', name,
           'execution_id', execution, 'execution_started_at', started, 'execution_ended_at', ended,
-          outcome == '1' and 'return_value' or 'exc_string', args[i + 5])
+          outcome == '1' and 'return_value' or 'exc_string', result)
       end
       if ttl == '-1' then
         call('PERSIST', job)

@@ -8,7 +8,7 @@ import pytest
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
-from resident import asking, keys
+from resident import asking, keys, protocol
 from resident.asking import AskCode
 from resident.holders import Alive, tick
 from resident.scripts import Claim, Outcome, SettleCode, Settlement
@@ -269,13 +269,33 @@ def test_a_hash_that_was_written_anew_with_the_least_is_another_question(desk: D
 def test_an_id_of_ours_that_somebody_took_back_and_asked_anew_is_not_answered_by_the_old_run(
     gone: Any, desk: Desk
 ) -> None:
-    desk.ask("a", is_new=True)
+    ours = protocol.new_id()
+    desk.ask(ours, is_new=True)
     first = desk.claim()
-    gone(Job.fetch("a", connection=desk.connection, serializer=JSONSerializer))
-    assert desk.ask("a", data=b'["tasks.echo.answer",null,["another"],{}]').code is AskCode.QUEUED
+    gone(Job.fetch(ours, connection=desk.connection, serializer=JSONSerializer))
+    assert desk.ask(ours, data=b'["tasks.echo.answer",null,["another"],{}]').code is AskCode.QUEUED
     assert desk.settle(first, reply=b"the old one") == [SettleCode.LOST]
-    assert not desk.connection.exists(keys.reply("a"))
+    assert not desk.connection.exists(keys.reply(ours))
     assert desk.settle(desk.claim(), reply=b"the new one") == [SettleCode.SETTLED]
+    assert 0 < desk.connection.ttl(ECHO.anew) <= 10
+
+
+def test_members_of_a_batch_may_end_in_their_own_ways(desk: Desk) -> None:
+    for job_id in "abcd":
+        desk.ask(job_id)
+    claim = desk.claim()
+    ends = [(Outcome.FINISHED, 500), (Outcome.FAILED, 60), (Outcome.FINISHED, 0), (2, -1)]
+    settlements = [
+        settlement(job.id, job.execution, outcome=Outcome(outcome), ttl_s=ttl_s)
+        for job, (outcome, ttl_s) in zip(claim.jobs, ends, strict=True)
+    ]
+    assert desk.turn(settlements, claim.started, 0)[0] == [SettleCode.SETTLED] * 4
+    states = [desk.job(job_id).get("status") for job_id in "abcd"]
+    assert states == ["finished", "failed", None, "failed"]
+    ttls = [desk.connection.ttl(f"{keys.JOB}{job_id}") for job_id in "abcd"]
+    assert ttls == [500, 60, -2, -1]
+    assert desk.connection.zrange(ECHO.finished, 0, -1) == [b"a"]
+    assert desk.connection.zrange(ECHO.failed, 0, -1) == [b"d", b"b"]
 
 
 def test_a_hash_that_is_none_spoils_no_batch(desk: Desk) -> None:

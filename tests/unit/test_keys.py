@@ -38,7 +38,7 @@ def test_rqs_keys_are_where_rq_looks_for_them() -> None:
 def test_every_key_that_is_not_rqs_begins_with_resident() -> None:
     ours = [key for key in astuple(FAQ) if not key.startswith(f"{keys.PREFIX}:")]
     ours += [keys.TASKS, keys.reply("x"), keys.asked("x")]
-    assert len(ours) == 10
+    assert len(ours) == 11
     assert all(key.startswith("resident:") for key in ours)
 
 

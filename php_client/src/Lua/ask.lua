@@ -62,6 +62,7 @@ end
 -- stream rq:results:<id>                 RQ's results of an earlier run of this id
 -- list   resident:reply:<id>             the reply, if it is there already
 -- string resident:asked:<id>             what was asked with an id of the caller's own
+-- string resident:anew:<task>            there if such an id looks like one of ours
 -- list   resident:lanes:<task>           with ':<priority>' behind it: lanes in which jobs wait
 --
 -- Returns {code, number, limit}:
@@ -86,6 +87,7 @@ local remember -- what else is to be done for an id of the caller's own
 if digest ~= '' then
   -- A digest outlives the budget by the time that a reply is kept, and the model by two hours.
   local DIGEST_MARGIN_MS = 7200000
+  local ANEW_S = 10 -- settle.lua asks the hash for what it claimed over a second ago
   local asked_key, reply_key = 'resident:asked:' .. id, 'resident:reply:' .. id
 
   local function digest_ttl_ms()
@@ -132,6 +134,11 @@ if digest ~= '' then
       call('DEL', reply_key)
     end
     call('SET', asked_key, digest, 'PX', digest_ttl_ms())
+    -- An id like those that our clients make may have been one of theirs: somebody deleted the
+    -- question while it ran, and settle.lua must not answer this one with that run.
+    if #id == 32 and not string.find(id, '[^0-9a-f]') then
+      call('SET', string.sub(announcement, 1, -#task - 6) .. 'anew:' .. task, '1', 'EX', ANEW_S)
+    end
   end
 end
 
