@@ -97,7 +97,7 @@ if is_any_lost then
   call('EXPIRE', KEYS[5], '86400')
 end
 
-local finished, failed, scores_of, outcomes, ttls = {}, {}, {}, {}, {}
+local finished, failed, gone, scores_of, outcomes, ttls = {}, {}, {}, {}, {}, {}
 for number, outcome, ttl in string.gmatch(args[10], '(%d+):(%d):(%-?%d+)') do
   outcomes[tonumber(number)], ttls[tonumber(number)] = outcome, ttl
 end
@@ -122,7 +122,7 @@ for number = 1, #members do
       ttl = ttl == '0' and '60' or ttl -- RQ looks at it to let the dependents go on
     end
     if ttl == '0' and not by_hash then
-      call('DEL', job) -- as our clients asked it, and run once: it has nothing else
+      gone[#gone + 1] = job -- as our clients asked it, and run once: it has nothing else
     elseif outcome == '3' or ttl == '0' then
       call('DEL', job, job .. ':dependencies', results)
     elseif write('HSET', job, 'status', outcome == '1' and 'finished' or 'failed', 'ended_at',
@@ -159,6 +159,9 @@ if is_any_rare and call('EXISTS', KEYS[4]) == 1 then
     call('DEL', prefix .. ':execution:' .. members[number])
     write('ZREM', prefix .. ':executions:' .. id, args[FIRST + (number - 1) * VALUES + 1])
   end
+end
+if #gone > 0 then
+  call('DEL', unpack(gone))
 end
 if #finished > 0 then
   write('ZADD', KEYS[2], unpack(finished))
