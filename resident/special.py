@@ -59,10 +59,19 @@ def perform(worker: SimpleWorker, job_id: str, reply_ttl_ms: int) -> None:
 def let_dependents_go(worker: SimpleWorker, parents: str) -> None:
     """Puts on their queues those that waited for a job of this set; may be repeated after an error.
 
-    Two workers may do it at once: RQ takes each dependent off the list of its job.
+    Two workers may do it at once: RQ takes each dependent off the list of its job. What one could
+    not do that died over it, another does. Anybody may have written into the set, or in its place.
     """
-    for member in worker.connection.smembers(parents):
-        _enqueue_dependents(worker, as_text(member))
+    try:
+        members = worker.connection.smembers(parents)
+    except ResponseError as error:
+        if not str(error).startswith("WRONGTYPE"):
+            raise
+        worker.connection.delete(parents)
+        return
+    for member in members:
+        job_id = member.decode(errors="replace") if isinstance(member, bytes) else member
+        _enqueue_dependents(worker, job_id)
         worker.connection.srem(parents, member)
 
 

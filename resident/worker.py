@@ -296,7 +296,6 @@ class ResidentWorker(SimpleWorker):
         self._live_for(self._task.timeout_s)
 
     def _let_dependents_go(self) -> None:
-        """Also of jobs that a worker ended which died over it."""
         special.let_dependents_go(self, keys.of_task(self._task.name).parents)
         self._has_parents = False
 
@@ -312,7 +311,6 @@ class ResidentWorker(SimpleWorker):
             self._live_for(self._task.timeout_s)
             # The task's code may have taken the handlers away.
             duties += [self._install_signal_handlers, self._beat, self._clean_up]
-            duties += [self._let_dependents_go]
         for duty in duties:
             try:
                 duty()
@@ -342,6 +340,7 @@ class ResidentWorker(SimpleWorker):
         self._counts.write(self.connection, self.key)
 
     def _clean_up(self) -> None:
+        self._let_dependents_go()
         if self.should_run_maintenance_tasks:
             self.run_maintenance_tasks()
 

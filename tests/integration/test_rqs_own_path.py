@@ -127,3 +127,17 @@ def test_a_job_that_is_requeued_has_the_reply_of_its_last_run(
     Job.fetch(job_id, connection, serializer=JSONSerializer).requeue()
     wait_until(lambda: live.is_finished(job_id))
     assert live.answer(job_id) == question
+
+
+@pytest.mark.parametrize("junk", ["a string", "no text"])
+def test_what_anybody_wrote_where_parents_are_noted_makes_room(
+    junk: str, processes: Processes, connection: Redis
+) -> None:
+    if junk == "a string":
+        connection.set(ECHO.parents, "junk")
+    else:
+        connection.sadd(ECHO.parents, b"\xff", b"a" * 10_000)
+    worker = processes.start_worker("echo")
+    wait_until(lambda: not connection.exists(ECHO.parents))
+    Live(connection).answers_one()
+    assert worker.poll() is None
