@@ -8,8 +8,8 @@ their answer would come too late.
 
 from __future__ import annotations
 
+import bisect
 import math
-import statistics
 from collections import deque
 
 from resident.gathering import Cost
@@ -27,15 +27,19 @@ class Pace:
     def __init__(self, max_batch: int) -> None:
         self._max_batch = max_batch
         self._calls: deque[float] = deque(maxlen=CALLS)
+        self._in_order: list[float] = []
         self._last_call_s = self._last_batch_s = -math.inf
         self._typical_ms = 0.0
         self._batches = Cost()
 
     def note_call(self, now_s: float, ms: float) -> None:
         """Takes in how long one call of the model took."""
+        if len(self._calls) == CALLS:
+            del self._in_order[bisect.bisect_left(self._in_order, self._calls[0])]
         self._calls.append(ms)
+        bisect.insort(self._in_order, ms)
         self._last_call_s = now_s
-        self._typical_ms = statistics.median(self._calls)
+        self._typical_ms = self._in_order[len(self._in_order) // 2]
 
     def note_batch(self, now_s: float, size: int, ms: float) -> None:
         """Takes in how long a batch took from its claim until it was settled."""
