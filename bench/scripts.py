@@ -23,12 +23,13 @@ from bench.harness import Cores
 from bench.peer import QUESTION
 from enqueue_api.client import Client
 from resident.answering import Answerer
+from resident.claimed import Claim
 from resident.embedded_redis import EmbeddedRedis
 from resident.link import Link
 from resident.pools import load_pools
 from resident.pulse import Pulse
 from resident.redis_client import connect
-from resident.scripts import Claim, Limits, WorkerScripts
+from resident.scripts import Limits, WorkerScripts
 from resident.settings import read_settings
 from resident.streaming import Streams
 from script.table import table

@@ -13,12 +13,13 @@ from typing import Any
 import structlog
 
 from resident.batching import Given, Raised, answer_batch, parts_within
+from resident.claimed import Claim
 from resident.claims import Question, Refused, batch_timeout_s, read_claimed
 from resident.death_penalty import TimeLimit
 from resident.protocol import Milliseconds, encode_answered, encode_failed
 from resident.pulse import Pulse
 from resident.replies import describe
-from resident.scripts import Claim, Outcome, Settlement
+from resident.scripts import Outcome, Settlement
 from resident.settings import Settings
 from resident.streaming import Streams
 from resident.task import Task

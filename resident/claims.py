@@ -16,6 +16,7 @@ import msgspec
 from rq.defaults import DEFAULT_FAILURE_TTL
 
 from resident import keys
+from resident.claimed import Claimed
 from resident.errors import ErrorCode, ResidentError, error_for, invalid_question
 from resident.holders import VERDICTS
 from resident.protocol import (
@@ -26,7 +27,6 @@ from resident.protocol import (
     decode_plain_data,
     reply_key,
 )
-from resident.scripts import Claimed
 from resident.task import Task
 
 _RQ_TIME = "%Y-%m-%dT%H:%M:%S.%fZ"

@@ -135,11 +135,15 @@ class Gathering:
         self._came_at_ms: list[float] = []
         #: Whether the model's calls take long enough for any window to pay.
         self.may_pay = False
+        #: Whether a call with one question is known to take less than the shortest window.
+        self.is_quick = False
 
     def note_call(self, size: int, ms: float) -> None:
         """Takes in one call of the model."""
         self._cost.learn(size, ms)
-        is_slow = self._cost.line[0] >= WINDOWS_MS[0]
+        fixed_ms, per_question_ms = self._cost.line
+        self.is_quick = fixed_ms + per_question_ms < WINDOWS_MS[0]
+        is_slow = fixed_ms >= WINDOWS_MS[0]
         self.may_pay = is_slow and self._target_ms > 0 and self._max_batch > 1
 
     def note_claim(self, at_ms: float, came_at_ms: list[float]) -> None:

@@ -66,14 +66,8 @@ def executions_of(link: Link, task: str) -> dict[str, list[Execution]]:
 
     Those of stock RQ workers are among them; their tokens have no leases.
     """
-    try:
-        members = link.call("ZRANGE", keys.of_task(task).started, 0, -1)
-    except ResponseError as error:
-        if not str(error).startswith("WRONGTYPE"):
-            raise
-        return {}  # no registry; the next claim makes room for one
     found: dict[str, list[Execution]] = {}
-    for member in members:
+    for member in _look(link, "ZRANGE", keys.of_task(task).started, 0, -1) or ():
         job, _, run = member.decode(errors="replace").rpartition(":")
         found.setdefault(run[:TOKEN_LENGTH], []).append((job, run))
     return {token: sorted(runs, key=lambda one: one[1]) for token, runs in found.items()}
@@ -81,14 +75,27 @@ def executions_of(link: Link, task: str) -> dict[str, list[Execution]]:
 
 def executions_of_worker(link: Link, name: str) -> list[Execution]:
     """What RQ's record of a worker says: what it runs on RQ's own path, or for a second or more."""
+    members = _look(link, "SMEMBERS", keys.worker_executions(name)) or ()
+    pairs = [member.decode(errors="replace").rpartition(":") for member in members]
+    return [(job, run) for job, _, run in pairs]
+
+
+def withdraw(link: Link, task: str) -> None:
+    """Takes back what a worker of the task offers, whichever it is: it will offer again.
+
+    Then nothing is handed to one that is gone, and what it was handed before is in its executions.
+    """
+    _look(link, "HDEL", keys.of_task(task).announcement, "offer")
+
+
+def _look(link: Link, *command: Any) -> Any:
+    """What Redis answers; None if the key is of another type, and so no record of ours or RQ's."""
     try:
-        members = link.call("SMEMBERS", keys.worker_executions(name))
+        return link.call(*command)
     except ResponseError as error:
         if not str(error).startswith("WRONGTYPE"):
             raise
-        return []
-    pairs = [member.decode(errors="replace").rpartition(":") for member in members]
-    return [(job, run) for job, _, run in pairs]
+        return None  # whoever writes to it next makes room for one
 
 
 def release(

@@ -61,7 +61,8 @@ class TaskKeys:
     rq_workers: str
     #: Ours: zset worker's token -> end of its lease (Redis' clock, ms); TTL a day.
     leases: str
-    #: Ours: hash, what ready workers announce: function, limits; expires with the last of them.
+    #: Ours: hash, what ready workers announce: function, limits, and the offer of one that is idle;
+    #: expires with the last of them.
     announcement: str
     #: Ours: zset worker name -> end of its announcement (Redis' clock, ms); expires with it.
     ready: str
@@ -133,6 +134,11 @@ def reading(job_id: str) -> str:
 def results(job_id: str) -> str:
     """RQ: stream of a job's results; expires with the job."""
     return f"{PREFIX}:results:{job_id}"
+
+
+def hand(token: str) -> str:
+    """Ours: the channel on which a worker is told of a question that it was handed."""
+    return f"{OWN}:hand:{token}"
 
 
 def worker_executions(name: str) -> str:

@@ -86,6 +86,7 @@ class Leases:
     def _put_back(self) -> None:
         while self._unburied:
             dead = self._unburied[0]
+            holders.withdraw(self._link, dead.task)
             jobs = holders.executions_of(self._link, dead.task).get(dead.token, [])
             recorded = holders.executions_of_worker(self._link, dead.name)
             jobs += [one for one in recorded if one not in jobs]
@@ -98,6 +99,7 @@ class Leases:
 
     def _take_over(self, task: str, token: str) -> None:
         """Puts back what a worker held of which nobody has heard for the time of a lease."""
+        holders.withdraw(self._link, task)
         jobs = holders.executions_of(self._link, task).get(token, [])
         death = Death(ErrorCode.CRASHED, MOST_DEATHS, lease=token)
         released = holders.release(self._link, task, self._name_of(jobs), jobs, death)

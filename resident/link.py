@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import time
 from collections.abc import Sequence
@@ -47,12 +48,17 @@ class Link:
     the next call opens it again), ResponseError (Redis refused the command).
     """
 
-    def __init__(self, client: redis.Redis, timeout_s: float = SOCKET_TIMEOUT_S) -> None:
-        """Takes the settings of a redis-py client, and how long an answer may be in coming."""
+    def __init__(
+        self, client: redis.Redis, timeout_s: float = SOCKET_TIMEOUT_S, *, protocol: int = 2
+    ) -> None:
+        """Takes the settings of a redis-py client, and how long an answer may be in coming.
+
+        With protocol 3 messages of channels come as hiredis.PushNotification, between answers.
+        """
         self.timeout_s = timeout_s
         pool = client.connection_pool
         patience = {"socket_timeout": timeout_s, "socket_connect_timeout": timeout_s}
-        options = {**pool.connection_kwargs, **patience}
+        options = {**pool.connection_kwargs, **patience, "protocol": protocol}
         self._connection: Any = pool.connection_class(**options)
         self._socket: Any = None
         self._buffer = bytearray(_CHUNK)
@@ -107,6 +113,13 @@ class Link:
             raise answer
         return answer
 
+    def has_more(self) -> bool:
+        """Whether there is something to read at this moment."""
+        if self._socket is None:
+            return False
+        pending = getattr(self._socket, "pending", None)  # what TLS has deciphered already
+        return self._reader.has_data() or bool(pending and pending()) or bool(self._poll.poll(0))
+
     def wake(self) -> None:
         """For a signal handler: ends waiting for commands that block, now and from now on.
 
@@ -130,6 +143,8 @@ class Link:
             return  # fakeredis, which only redis-py can talk to
         self._socket = connection._sock
         self._socket_timeout_s = self._socket.gettimeout()
+        self._poll = select.poll()
+        self._poll.register(self._socket, select.POLLIN)
         self._reader = hiredis.Reader(
             protocolError=InvalidResponse,
             replyError=DefaultParser.parse_error,

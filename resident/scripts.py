@@ -11,12 +11,13 @@ from typing import Any
 
 import msgspec
 from redis.exceptions import ResponseError
+from rq.defaults import DEFAULT_WORKER_TTL
 
 from resident import keys
-from resident.holders import TOKEN_LENGTH, Execution, executions_of, release
+from resident.claimed import Claim, Claimed, read_claim
+from resident.holders import TOKEN_LENGTH, Execution, executions_of, release, withdraw
 from resident.link import Command, Link, pack
 from resident.lua_script import script_of
-from resident.protocol import FAILURE_CALLBACK, SUCCESS_CALLBACK
 
 _ANNOUNCE = script_of("clock", "write", "announce")
 _CLAIM = script_of("clock", "write", "deadline", "claim_plain", "lanes", "claim")
@@ -36,14 +37,6 @@ def new_token() -> str:
     return secrets.token_hex(TOKEN_LENGTH // 2)
 
 
-class ClaimCode(IntEnum):
-    """What claim.lua found."""
-
-    QUESTIONS = 1
-    SPECIAL = 2
-    SUSPENDED = 3
-
-
 class Outcome(IntEnum):
     """How a job ends; FINISHED and FAILED are RQ's Result.Type of the same number."""
 
@@ -58,60 +51,6 @@ class SettleCode(IntEnum):
     LOST = 0
     SETTLED = 1
     SETTLED_WITH_DEPENDENTS = 2
-
-
-class Claimed(msgspec.Struct, frozen=True, gc=False):
-    """One started job, as Redis holds it: nothing in it has been checked.
-
-    Attributes:
-        data: RQ's job data; empty if there was none or if it was too long.
-        left_ms: What was left of the budget when it was claimed; -1 if it has none.
-        by_hash: Not empty if only the job's hash says who holds it.
-        created_at: Empty if it is enqueued_at.
-        too_long: The size of data in bytes if that was over the limit.
-        deaths: How many workers died with it, empty for none; in a word if that ends it.
-        stream: `1` if its caller reads the answer in deltas.
-    """
-
-    id: str
-    execution: str
-    data: bytes
-    left_ms: int
-    enqueued_at: bytes
-    failure_ttl: bytes
-    reply_to: bytes
-    by_hash: bytes = b""
-    created_at: bytes = b""
-    success_callback: bytes = SUCCESS_CALLBACK.encode()
-    failure_callback: bytes = FAILURE_CALLBACK.encode()
-    too_long: int = 0
-    timeout: bytes = b""
-    result_ttl: bytes = b""
-    deaths: bytes = b""
-    stream: bytes = b""
-
-
-class Claim(msgspec.Struct, frozen=True):
-    """What one claim brought.
-
-    Attributes:
-        started: When, by Redis' clock, in seconds, as Redis wrote it.
-        jobs: Questions whose leases this worker now holds.
-        special: The id of a job for RQ's own perform_job, on the intermediate list; or empty.
-        suspended: `rq suspend` holds the workers; nothing was taken.
-        more: It skipped so many ids that it stopped; claim again at once.
-    """
-
-    started: bytes = b"0"
-    jobs: tuple[Claimed, ...] = ()
-    special: str = ""
-    suspended: bool = False
-    more: bool = False
-
-    @property
-    def is_over(self) -> bool:
-        """Whether there is nothing left to claim now."""
-        return self.suspended or not (self.jobs or self.special or self.more)
 
 
 class Settlement(msgspec.Struct, frozen=True, gc=False):
@@ -150,19 +89,26 @@ class WorkerScripts:
     """What one worker of one task runs in Redis, over its own link."""
 
     def __init__(
-        self, link: Link, task: str, worker_name: str, limits: Limits, token: str | None = None
+        self,
+        link: Link,
+        task: str,
+        worker_name: str,
+        limits: Limits,
+        token: str | None = None,
     ) -> None:
         """Takes a token of TOKEN_LENGTH hex digits that no other worker has, or makes one."""
         self._link = link
         self._task = task
         self._name = worker_name
         self._limits = limits
+        self._reply_ttl_ms = str(limits.reply_ttl_ms)
         self._token = token or new_token()
         self._claims = 0
         self._claim_terms: tuple[int, ...] = ()
         self._claim_parts: list[bytes] = []
         self._is_loaded = False
-        self._is_busy = False
+        #: Whether RQ's record of the worker says so; then the last claim brought something.
+        self.is_busy = False
         #: Redis' clock, s, beside this process' monotonic one.
         self._redis_ahead_s = 0.0
         self._keys = of = keys.of_task(task)
@@ -180,7 +126,7 @@ class WorkerScripts:
     def close(self) -> None:
         """Closes the link; the next call opens it, and brings the scripts along."""
         self._link.close()
-        self._is_loaded = self._is_busy = False
+        self._is_loaded = self.is_busy = False
 
     def turn(
         self,
@@ -189,6 +135,7 @@ class WorkerScripts:
         max_batch: int,
         wait_s: float,
         on_settled: Callable[[list[int]], object],
+        also: Command | None = None,
     ) -> Claim:
         """One turn of a worker: settle, wait for a job, claim it and what waits; in one write.
 
@@ -198,15 +145,18 @@ class WorkerScripts:
             max_batch: The most questions to claim; 0 to settle only.
             wait_s: How long to wait if nothing does; 0 not at all.
             on_settled: Called as soon as the batch is settled, with one SettleCode a settlement.
+            also: A command that goes out behind the settle; what it answers is not looked at.
 
         Errors worth catching: those of Link. What was settled stays so, and what was claimed is in
         `executions()`.
         """
         self._load()
-        self._link.send_all(self._turn_commands(settlements, started, max_batch, wait_s))
+        self._link.send_all(self._turn_commands(settlements, started, max_batch, wait_s, also))
         codes: Any = self._next_answer() if settlements else None
         if settlements and not isinstance(codes, ResponseError):
             on_settled(codes)
+        if also:
+            self._next_answer()
         waited = self._next_answer(wait_s) if max_batch and wait_s else None
         claimed: Any = self._next_answer() if max_batch else None
         _raise_refusal(codes, claimed)
@@ -216,18 +166,29 @@ class WorkerScripts:
         return claim
 
     def _note(self, claimed: list[Any]) -> Claim:
-        claim = _read_claim(claimed)
-        self._is_busy = bool(claim.jobs)  # RQ itself notes the state round a special job
+        claim = read_claim(claimed)
+        self.is_busy = bool(claim.jobs)  # RQ itself notes the state round a special job
         if claim.jobs:
-            self._redis_ahead_s = float(claim.started) - time.monotonic()
+            self.take(claim)
         return claim
 
+    def take(self, claim: Claim) -> None:
+        """Learns Redis' clock by what was just started."""
+        self._redis_ahead_s = float(claim.started) - time.monotonic()
+
     def _turn_commands(
-        self, settlements: list[Settlement], started: bytes, max_batch: int, wait_s: float
+        self,
+        settlements: list[Settlement],
+        started: bytes,
+        max_batch: int,
+        wait_s: float,
+        also: Command | None,
     ) -> list[Command]:
         commands: list[Command] = []
         if settlements:
             commands.append(self.settle_command(settlements, started))
+        if also:
+            commands.append(also)
         if max_batch and wait_s:
             of = self._keys
             commands.append(("BLMOVE", of.queue, of.popped, "LEFT", "RIGHT", f"{wait_s:.3f}"))
@@ -249,7 +210,7 @@ class WorkerScripts:
         """
         self._load()
         self._link.send_all([self._claim_command(most, adds=True)])
-        return _read_claim(self._link.read(self._link.timeout_s)).jobs
+        return read_claim(self._link.read(self._link.timeout_s)).jobs
 
     def waiting(self) -> int:
         """How many questions wait on the queue."""
@@ -268,16 +229,22 @@ class WorkerScripts:
         now_s = time.monotonic() + self._redis_ahead_s
         second, micros = divmod(int(now_s * 1e6), 1_000_000)
         took_long = now_s - float(started) > REGISTRY_KNOWS_S
+        self.is_busy = self.is_busy or took_long  # a tick has written so
         by_hash = took_long or any([one.by_hash for one in settlements])
-        args: list[Any] = [keys.PREFIX, self._name, started, self._limits.reply_ttl_ms]
-        args += (int(by_hash), f"{second}.{micros:06d}", f"{_calendar(second)}.{micros:06d}Z")
+        # Numbers as text, which hiredis packs in a third of the time.
+        args: list[Any] = [keys.PREFIX, self._name, started, self._reply_ttl_ms]
+        args += (
+            "1" if by_hash else "0",
+            f"{second}.{micros:06d}",
+            f"{_calendar(second)}.{micros:06d}Z",
+        )
         usual, ttl_s = settlements[0].outcome, settlements[0].ttl_s
         others = [
             f"{number}:{one.outcome:d}:{one.ttl_s}"
             for number, one in enumerate(settlements, 1)
             if one.outcome is not usual or one.ttl_s != ttl_s
         ]
-        args += (int(usual), ttl_s, ";".join(others))
+        args += (f"{usual:d}", f"{ttl_s}", ";".join(others))
         for one in settlements:
             args += (one.id, one.execution, one.reply_key, one.reply, one.result)
         return _SETTLE.command(self._settle_keys, args)
@@ -285,13 +252,30 @@ class WorkerScripts:
     def _claim_command(self, max_batch: int, *, adds: bool = False) -> bytes:
         """The claim; packed anew (9 µs) only if more of it has changed than its number."""
         self._claims += 1
-        terms = (max_batch, self._is_busy or adds, adds, self.least_ms)
+        terms = (max_batch, self.is_busy or adds, adds, self.least_ms)
         if terms != self._claim_terms:
             self._claim_terms = terms
             packed = pack(_CLAIM.command(self._claim_keys, self._claim_args(*terms)))
             self._claim_parts = packed.split(_NUMBER)
         head, tail = self._claim_parts
         return b"%b%012x%b" % (head, self._claims, tail)
+
+    def offer_command(self) -> Command:
+        """Offers this worker to whoever asks next; see ask.lua."""
+        self._claims += 1
+        limits = self._limits
+        # As claim.lua has it: RQ's DEFAULT_WORKER_TTL or the longest batch.
+        expiry_s = max(limits.longest_batch_s, DEFAULT_WORKER_TTL) + 60
+        offer = f"{self._token}{self._claims:012x}00000000 {expiry_s} {limits.keep_ms} {self._name}"
+        return ("HSET", self._keys.announcement, "offer", offer)
+
+    def withdraw(self) -> None:
+        """Takes an offer back, this worker's or that of another which was made since."""
+        withdraw(self._link, self._task)
+
+    def withdraw_command(self) -> Command:
+        """The same as a command."""
+        return ("HDEL", self._keys.announcement, "offer")
 
     def _claim_args(
         self, max_batch: int, is_busy: bool, adds: bool, least_ms: int
@@ -350,13 +334,3 @@ def _raise_refusal(*answers: Any) -> None:
 def _calendar(second: int) -> str:
     """A second as RQ writes times, up to its point."""
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
-
-
-def _read_claim(claimed: list[Any]) -> Claim:
-    code, started, more, *jobs = claimed
-    if code == ClaimCode.QUESTIONS:
-        read = [Claimed(job[0].decode(), job[1].decode(), *job[2:]) for job in jobs]
-        return Claim(started, tuple(read), "", False, bool(more))
-    if code == ClaimCode.SUSPENDED:
-        return Claim(started=started, suspended=True)
-    return Claim(started=started, special=jobs[0][0].decode(), more=bool(more))

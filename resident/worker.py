@@ -24,21 +24,22 @@ from resident import keys, replies, special, standard_streams
 from resident.announcing import Announcing
 from resident.answering import Answerer
 from resident.batching import StopNow
+from resident.claimed import Claim, Claimed
 from resident.claims import times_of
 from resident.counts import Counts
 from resident.death_penalty import FineDeathPenalty
+from resident.ear import Ear
 from resident.gathering import Gathering
 from resident.job import job_class_for
 from resident.leases import KEEP_MS
 from resident.link import Link, Woken
+from resident.offering import Offering
 from resident.outage import call_until_back
 from resident.pace import Pace
 from resident.pulse import Pulse
 from resident.redis_client import SOCKET_TIMEOUT_S
 from resident.scripts import (
     LONGEST_TTL_MS,
-    Claim,
-    Claimed,
     Limits,
     Outcome,
     SettleCode,
@@ -116,6 +117,9 @@ class ResidentWorker(SimpleWorker):
             keep_ms=KEEP_MS if self._is_supervised else LONGEST_TTL_MS,
         )
         self._scripts = WorkerScripts(link, task.name, self.name, self._limits, token)
+        self._ear = Ear(connection, task.name, token)
+        self._offering = Offering(self._scripts, self._ear)
+        self._offers = False
         self._gathering = Gathering(task.max_batch, task.target_ms)
         self._pace = Pace(task.max_batch)
         self._announcing = Announcing(task, settings, self._scripts, self._pace)
@@ -127,6 +131,7 @@ class ResidentWorker(SimpleWorker):
             self._pulse,
             Streams(link, self._repeat, self._scripts.close, self._limits.reply_ttl_ms),
         )
+        self._log = _log.bind()  # which the other does at each call
         self._held = Claim()
         self._counts = Counts()
         self._has_parents = False
@@ -194,6 +199,7 @@ class ResidentWorker(SimpleWorker):
         self._drained_by = time.monotonic() + self._settings.drain_timeout_s
         _log.info("draining", worker=self.name, signal=signal.Signals(signum).name)
         self._link.wake()
+        self._ear.wake()
 
     def handle_payload(self, message: Any) -> None:
         """Obeys a command of RQ's; what is none must not end the thread that listens."""
@@ -211,6 +217,7 @@ class ResidentWorker(SimpleWorker):
         """Answers what is held, settles it, and claims the next batch."""
         if self._held.jobs and self._gathering.may_pay and not self._stop_requested:
             self._gather()
+        turn = self._way_of_turning(wait_s)
         held = self._held
         began, self._was_interrupted = time.monotonic(), False
         settlements = self._answerer.settlements(held)
@@ -225,7 +232,7 @@ class ResidentWorker(SimpleWorker):
                     self._let_dependents_go()
 
         return self._repeat(
-            lambda: self._scripts.turn(
+            lambda: turn(
                 settlements,
                 held.started,
                 0 if self._stop_requested else self._task.max_batch,
@@ -234,6 +241,16 @@ class ResidentWorker(SimpleWorker):
             ),
             lambda: self._release_unknown(settlements),
         )
+
+    def _way_of_turning(self, wait_s: float) -> Callable[..., Claim]:
+        """Whether callers may hand questions to this worker while it has nothing to do."""
+        offers = self._is_supervised and self._gathering.is_quick and wait_s > 0
+        offers = offers and not self._stop_requested
+        if self._offers and not offers:
+            self._ear.close()
+            self._repeat(lambda: self._release_unknown(self._held.jobs))
+        self._offers = offers
+        return self._offering.turn if offers else self._scripts.turn
 
     def _gather(self) -> None:
         """Lets more questions join those that are held, for as long as it pays."""
@@ -277,7 +294,7 @@ class ResidentWorker(SimpleWorker):
             self._pace.note_call(time.monotonic(), ms)
         self._answerer.calls.clear()
         self._pulse.jobs += len(codes)
-        say = _log.warning if failed or lost else _log.debug
+        say = self._log.warning if failed or lost else self._log.debug
         say("batch", task=self._task.name, size=len(codes), failed=failed, lost=lost)
 
     def _see_to(self, claim: Claim, burst: bool) -> None:
@@ -350,6 +367,7 @@ class ResidentWorker(SimpleWorker):
             signal.signal(signum, signal.SIG_IGN)
         self._live_for(self._settings.drain_timeout_s)
         self._scripts.close()
+        self._ear.close()
         try:
             self._release_unknown()
             self._scripts.end_lease()
@@ -367,6 +385,7 @@ class ResidentWorker(SimpleWorker):
 
         A claim whose answer was cut off is such; without this it would wait for its lease's end.
         """
+        self._scripts.withdraw()  # from here on it is handed nothing
         mine = {(one.id, one.execution) for one in known}
         unknown = [one for one in self._scripts.executions() if one not in mine]
         if unknown:
@@ -382,6 +401,7 @@ class ResidentWorker(SimpleWorker):
                 self._pulse.seen_at = time.monotonic()
             self._live_for(self._task.timeout_s)
             self._scripts.close()
+            self._ear.close()
             after_error()
             if self._pulse.seen_at and not self._stop_requested:
                 self._announcing.ready()  # a Redis that was started again may have forgotten it

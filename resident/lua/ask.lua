@@ -21,6 +21,9 @@
 -- ARGV[7] how long a failed job is kept, s
 -- ARGV[8...] more fields and values of the job hash; none of those that stand below
 --
+-- If a worker is idle and nothing is unusual, the question goes to it at once, started in RQ's books as
+-- its claim would have it, and its worker is told on a channel. See offer() in scripts.py.
+--
 -- Keys beside these, their names made of these:
 -- set    rq:queues                       names of all queues
 -- set    rq:workers:<task>               keys of RQ's workers on this queue
@@ -29,9 +32,13 @@
 -- string resident:asked:<id>             what was asked with an id of the caller's own
 -- string resident:anew:<task>            there if such an id looks like one of ours
 -- list   resident:lanes:<task>           with ':<priority>' behind it: lanes in which jobs wait
+-- list   rq:queue:<task>:popped          ids on their way from the queue to a worker
+-- string rq:suspended                    there while rq suspend holds
+-- zset   rq:wip:<task>                   <job>:<execution> -> expiry, s
+-- resident:hand:<token>                  the channel of a worker
 --
 -- Returns {code, number, limit}:
---    1 queued
+--    1 queued, or with an idle worker already
 --    2 joined: the same id is waiting or running; its reply will be this one's
 --    3 answered: the reply is there
 --   -1 no_worker: no worker is ready for the task
@@ -107,7 +114,8 @@ if digest ~= '' then
   end
 end
 
-local announced = call('HMGET', announcement, 'max_backlog', 'rate', 'model_ms', 'laned')
+local announced = call('HMGET', announcement, 'max_backlog', 'rate', 'model_ms', 'laned',
+  'offer')
 local limit, rate = tonumber(announced[1] or ''), tonumber(announced[2] or '') or 0
 local model_ms = tonumber(announced[3] or '') or 0
 if not limit then
@@ -130,12 +138,21 @@ if not limit then
 end
 
 -- Where nothing waits there is nothing to overtake, and an idle worker waits for the queue alone.
-local takes_lane = lane ~= '' and limit and call('EXISTS', queue) == 1
+local takes_lane = lane ~= '' and limit and call('EXISTS', queue, queue .. ':popped') > 0
 local laned = math.max(tonumber(announced[4] or '') or 0, 0)
 local waiting = laned
+-- What an idle worker offers: the execution that a question may be, how long RQ is to believe in it
+-- in s, with less of its budget left it must be kept from expiring in ms, and the worker's name.
+local offer, execution, expiry_s, keep_ms, worker = announced[5]
+local is_plain = lane == '' and laned == 0 and (not args[8] or args[8] == 'reply_to' and not args[10])
+if offer and is_plain then
+  if call('EXISTS', queue, queue .. ':popped', rq_key('suspended')) == 0 then
+    execution, expiry_s, keep_ms, worker = string.match(offer, '^(%x+) (%d+) (%d+) (%S+)$')
+  end
+end
 if takes_lane then
   waiting = waiting + call('LLEN', queue)
-else -- the push says how many wait; it is taken back below if those are too many
+elseif not execution then -- the push says how many wait; it is taken back if those are too many
   waiting = waiting + call('RPUSH', queue, id) - 1
 end
 -- How long an answer will take: those that wait, the batch that runs, and its own.
@@ -145,7 +162,7 @@ if waiting > 0 and rate > 0 then
 end
 local is_too_long = needed_ms > budget_ms and string.sub(lane, 1, 4) ~= 'high'
 if limit and (waiting >= limit or is_too_long) then
-  if not takes_lane then
+  if not takes_lane and not execution then
     call('RPOP', queue)
   end
   if waiting >= limit then
@@ -157,14 +174,47 @@ end
 if remember then
   remember()
 end
-local stamp, name = stamp_of(now()), 'tasks.' .. task .. '.answer(…)'
+local s, us = now()
+local stamp, description = stamp_of(s, us), 'tasks.' .. task .. '.answer(…)'
+local status, more = 'queued', args
+if execution then
+  status, more = 'started', {unpack(args)}
+  for _, value in ipairs({'started_at', stamp, 'last_heartbeat', stamp, 'worker_name', worker,
+    'execution', execution}) do
+    more[#more + 1] = value
+  end
+end
 -- The field asked says that these fields and no others are as this script wrote them, as long as
 -- there are no more of them; and whether others may ask with the same id.
-call('HSET', job, 'status', 'queued', 'data', args[6], 'enqueued_at', stamp,
+call('HSET', job, 'status', status, 'data', args[6], 'enqueued_at', stamp,
   'failure_ttl', args[7], 'asked', digest == '' and 'new' or 'shared', 'created_at', stamp,
-  'origin', task, 'description', name, 'success_callback_name', 'resident.replies.deliver',
-  'failure_callback_name', 'resident.replies.deliver_error', unpack(args, 8))
-call('PEXPIRE', job, args[2])
+  'origin', task, 'description', description, 'success_callback_name', 'resident.replies.deliver',
+  'failure_callback_name', 'resident.replies.deliver_error', unpack(more, 8))
+if not execution then
+  call('PEXPIRE', job, args[2])
+else
+  local TEN_YEARS_MS, LONGEST_S = 315360000000, 31536000 -- see deadline.lua
+  local is_short = budget_ms < tonumber(keep_ms)
+  call('PEXPIRE', job, string.format('%d', budget_ms + (is_short and TEN_YEARS_MS or 0)))
+  call('HDEL', announcement, 'offer')
+  local started, member = rq_key('wip:' .. task), id .. ':' .. execution
+  local expiry = string.format('%d', s + math.min(expiry_s, LONGEST_S))
+  local heard = redis.pcall('ZADD', started, expiry, member) -- an error is no registry
+  if heard == 1 then
+    local own, token = string.sub(announcement, 1, -#task - 7), string.sub(execution, 1, 12)
+    local told = {string.format('%d.%06d', s, us), id, execution, args[2], stamp, args[7],
+      args[9] or '', digest == '' and '' or '1', args[6]}
+    heard = redis.pcall('PUBLISH', own .. ':hand:' .. token, table.concat(told, '\n'))
+  end
+  if type(heard) ~= 'number' or heard == 0 then
+    -- The worker is gone, or this caller may not publish: to the queue after all.
+    redis.pcall('ZREM', started, member)
+    call('HDEL', job, 'started_at', 'last_heartbeat', 'worker_name', 'execution')
+    call('HSET', job, 'status', 'queued')
+    call('PEXPIRE', job, args[2])
+    call('RPUSH', queue, id)
+  end
+end
 if takes_lane then
   local target = queue .. ':' .. lane
   call('HSET', job, 'lane', lane)

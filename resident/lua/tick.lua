@@ -50,7 +50,7 @@ for i = FIRST, #ARGV, VALUES do
     busy[token], is_any_busy = {name = name, began_ms = now_ms - at_it_ms}, true
     local worker = prefix .. ':worker:' .. name
     if redis.pcall('HEXISTS', worker, 'birth') == 1 then
-      redis.call('HSET', worker, 'last_heartbeat', stamp)
+      redis.call('HSET', worker, 'last_heartbeat', stamp, 'state', 'busy')
     end
   end
 end

@@ -10,8 +10,9 @@ from rq.serializers import JSONSerializer
 
 from resident import asking, keys, protocol
 from resident.asking import AskCode
+from resident.claimed import Claim
 from resident.holders import Alive, tick
-from resident.scripts import Claim, Outcome, SettleCode, Settlement
+from resident.scripts import Outcome, SettleCode, Settlement
 from tests.support.lua import BUDGET_MS, ECHO, JUDGED, Desk, Full, settlement
 
 

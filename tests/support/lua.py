@@ -10,15 +10,9 @@ from redis import Redis
 
 from resident import asking, keys, scripts
 from resident.asking import Asked, Asking
+from resident.claimed import Claim
 from resident.link import Link
-from resident.scripts import (
-    Claim,
-    Limits,
-    Outcome,
-    SettleCode,
-    Settlement,
-    WorkerScripts,
-)
+from resident.scripts import Limits, Outcome, SettleCode, Settlement, WorkerScripts
 
 ECHO = keys.of_task("echo")
 BUDGET_MS = 5_000

@@ -6,8 +6,8 @@ import time
 from typing import Any
 
 from resident.answering import Answerer
+from resident.claimed import Claim, Claimed
 from resident.pulse import Pulse
-from resident.scripts import Claim, Claimed
 from resident.settings import Settings
 from resident.task import Task
 

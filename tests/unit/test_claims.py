@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from resident.claimed import Claimed
 from resident.claims import (
     Question,
     Refused,
@@ -21,7 +22,6 @@ from resident.claims import (
 )
 from resident.errors import ErrorCode
 from resident.protocol import FAILURE_CALLBACK, SUCCESS_CALLBACK
-from resident.scripts import Claimed
 from resident.task import Task
 
 TASK = Task(

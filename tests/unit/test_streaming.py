@@ -10,11 +10,11 @@ from redis.exceptions import ConnectionError
 from rq.timeouts import JobTimeoutException
 
 from resident.batching import StopNow
+from resident.claimed import Claimed
 from resident.claims import Question, read_claimed
 from resident.deltas import DeltaCode
 from resident.errors import ErrorCode, TryAgain
 from resident.protocol import FAILURE_CALLBACK, SUCCESS_CALLBACK
-from resident.scripts import Claimed
 from resident.streaming import Streams
 from tests.unit.test_task import made
 

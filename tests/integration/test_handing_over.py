@@ -1,0 +1,230 @@
+"""Workers to which callers hand their questions, as an operator starts them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from redis import Redis
+from rq.suspension import resume, suspend
+
+from enqueue_api.client import Client
+from resident import keys
+from tests.support.live import Live
+from tests.support.lua import Full
+from tests.support.odd import WITH_ODD_TASKS
+from tests.support.processes import Processes, workers_of
+from tests.support.waiting import wait_until
+
+QUICK = keys.of_task("quick")
+BUDGET_MS = 20_000
+
+
+@pytest.fixture
+def caller(redis_url: str) -> Iterator[Client]:
+    with Client(redis_url) as client:
+        yield client
+
+
+@pytest.fixture
+def live(connection: Redis) -> Live:
+    return Live(connection, "quick")
+
+
+@pytest.fixture
+def supervisor(processes: Processes, connection: Redis, caller: Client) -> subprocess.Popen[str]:
+    """One whose only worker has shown that it is quick, and offers itself."""
+    process = processes.start(*WITH_ODD_TASKS, "worker.py", "quick")
+    wait_until(lambda: connection.exists(QUICK.ready))
+    for question in ("first", "second"):  # it offers itself when it waits the next time
+        assert caller.ask("quick", question, BUDGET_MS).answer == question
+    wait_until(lambda: is_offered(connection))
+    return process
+
+
+def is_offered(connection: Redis) -> bool:
+    return bool(connection.hexists(QUICK.announcement, "offer"))
+
+
+def hand_over_to_a_stopped(supervisor: subprocess.Popen[str], caller: Client) -> tuple[int, str]:
+    """A question that its worker has been handed and has not heard of."""
+    (worker,) = workers_of(supervisor)
+    os.kill(worker, signal.SIGSTOP)
+    return worker, caller.submit("quick", "handed", BUDGET_MS)
+
+
+def is_started(connection: Redis, job_id: str) -> bool:
+    return connection.hget(f"{keys.JOB}{job_id}", "status") == b"started"
+
+
+def test_questions_that_come_one_at_a_time_need_no_claim(
+    supervisor: subprocess.Popen[str], connection: Redis, caller: Client
+) -> None:
+    connection.config_resetstat()
+    for number in range(10):
+        assert caller.ask("quick", str(number), BUDGET_MS).answer == str(number)
+        wait_until(lambda: is_offered(connection))
+    assert "cmdstat_lpop" not in connection.info("commandstats")  # a claim takes ids with it
+
+
+def test_many_at_once_are_all_answered_and_claimed_together(
+    supervisor: subprocess.Popen[str], caller: Client, live: Live
+) -> None:
+    questions = [str(number) for number in range(200)]
+    with ThreadPoolExecutor(16) as callers:
+        replies = list(callers.map(lambda one: caller.ask("quick", one, BUDGET_MS), questions))
+    assert [reply.answer for reply in replies] == questions
+    live.check_that_it_serves()
+    assert max(caller.ask_many("quick", questions, BUDGET_MS), key=lambda one: one.batch).batch > 1
+
+
+def test_a_handed_question_survives_its_worker(
+    supervisor: subprocess.Popen[str], connection: Redis, caller: Client, live: Live
+) -> None:
+    worker, job_id = hand_over_to_a_stopped(supervisor, caller)
+    assert is_started(connection, job_id)
+    os.kill(worker, signal.SIGKILL)
+    assert caller.wait(job_id, BUDGET_MS).answer == "handed"
+    live.check_that_it_serves()
+
+
+def test_nothing_is_lost_to_an_offer_of_a_dead_worker(
+    supervisor: subprocess.Popen[str], caller: Client, live: Live
+) -> None:
+    (worker,) = workers_of(supervisor)
+    os.kill(worker, signal.SIGKILL)
+    for number in range(20):
+        assert caller.ask("quick", str(number), BUDGET_MS).answer == str(number)
+    live.check_that_it_serves()
+
+
+def test_a_question_whose_message_was_lost_is_answered_all_the_same(
+    supervisor: subprocess.Popen[str], connection: Redis, caller: Client, live: Live
+) -> None:
+    worker, job_id = hand_over_to_a_stopped(supervisor, caller)
+    assert is_started(connection, job_id)
+    [channel] = connection.pubsub_channels("resident:hand:*")
+    connection.client_kill_filter(_type="pubsub", skipme=False)
+    wait_until(lambda: channel not in connection.pubsub_channels())
+    os.kill(worker, signal.SIGCONT)
+    assert caller.wait(job_id, BUDGET_MS).answer == "handed"
+    live.check_that_it_serves()
+
+
+def test_a_worker_that_leaves_puts_back_what_it_has_not_heard(
+    supervisor: subprocess.Popen[str], connection: Redis, caller: Client
+) -> None:
+    worker, job_id = hand_over_to_a_stopped(supervisor, caller)
+    supervisor.send_signal(signal.SIGTERM)
+    os.kill(worker, signal.SIGCONT)
+    assert supervisor.wait(20) == 0
+    answered, waiting = connection.llen(keys.reply(job_id)), connection.llen(QUICK.queue)
+    assert (answered, waiting) in ((1, 0), (0, 1))
+    assert not connection.exists(QUICK.announcement)
+
+
+def test_stock_ways_of_asking_find_the_worker_that_offers_itself(
+    supervisor: subprocess.Popen[str], connection: Redis, live: Live
+) -> None:
+    for _ in range(3):
+        live.answers_one()
+        wait_until(lambda: is_offered(connection))
+
+
+def test_a_full_redis_keeps_nothing_from_the_worker_that_offers_itself(
+    supervisor: subprocess.Popen[str], connection: Redis, live: Live
+) -> None:
+    (worker,) = workers_of(supervisor)
+    os.kill(worker, signal.SIGSTOP)
+    ids = live.put(*map(live.fields, "abc"))
+    with Full(connection) as full:
+        full.fill()
+        os.kill(worker, signal.SIGCONT)
+        assert [live.answer(job_id) for job_id in ids] == ["a", "b", "c"]
+        wait_until(lambda: b"offer" not in connection.hkeys(QUICK.announcement))
+    live.check_that_it_serves()
+
+
+def test_a_suspended_worker_is_handed_nothing(
+    supervisor: subprocess.Popen[str], connection: Redis, caller: Client
+) -> None:
+    suspend(connection)
+    job_id = caller.submit("quick", "later", BUDGET_MS)
+    assert not is_started(connection, job_id)
+    resume(connection)
+    assert caller.wait(job_id, BUDGET_MS).answer == "later"
+
+
+def test_a_handed_question_that_takes_long_is_recorded_and_its_worker_busy(
+    supervisor: subprocess.Popen[str],
+    connection: Redis,
+    caller: Client,
+    live: Live,
+    tmp_path: Path,
+) -> None:
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    job_id = caller.submit("quick", str(gate), BUDGET_MS)
+    (name,) = (name.decode() for name in connection.zrange(QUICK.ready, 0, -1))
+    worker = f"{keys.WORKER}{name}"
+    wait_until(lambda: connection.hget(worker, "state") == b"busy")
+    assert connection.exists(f"{keys.PREFIX}:executions:{job_id}")
+    # What comes meanwhile waits on the queue, or on its way from there, and is not handed over.
+    later = caller.submit("quick", "later", BUDGET_MS)
+    assert not is_started(connection, later)
+    gate.write_text("opened", encoding="utf-8")
+    assert caller.wait(job_id, BUDGET_MS).answer == "opened"
+    assert caller.wait(later, BUDGET_MS).answer == "later"
+    wait_until(lambda: connection.hget(worker, "state") == b"idle")
+    live.check_that_it_serves()
+
+
+def test_a_model_that_turned_slow_is_handed_nothing_more(
+    supervisor: subprocess.Popen[str],
+    connection: Redis,
+    caller: Client,
+    live: Live,
+    tmp_path: Path,
+) -> None:
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    job_id = caller.submit("quick", str(gate), BUDGET_MS)
+    wait_until(lambda: connection.exists(f"{keys.PREFIX}:executions:{job_id}"))
+    gate.write_text("opened", encoding="utf-8")
+    assert caller.wait(job_id, BUDGET_MS).answer == "opened"
+    for _ in range(3):
+        live.answers_one()
+        assert not is_offered(connection)
+    wait_until(lambda: not connection.pubsub_channels("resident:hand:*"))
+
+
+def test_a_slow_model_is_handed_nothing(
+    processes: Processes, connection: Redis, caller: Client
+) -> None:
+    processes.start(sys.executable, *WITH_ODD_TASKS[1:], "worker.py", "slow")
+    of = keys.of_task("slow")
+    wait_until(lambda: connection.exists(of.ready))
+    for number in range(3):
+        caller.ask("slow", str(number), BUDGET_MS)
+        assert not connection.hexists(of.announcement, "offer")
+    assert not connection.pubsub_channels("resident:hand:*")
+
+
+def test_a_worker_that_may_not_listen_serves_from_the_queue(
+    processes: Processes, connection: Redis, caller: Client
+) -> None:
+    connection.execute_command("ACL", "SETUSER", "default", "resetchannels", "&rq:*")
+    try:
+        processes.start(*WITH_ODD_TASKS, "worker.py", "quick")
+        wait_until(lambda: connection.exists(QUICK.ready))
+        for number in range(5):
+            assert caller.ask("quick", str(number), BUDGET_MS).answer == str(number)
+        assert not is_offered(connection)
+    finally:
+        connection.execute_command("ACL", "SETUSER", "default", "allchannels")

@@ -1,0 +1,301 @@
+"""Questions that callers hand to an idle worker: what ask.lua does with an offer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from redis import Redis
+from redis.exceptions import OutOfMemoryError, ResponseError
+from rq.registry import StartedJobRegistry
+from rq.serializers import JSONSerializer
+from rq.suspension import suspend
+
+from resident import keys
+from resident.asking import AskCode, Asked
+from resident.ear import Ear
+from resident.scripts import SettleCode
+from tests.support.lua import BUDGET_MS, DATA, ECHO, TEN_YEARS_MS, Desk, Full
+from tests.support.waiting import wait_until
+
+QUEUED = Asked(AskCode.QUEUED, 0, 0)
+MAILBOX = f"resident:mailbox:{'a' * 32}"
+
+
+@pytest.fixture
+def ear(connection: Redis, desk: Desk) -> Iterator[Ear]:
+    """That of the desk's worker, which has made an offer."""
+    made = Ear(connection, "echo", desk.token)
+    made.open()
+    offer(desk)
+    yield made
+    made.close()
+
+
+def offer(desk: Desk) -> None:
+    desk.link.call(*desk.scripts.offer_command())
+
+
+def offered(desk: Desk) -> bool:
+    return desk.connection.hexists(ECHO.announcement, "offer")
+
+
+def test_a_question_that_finds_an_offer_goes_to_its_worker_and_not_on_the_queue(
+    desk: Desk, ear: Ear
+) -> None:
+    assert desk.ask("a", is_new=True) == QUEUED
+    assert desk.waiting() == []
+    handed = ear.wait(5)
+    assert handed
+    (job,) = handed.jobs
+    assert (job.id, job.data, job.left_ms, job.by_hash) == ("a", DATA, BUDGET_MS, b"")
+    assert desk.scripts.executions() == [("a", job.execution)]
+    assert desk.settle(handed, by_hash=False) == [SettleCode.SETTLED]
+    assert desk.connection.lpop(keys.reply("a")) == b"reply"
+    assert not offered(desk)
+
+
+def test_a_handed_question_stands_in_the_books_as_a_claimed_one_does(desk: Desk, ear: Ear) -> None:
+    desk.ask("handed", reply_to=MAILBOX)
+    handed = ear.wait(5)
+    assert handed
+    desk.ask("claimed", reply_to=MAILBOX)
+    claim = desk.claim()
+    own = {"enqueued_at", "created_at", "started_at", "last_heartbeat", "execution"}
+    one, other = (
+        {name: value for name, value in desk.job(job_id).items() if name not in own}
+        for job_id in ("handed", "claimed")
+    )
+    assert one == other
+    assert desk.job("handed").keys() == desk.job("claimed").keys()
+    scores = dict(desk.connection.zrange(ECHO.started, 0, -1, withscores=True))
+    assert max(scores.values()) - min(scores.values()) <= 1
+    assert len(scores) == 2
+    registry = StartedJobRegistry("echo", desk.connection, serializer=JSONSerializer)
+    assert sorted(registry.get_job_ids()) == ["claimed", "handed"]
+    for job_id in ("handed", "claimed"):
+        moved_ms = desk.connection.pttl(f"{keys.JOB}{job_id}") - TEN_YEARS_MS
+        assert BUDGET_MS - 1000 < moved_ms <= BUDGET_MS
+    (told,), (read,) = handed.jobs, claim.jobs
+    assert float(handed.started) <= float(claim.started)
+    for name in set(told.__struct_fields__) - own - {"id", "left_ms"}:
+        assert getattr(told, name) == getattr(read, name), name
+    assert desk.settle(handed) == desk.settle(claim) == [SettleCode.SETTLED]
+
+
+def test_an_offer_is_taken_once(desk: Desk, ear: Ear) -> None:
+    desk.ask("a")
+    desk.ask("b")
+    assert desk.waiting() == ["b"]
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_handed_question_of_a_long_budget_expires_by_itself_until_a_tick(
+    kept: bool, desk: Desk, ear: Ear
+) -> None:
+    """As a claim has it: a supervised worker's keep_ms is short."""
+    number = 3_000 if kept else 10
+    words = desk.connection.hget(ECHO.announcement, "offer").split()
+    desk.connection.hset(
+        ECHO.announcement, "offer", b" ".join([*words[:2], b"%d" % number, words[3]])
+    )
+    desk.ask("a", 2_000)
+    ttl_ms = desk.connection.pttl(f"{keys.JOB}a")
+    assert (ttl_ms > TEN_YEARS_MS) is kept
+
+
+def nobody_listens(desk: Desk, ear: Ear) -> None:
+    ear.close()
+
+
+def the_registry_is_none(desk: Desk, ear: Ear) -> None:
+    desk.connection.set(ECHO.started, "junk")
+
+
+@pytest.mark.parametrize("trouble", [nobody_listens, the_registry_is_none])
+def test_a_question_that_cannot_be_handed_over_after_all_is_on_the_queue_as_any(
+    trouble: Callable[[Desk, Ear], None], desk: Desk, ear: Ear
+) -> None:
+    desk.ask("usual", stream=0)
+    assert desk.claim().jobs
+    trouble(desk, ear)
+    wait_until(lambda: trouble is not nobody_listens or not desk.connection.pubsub_channels())
+    assert desk.ask("a", is_new=True) == QUEUED
+    assert desk.waiting() == ["a"]
+    assert not offered(desk)
+    job = desk.job("a")
+    assert job["status"] == "queued"
+    assert not {"execution", "started_at", "worker_name", "last_heartbeat"} & job.keys()
+    assert 0 < desk.connection.pttl(f"{keys.JOB}a") <= BUDGET_MS
+    (read,) = desk.claim().jobs
+    assert (read.id, read.by_hash) == ("a", b"")  # claim_plain.lua took it
+
+
+def another_waits(desk: Desk) -> None:
+    desk.connection.rpush(ECHO.queue, "waiting")
+
+
+def another_is_popped(desk: Desk) -> None:
+    desk.connection.rpush(ECHO.popped, "popped")
+
+
+def workers_are_suspended(desk: Desk) -> None:
+    suspend(desk.connection)
+
+
+def the_offer_is_junk(desk: Desk) -> None:
+    desk.connection.hset(ECHO.announcement, "offer", "come on")
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        another_waits,
+        another_is_popped,
+        workers_are_suspended,
+        the_offer_is_junk,
+    ],
+)
+def test_an_offer_is_not_taken_out_of_turn(
+    condition: Callable[[Desk], None], desk: Desk, ear: Ear
+) -> None:
+    condition(desk)
+    assert desk.ask("a", is_new=True) == QUEUED
+    assert desk.waiting()[-1] == "a"
+    assert offered(desk)
+    assert ear.heard() is None
+
+
+@pytest.mark.parametrize(
+    "unusual", [{"lane": "high"}, {"lane": "normal:shop"}, {"stream": 1}, {"timeout": 3}]
+)
+def test_an_unusual_question_is_for_the_queue(
+    unusual: dict[str, Any], desk: Desk, ear: Ear
+) -> None:
+    desk.ask("a", **unusual)
+    assert desk.waiting() == ["a"]
+    assert offered(desk)
+
+
+def test_a_question_that_is_refused_takes_no_offer_and_leaves_nothing(desk: Desk, ear: Ear) -> None:
+    desk.announce(model_ms=900)
+    before = desk.snapshot()
+    assert desk.ask("a", 800) == Asked(AskCode.TOO_LATE, 900, 800)
+    assert desk.snapshot() == before
+
+
+def test_a_full_redis_refuses_before_anything_is_handed_over(
+    desk: Desk, ear: Ear, full: Full
+) -> None:
+    before = desk.snapshot()
+    full.fill()
+    with pytest.raises(OutOfMemoryError):
+        desk.ask("a", is_new=True)
+    full.free()
+    assert desk.snapshot() == before
+    assert ear.heard() is None
+
+
+def test_who_asks_with_the_same_id_joins_what_was_handed_over(desk: Desk, ear: Ear) -> None:
+    desk.ask("a")
+    offer(desk)
+    assert desk.ask("a", BUDGET_MS + 1000) == Asked(AskCode.JOINED, 0, 0)
+    assert offered(desk)
+    handed = ear.wait(5)
+    assert handed
+    assert handed.jobs[0].by_hash == b"1"
+    assert desk.settle(handed) == [SettleCode.SETTLED]
+    assert desk.ask("a") == Asked(AskCode.ANSWERED, 0, 0)
+
+
+def test_what_was_handed_to_a_worker_that_died_goes_back_to_the_queue(
+    desk: Desk, other: Desk, ear: Ear
+) -> None:
+    desk.ask("a")
+    assert other.scripts.release(desk.scripts.executions()) == 1
+    (job,) = other.claim().jobs
+    assert job.id == "a"
+    handed = ear.wait(5)
+    assert handed
+    assert desk.settle(handed) == [SettleCode.LOST]
+
+
+JUNK = [
+    b"",
+    b"\n" * 8,
+    b"x" * 100_000,
+    b"nan\na\n%b\n1\n\n\n\n\n[]",
+    b"1.000000\na b\n%b\n1\n\n\n\n\n[]",
+    b"1.000000\n%b\nffffffffffffffffffffffffffffffff\n1\n\n\n\n\n[]",
+    b"1.000000\na\n%b\n-1\n\n\n\n\n[]",
+    b"1.000000\na\n%b\n99999999999999999999999\n\n\n\n\n[]",
+]
+
+
+@pytest.mark.parametrize("junk", JUNK)
+def test_what_anybody_says_on_the_channel_is_no_question_unless_it_looks_like_one(
+    junk: bytes, desk: Desk, ear: Ear
+) -> None:
+    execution = f"{desk.token}{'0' * 20}".encode()
+    desk.connection.publish(keys.hand(desk.token), junk.replace(b"%b", execution))
+    assert ear.wait(5) is None
+    desk.ask("a")
+    handed = ear.wait(5)
+    assert handed
+    assert handed.jobs[0].id == "a"
+
+
+def test_a_question_that_only_somebody_says_is_answered_by_nobody(desk: Desk, ear: Ear) -> None:
+    before = desk.snapshot()
+    forged = b"1.000000\nforged\n%b%b\n1000\n\n\n\n\n%b" % (desk.token.encode(), b"0" * 20, DATA)
+    desk.connection.publish(keys.hand(desk.token), forged)
+    handed = ear.wait(5)
+    assert handed
+    assert desk.settle(handed, by_hash=False) == [SettleCode.LOST]
+    assert desk.snapshot() == before
+
+
+def test_an_ear_hears_of_the_queue_too(desk: Desk, ear: Ear) -> None:
+    desk.ask("a", stream=1)
+    assert ear.wait(5) is None
+    assert ear.has_popped
+    assert desk.connection.lrange(ECHO.popped, 0, -1) == [b"a"]
+    assert ear.wait(5) is None  # at once, as long as nobody has claimed it
+
+
+def test_an_ear_waits_no_longer_than_it_is_told(desk: Desk, ear: Ear) -> None:
+    assert ear.wait(0.05) is None
+    assert not ear.has_popped
+    desk.ask("a")
+    assert ear.wait(5)
+
+
+def test_a_caller_who_may_not_publish_asks_by_the_queue(
+    desk: Desk, ear: Ear, connection: Redis
+) -> None:
+    connection.execute_command("ACL", "SETUSER", "default", "resetchannels")
+    try:
+        desk.ask("a")
+        assert desk.waiting() == ["a"]
+    finally:
+        connection.execute_command("ACL", "SETUSER", "default", "allchannels")
+
+
+def test_an_ear_that_may_not_listen_says_so(desk: Desk, connection: Redis) -> None:
+    connection.execute_command("ACL", "SETUSER", "default", "resetchannels")
+    deaf = Ear(connection, "echo", desk.token)
+    try:
+        with pytest.raises(ResponseError, match="permission"):
+            deaf.open()
+    finally:
+        connection.execute_command("ACL", "SETUSER", "default", "allchannels")
+        deaf.close()
+
+
+def test_a_lane_forms_behind_an_id_that_is_on_its_way_to_a_worker(desk: Desk) -> None:
+    another_is_popped(desk)
+    desk.ask("a", lane="low")
+    assert desk.waiting() == []
+    assert desk.connection.lrange(f"{ECHO.queue}:low", 0, -1) == [b"a"]
+    assert [job.id for job in desk.claim().jobs] == ["a"]  # no hash is behind the other
