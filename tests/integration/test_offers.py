@@ -105,6 +105,19 @@ def test_a_handed_question_of_a_long_budget_expires_by_itself_until_a_tick(
     assert (ttl_ms > TEN_YEARS_MS) is kept
 
 
+def test_no_offer_makes_rq_believe_in_an_execution_for_more_than_a_year(
+    desk: Desk, ear: Ear
+) -> None:
+    execution, _, keep_ms, name = desk.connection.hget(ECHO.announcement, "offer").split()
+    desk.connection.hset(
+        ECHO.announcement, "offer", b" ".join([execution, b"9" * 20, keep_ms, name])
+    )
+    desk.ask("a")
+    s, _ = desk.connection.time()
+    expiry_s = desk.connection.zscore(ECHO.started, f"a:{execution.decode()}")
+    assert 0 < expiry_s - s <= 365 * 86_400
+
+
 def nobody_listens(desk: Desk, ear: Ear) -> None:
     ear.close()
 
@@ -123,6 +136,7 @@ def test_a_question_that_cannot_be_handed_over_after_all_is_on_the_queue_as_any(
     wait_until(lambda: trouble is not nobody_listens or not desk.connection.pubsub_channels())
     assert desk.ask("a", is_new=True) == QUEUED
     assert desk.waiting() == ["a"]
+    assert "a" not in dict(desk.scripts.executions())
     assert not offered(desk)
     job = desk.job("a")
     assert job["status"] == "queued"
@@ -140,12 +154,16 @@ def another_is_popped(desk: Desk) -> None:
     desk.connection.rpush(ECHO.popped, "popped")
 
 
+def another_waits_in_a_lane(desk: Desk) -> None:
+    desk.connection.hset(ECHO.announcement, "laned", 1)
+
+
 def workers_are_suspended(desk: Desk) -> None:
     suspend(desk.connection)
 
 
 def the_offer_is_junk(desk: Desk) -> None:
-    desk.connection.hset(ECHO.announcement, "offer", "come on")
+    desk.connection.hset(ECHO.announcement, "offer", "come on in now")
 
 
 @pytest.mark.parametrize(
@@ -153,6 +171,7 @@ def the_offer_is_junk(desk: Desk) -> None:
     [
         another_waits,
         another_is_popped,
+        another_waits_in_a_lane,
         workers_are_suspended,
         the_offer_is_junk,
     ],
@@ -168,7 +187,14 @@ def test_an_offer_is_not_taken_out_of_turn(
 
 
 @pytest.mark.parametrize(
-    "unusual", [{"lane": "high"}, {"lane": "normal:shop"}, {"stream": 1}, {"timeout": 3}]
+    "unusual",
+    [
+        {"lane": "high"},
+        {"lane": "normal:shop"},
+        {"stream": 1},
+        {"timeout": 3},
+        {"reply_to": MAILBOX, "stream": 1},
+    ],
 )
 def test_an_unusual_question_is_for_the_queue(
     unusual: dict[str, Any], desk: Desk, ear: Ear
@@ -261,7 +287,29 @@ def test_an_ear_hears_of_the_queue_too(desk: Desk, ear: Ear) -> None:
     assert ear.wait(5) is None
     assert ear.has_popped
     assert desk.connection.lrange(ECHO.popped, 0, -1) == [b"a"]
-    assert ear.wait(5) is None  # at once, as long as nobody has claimed it
+
+
+def test_an_ear_takes_no_second_id_off_the_queue_before_the_first_is_claimed(
+    desk: Desk, ear: Ear
+) -> None:
+    for job_id in "ab":
+        desk.ask(job_id, stream=1)
+    assert ear.wait(5) is None
+    assert ear.wait(5) is None
+    assert desk.connection.lrange(ECHO.popped, 0, -1) == [b"a"]
+    assert desk.waiting() == ["b"]
+
+
+def test_an_ear_that_a_full_redis_refused_hears_of_the_queue_again(
+    desk: Desk, ear: Ear, full: Full
+) -> None:
+    full.fill()
+    with pytest.raises(OutOfMemoryError):
+        ear.wait(5)
+    full.free()
+    desk.ask("a", stream=1)
+    assert ear.wait(5) is None
+    assert ear.has_popped
 
 
 def test_an_ear_waits_no_longer_than_it_is_told(desk: Desk, ear: Ear) -> None:
