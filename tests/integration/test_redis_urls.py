@@ -18,7 +18,8 @@ from enqueue_api.client import Client
 from resident.embedded_redis import EmbeddedRedis, find_redis_server
 from resident.errors import TransportError
 from resident.lifeline import die_with_owner
-from resident.redis_client import connect
+from resident.link import Link
+from resident.redis_client import SOCKET_TIMEOUT_S, connect
 from tests.support.processes import ROOT, Processes
 from tests.support.waiting import wait_until
 
@@ -55,6 +56,25 @@ def tls_url(tmp_path: Path) -> Iterator[str]:
     yield url
     server.kill()
     server.wait()
+
+
+@pytest.mark.parametrize("size", [10, 16_384, 100_000])
+def test_a_link_over_tls_tells_what_there_is_to_read(tls_url: str, size: int) -> None:
+    with connect(tls_url) as connection:
+        link = Link(connection, protocol=3)
+        link.call("SUBSCRIBE", "channel")
+        assert not link.has_more()
+        messages = [letter * size for letter in (b"a", b"b", b"c")]
+        with connection.pipeline() as pipeline:  # they come together
+            for message in messages:
+                pipeline.publish("channel", message)
+            pipeline.execute()
+        for message in messages:
+            wait_until(link.has_more)
+            assert link.read(SOCKET_TIMEOUT_S)[-1] == message
+        assert not link.has_more()
+        link.close()
+        assert not link.has_more()
 
 
 def test_tls_with_a_password_and_a_database(tls_url: str) -> None:
