@@ -1,4 +1,4 @@
-"""What a claim brings, as Redis holds it: nothing in it has been checked."""
+"""What a claim brings, and what is handed over without one: the same types for both."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ def executions_of(link: Link, task: str) -> dict[str, list[Execution]]:
     Those of stock RQ workers are among them; their tokens have no leases.
     """
     found: dict[str, list[Execution]] = {}
-    for member in _look(link, "ZRANGE", keys.of_task(task).started, 0, -1) or ():
+    for member in _call_on_record(link, ("ZRANGE", keys.of_task(task).started, 0, -1)) or ():
         job, _, run = member.decode(errors="replace").rpartition(":")
         found.setdefault(run[:TOKEN_LENGTH], []).append((job, run))
     return {token: sorted(runs, key=lambda one: one[1]) for token, runs in found.items()}
@@ -75,7 +75,7 @@ def executions_of(link: Link, task: str) -> dict[str, list[Execution]]:
 
 def executions_of_worker(link: Link, name: str) -> list[Execution]:
     """What RQ's record of a worker says: what it runs on RQ's own path, or for a second or more."""
-    members = _look(link, "SMEMBERS", keys.worker_executions(name)) or ()
+    members = _call_on_record(link, ("SMEMBERS", keys.worker_executions(name))) or ()
     pairs = [member.decode(errors="replace").rpartition(":") for member in members]
     return [(job, run) for job, _, run in pairs]
 
@@ -85,10 +85,15 @@ def withdraw(link: Link, task: str) -> None:
 
     Then nothing is handed to one that is gone, and what it was handed before is in its executions.
     """
-    _look(link, "HDEL", keys.of_task(task).announcement, "offer")
+    _call_on_record(link, withdraw_command(task))
 
 
-def _look(link: Link, *command: Any) -> Any:
+def withdraw_command(task: str) -> tuple[str, ...]:
+    """The command that does that."""
+    return ("HDEL", keys.of_task(task).announcement, "offer")
+
+
+def _call_on_record(link: Link, command: tuple[Any, ...]) -> Any:
     """What Redis answers; None if the key is of another type, and so no record of ours or RQ's."""
     try:
         return link.call(*command)

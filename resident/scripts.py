@@ -15,7 +15,14 @@ from rq.defaults import DEFAULT_WORKER_TTL
 
 from resident import keys
 from resident.claimed import Claim, Claimed, read_claim
-from resident.holders import TOKEN_LENGTH, Execution, executions_of, release, withdraw
+from resident.holders import (
+    TOKEN_LENGTH,
+    Execution,
+    executions_of,
+    release,
+    withdraw,
+    withdraw_command,
+)
 from resident.link import Command, Link, pack
 from resident.lua_script import script_of
 
@@ -89,12 +96,7 @@ class WorkerScripts:
     """What one worker of one task runs in Redis, over its own link."""
 
     def __init__(
-        self,
-        link: Link,
-        task: str,
-        worker_name: str,
-        limits: Limits,
-        token: str | None = None,
+        self, link: Link, task: str, worker_name: str, limits: Limits, token: str | None = None
     ) -> None:
         """Takes a token of TOKEN_LENGTH hex digits that no other worker has, or makes one."""
         self._link = link
@@ -107,7 +109,8 @@ class WorkerScripts:
         self._claim_terms: tuple[int, ...] = ()
         self._claim_parts: list[bytes] = []
         self._is_loaded = False
-        #: Whether RQ's record of the worker says so; then the last claim brought something.
+        #: Whether RQ's record of the worker says busy: its last claim brought something, or a tick
+        #: saw that what it was handed takes long. The next claim that brings nothing says idle.
         self.is_busy = False
         #: Redis' clock, s, beside this process' monotonic one.
         self._redis_ahead_s = 0.0
@@ -145,7 +148,8 @@ class WorkerScripts:
             max_batch: The most questions to claim; 0 to settle only.
             wait_s: How long to wait if nothing does; 0 not at all.
             on_settled: Called as soon as the batch is settled, with one SettleCode a settlement.
-            also: A command that goes out behind the settle; what it answers is not looked at.
+            also: A command between settle and wait, an offer or its withdrawal; should Redis refuse
+                it, the worker is handed nothing, or what it is handed waits for its next turn.
 
         Errors worth catching: those of Link. What was settled stays so, and what was claimed is in
         `executions()`.
@@ -269,13 +273,13 @@ class WorkerScripts:
         offer = f"{self._token}{self._claims:012x}00000000 {expiry_s} {limits.keep_ms} {self._name}"
         return ("HSET", self._keys.announcement, "offer", offer)
 
-    def withdraw(self) -> None:
-        """Takes an offer back, this worker's or that of another which was made since."""
-        withdraw(self._link, self._task)
-
     def withdraw_command(self) -> Command:
-        """The same as a command."""
-        return ("HDEL", self._keys.announcement, "offer")
+        """Takes the offer back, or that of another which was made since; for a turn."""
+        return withdraw_command(self._task)
+
+    def withdraw(self) -> None:
+        """The same at once."""
+        withdraw(self._link, self._task)
 
     def _claim_args(
         self, max_batch: int, is_busy: bool, adds: bool, least_ms: int
