@@ -97,5 +97,5 @@ class Offering:
 
     def _taken(self, handed: Claim) -> Claim:
         self._is_offered = False
-        self._scripts.take(handed)
+        self._scripts.note_said(handed.started)
         return handed

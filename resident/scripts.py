@@ -35,6 +35,8 @@ LONGEST_TTL_MS = 31_536_000_000
 #: For so long after its claim nobody can have taken a question for abandoned, or have asked anew
 #: after its budget, without a word to the registry of those that run.
 REGISTRY_KNOWS_S = 1.0
+#: What was said by so much longer ago than our idea of Redis' clock allows was not heard at once.
+LATE_S = 0.5
 #: What stands in a packed claim for the claim's number; no name has such a thing in it.
 _NUMBER = b"\0" * (24 - TOKEN_LENGTH)
 
@@ -173,12 +175,19 @@ class WorkerScripts:
         claim = read_claim(claimed)
         self.is_busy = bool(claim.jobs)  # RQ itself notes the state round a special job
         if claim.jobs:
-            self.take(claim)
+            self._redis_ahead_s = float(claim.started) - time.monotonic()
         return claim
 
-    def take(self, claim: Claim) -> None:
-        """Learns Redis' clock by what was just started."""
-        self._redis_ahead_s = float(claim.started) - time.monotonic()
+    def note_said(self, at: bytes) -> None:
+        """Takes in when by Redis' clock, in s, something was said that is heard now.
+
+        It may have lain there, and then the clock shows more: what looks late is looked up.
+        """
+        ahead_s = float(at) - time.monotonic()
+        if ahead_s > self._redis_ahead_s:
+            self._redis_ahead_s = ahead_s
+        elif self._redis_ahead_s - ahead_s > LATE_S:
+            self._read_clock()
 
     def _turn_commands(
         self,
@@ -224,9 +233,12 @@ class WorkerScripts:
         if not self._is_loaded:
             for script in (_SETTLE, _CLAIM):
                 self._link.call("SCRIPT", "LOAD", script.source)
-            seconds, micros = self._link.call("TIME")
-            self._redis_ahead_s = int(seconds) + int(micros) / 1e6 - time.monotonic()
+            self._read_clock()
             self._is_loaded = True
+
+    def _read_clock(self) -> None:
+        seconds, micros = self._link.call("TIME")
+        self._redis_ahead_s = int(seconds) + int(micros) / 1e6 - time.monotonic()
 
     def settle_command(self, settlements: list[Settlement], started: bytes) -> tuple[Any, ...]:
         """Replies, and RQ's books."""

@@ -15,7 +15,8 @@ from rq.suspension import suspend
 from resident import keys
 from resident.asking import AskCode, Asked
 from resident.ear import Ear
-from resident.scripts import SettleCode
+from resident.offering import Offering
+from resident.scripts import REGISTRY_KNOWS_S, SettleCode
 from tests.support.lua import BUDGET_MS, DATA, ECHO, TEN_YEARS_MS, Desk, Full
 from tests.support.waiting import wait_until
 
@@ -221,6 +222,23 @@ def test_a_full_redis_refuses_before_anything_is_handed_over(
     full.free()
     assert desk.snapshot() == before
     assert ear.heard() is None
+
+
+def test_what_was_handed_over_long_before_it_was_heard_is_judged_by_its_hash(
+    desk: Desk, ear: Ear
+) -> None:
+    desk.claim()  # it knows Redis' clock
+    desk.ask("a", is_new=True)
+    handed = ear.wait(5)
+    assert handed
+    said_s = float(handed.started) - REGISTRY_KNOWS_S - 1
+    execution = handed.jobs[0].execution.encode()
+    late = b"%.6f\na\n%b\n5000\n\n\n\n\n%b" % (said_s, execution, DATA)
+    desk.connection.publish(keys.hand(desk.token), late)
+    handed = Offering(desk.scripts, ear).turn([], b"0", 10, 5, len)
+    assert [job.id for job in handed.jobs] == ["a"]
+    desk.connection.hset(f"{keys.JOB}a", "execution", "of who was asked anew")
+    assert desk.settle(handed, by_hash=False) == [SettleCode.LOST]
 
 
 def test_who_asks_with_the_same_id_joins_what_was_handed_over(desk: Desk, ear: Ear) -> None:
