@@ -129,6 +129,22 @@ def test_a_worker_that_leaves_puts_back_what_it_has_not_heard(
     assert not connection.exists(QUICK.announcement)
 
 
+def test_nothing_is_handed_to_a_worker_that_has_left(
+    supervisor: subprocess.Popen[str], connection: Redis, caller: Client
+) -> None:
+    (worker,) = workers_of(supervisor)
+    (name,) = connection.zrange(QUICK.ready, 0, -1)
+    connection.zadd(QUICK.ready, {"resident-quick-of-another-host": 1e15})
+    with connection.pubsub() as late:  # Redis hears late, or never, that a connection is no more
+        late.psubscribe("resident:hand:*")
+        os.kill(supervisor.pid, signal.SIGSTOP)  # which would bury it
+        os.kill(worker, signal.SIGTERM)
+        wait_until(lambda: connection.zscore(QUICK.ready, name) is None)
+        job_id = caller.submit("quick", "later", BUDGET_MS)
+        os.kill(supervisor.pid, signal.SIGCONT)
+    assert connection.lrange(QUICK.queue, 0, -1) == [job_id.encode()]
+
+
 def test_stock_ways_of_asking_find_the_worker_that_offers_itself(
     supervisor: subprocess.Popen[str], connection: Redis, live: Live
 ) -> None:

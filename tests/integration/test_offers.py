@@ -14,6 +14,7 @@ from rq.suspension import suspend
 
 from resident import keys
 from resident.asking import AskCode, Asked
+from resident.claimed import Claim
 from resident.ear import Ear
 from resident.offering import Offering
 from resident.scripts import REGISTRY_KNOWS_S, SettleCode
@@ -239,6 +240,21 @@ def test_what_was_handed_over_long_before_it_was_heard_is_judged_by_its_hash(
     assert [job.id for job in handed.jobs] == ["a"]
     desk.connection.hset(f"{keys.JOB}a", "execution", "of who was asked anew")
     assert desk.settle(handed, by_hash=False) == [SettleCode.LOST]
+
+
+def test_a_worker_that_a_tick_called_busy_is_idle_once_it_finds_nothing(
+    desk: Desk, ear: Ear
+) -> None:
+    worker = f"{keys.WORKER}{desk.name}"
+    desk.connection.hset(worker, mapping={"birth": "then", "state": "busy"})
+    desk.claim()  # it knows Redis' clock
+    desk.ask("a", is_new=True)
+    handed = ear.wait(5)
+    assert handed
+    began = b"%.6f" % (float(handed.started) - REGISTRY_KNOWS_S - 1)
+    assert desk.settle(Claim(began, handed.jobs)) == [SettleCode.SETTLED]
+    assert not desk.claim().jobs
+    assert desk.connection.hget(worker, "state") == b"idle"
 
 
 def test_who_asks_with_the_same_id_joins_what_was_handed_over(desk: Desk, ear: Ear) -> None:
