@@ -37,15 +37,17 @@ class Ear:
             rb"([^\n]*)\n([^\n]*)\n([^\n]*)\n(1?)\n(.*)" % (_NUMBER, token.encode(), _NUMBER),
             re.DOTALL,
         )
-        self._is_open = self._is_waiting = False
+        self._is_waiting = False
+        #: Whether it hears what is said on the channel, as far as it knows.
+        self.is_open = False
         #: Whether an id was on the queue, which is on the list of popped ids now, for a claim.
         self.has_popped = False
 
     def open(self) -> None:
         """From now on hears what is said on the channel."""
-        if not self._is_open:
+        if not self.is_open:
             self._link.call("SUBSCRIBE", self._channel)
-            self._is_open = True
+            self.is_open = True
 
     def heard(self) -> Claim | None:
         """A question that was handed over meanwhile, if there is one; does not wait."""
@@ -71,7 +73,7 @@ class Ear:
     def close(self) -> None:
         """Closes the connection; what was said and not heard is lost."""
         self._link.close()
-        self._is_open = self._is_waiting = self.has_popped = False
+        self.is_open = self._is_waiting = self.has_popped = False
 
     def _read(self, wait_s: float) -> Claim | None:
         try:

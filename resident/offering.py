@@ -29,6 +29,19 @@ class Offering:
         self._scripts = scripts
         self._ear = ear
         self._is_offered = self._is_forbidden = False
+        #: Whether something may have been said since the connection broke, or was closed: it is in
+        #: `executions()`, and whoever has put that back says False here.
+        self.may_have_missed = False
+
+    def wake(self) -> None:
+        """As Link.wake."""
+        self._ear.wake()
+
+    def close(self) -> None:
+        """Hears nothing more."""
+        if self._ear.is_open:
+            self.may_have_missed = True
+            self._ear.close()
 
     def turn(
         self,
@@ -81,6 +94,7 @@ class Offering:
                 if may_pass(error):
                     raise
                 self._is_forbidden = True
+                self._ear.close()
                 _log.warning("questions are not handed over", reason=str(error))
         return not self._is_forbidden
 

@@ -117,9 +117,7 @@ class ResidentWorker(SimpleWorker):
             keep_ms=KEEP_MS if self._is_supervised else LONGEST_TTL_MS,
         )
         self._scripts = WorkerScripts(link, task.name, self.name, self._limits, token)
-        self._ear = Ear(connection, task.name, token)
-        self._offering = Offering(self._scripts, self._ear)
-        self._offers = False
+        self._offering = Offering(self._scripts, Ear(connection, task.name, token))
         self._gathering = Gathering(task.max_batch, task.target_ms)
         self._pace = Pace(task.max_batch)
         self._announcing = Announcing(task, settings, self._scripts, self._pace)
@@ -199,7 +197,7 @@ class ResidentWorker(SimpleWorker):
         self._drained_by = time.monotonic() + self._settings.drain_timeout_s
         _log.info("draining", worker=self.name, signal=signal.Signals(signum).name)
         self._link.wake()
-        self._ear.wake()
+        self._offering.wake()
 
     def handle_payload(self, message: Any) -> None:
         """Obeys a command of RQ's; what is none must not end the thread that listens."""
@@ -243,13 +241,13 @@ class ResidentWorker(SimpleWorker):
         )
 
     def _way_of_turning(self, wait_s: float) -> Callable[..., Claim]:
-        """Whether callers may hand questions to this worker while it has nothing to do."""
+        """By claims alone, or so that callers may hand it questions while it has nothing to do."""
         offers = self._is_supervised and self._gathering.is_quick and wait_s > 0
         offers = offers and not self._stop_requested
-        if self._offers and not offers:
-            self._ear.close()
+        if not offers:
+            self._offering.close()
+        if self._offering.may_have_missed:
             self._repeat(lambda: self._release_unknown(self._held.jobs))
-        self._offers = offers
         return self._offering.turn if offers else self._scripts.turn
 
     def _gather(self) -> None:
@@ -367,7 +365,7 @@ class ResidentWorker(SimpleWorker):
             signal.signal(signum, signal.SIG_IGN)
         self._live_for(self._settings.drain_timeout_s)
         self._scripts.close()
-        self._ear.close()
+        self._offering.close()
         try:
             self._release_unknown()
             self._scripts.end_lease()
@@ -391,6 +389,7 @@ class ResidentWorker(SimpleWorker):
         if unknown:
             released = self._scripts.release(unknown)
             _log.info("put back", worker=self.name, jobs=released)
+        self._offering.may_have_missed = False
 
     def _repeat(self, call: Callable[[], T], after_error: Callable[[], object] = bool) -> T:
         def close_and_mend() -> None:
@@ -401,7 +400,7 @@ class ResidentWorker(SimpleWorker):
                 self._pulse.seen_at = time.monotonic()
             self._live_for(self._task.timeout_s)
             self._scripts.close()
-            self._ear.close()
+            self._offering.close()
             after_error()
             if self._pulse.seen_at and not self._stop_requested:
                 self._announcing.ready()  # a Redis that was started again may have forgotten it

@@ -8,17 +8,24 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 from pathlib import Path
 
 import pytest
 from redis import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
 from rq.suspension import resume, suspend
 
 from enqueue_api.client import Client
 from resident import keys
+from resident.pulse import Pulse
+from resident.settings import Settings
+from resident.task import load_task
+from resident.worker import ResidentWorker
+from tests.support.inline import signals_kept
 from tests.support.live import Live
 from tests.support.lua import Full
-from tests.support.odd import WITH_ODD_TASKS
+from tests.support.odd import WITH_ODD_TASKS, odd_tasks
 from tests.support.processes import Processes, workers_of
 from tests.support.waiting import wait_until
 
@@ -115,6 +122,34 @@ def test_a_question_whose_message_was_lost_is_answered_all_the_same(
     os.kill(worker, signal.SIGCONT)
     assert caller.wait(job_id, BUDGET_MS).answer == "handed"
     live.check_that_it_serves()
+
+
+def test_a_question_is_not_lost_when_another_of_the_workers_connections_breaks(
+    connection: Redis, caller: Client, live: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was handed over when its worker had just stopped listening, and its counters failed."""
+    monkeypatch.setattr("resident.worker.WAIT_S", 0.01)
+    handed: list[str] = []
+    turns = count()
+
+    def write(*_: object) -> None:
+        if not handed and is_offered(connection):
+            handed.append(caller.submit("quick", "handed", BUDGET_MS))
+            assert is_started(connection, handed[0])
+            raise RedisConnectionError
+        is_over = next(turns) > 99 or (handed and connection.exists(keys.reply(handed[0])))
+        if is_over and not worker._stop_requested:
+            worker.request_stop(signal.SIGTERM, None)
+
+    with odd_tasks():
+        worker = ResidentWorker(load_task("quick"), connection, Settings(), pulse=Pulse())
+    monkeypatch.setattr(worker, "subscribe", lambda: None)
+    monkeypatch.setattr(worker, "unsubscribe", lambda: None)
+    monkeypatch.setattr(worker._counts, "write", write)
+    live.put(live.fields("it is quick"))
+    with signals_kept():
+        worker.work()
+    assert caller.wait(handed[0], BUDGET_MS).answer == "handed"
 
 
 def test_a_worker_that_leaves_puts_back_what_it_has_not_heard(

@@ -57,9 +57,7 @@ def test_rq_hears_of_a_worker_that_a_model_holds(desk: Desk) -> None:
     desk.connection.hset(worker, mapping={"birth": "then", "last_heartbeat": "then"})
     tick(desk, 5_000)
     assert desk.connection.hget(worker, "last_heartbeat") != b"then"
-    assert (
-        desk.connection.hget(worker, "state") == b"busy"
-    )  # after a claim it is already
+    assert desk.connection.hget(worker, "state") == b"busy"  # after a claim it is already
 
 
 def test_a_worker_that_rq_does_not_know_is_not_made_up(desk: Desk) -> None:
