@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import faulthandler
 import math
 import os
 import signal
@@ -25,7 +24,7 @@ from resident.announcing import Announcing
 from resident.answering import Answerer
 from resident.batching import StopNow
 from resident.claimed import Claim, Claimed
-from resident.claims import times_of
+from resident.company import Company
 from resident.counts import Counts
 from resident.death_penalty import FineDeathPenalty
 from resident.ear import Ear
@@ -51,6 +50,7 @@ from resident.settings import Settings
 from resident.signals import held_back
 from resident.streaming import Streams
 from resident.task import Task, model_of, single_question_function
+from resident.watchdog import Watchdog
 
 #: One blocking pop.
 WAIT_S = 5.0
@@ -62,10 +62,6 @@ ANNOUNCE_S = 1.0
 
 #: What RQ's own path may take beside the function, before the worker is thought to hang.
 SPECIAL_MARGIN_S = 30.0
-#: So long after it should have shown itself a worker that nobody watches ends.
-ALONE_MARGIN_S = 20.0
-#: Between two looks at the queue while a batch waits for more.
-LOOK_MS = 0.5
 
 T = TypeVar("T")
 
@@ -109,16 +105,14 @@ class ResidentWorker(SimpleWorker):
         self._task = task
         self._settings = settings
         self._is_supervised, self._pulse = pulse is not None, pulse or Pulse()
-        self._limits = Limits(
-            lease_ms=int(settings.lease_s * 1000),
-            reply_ttl_ms=int(settings.reply_ttl_s * 1000),
-            max_data_bytes=settings.max_question_bytes + 512,
-            longest_batch_s=math.ceil(task.longest_batch_s),
-            keep_ms=KEEP_MS if self._is_supervised else LONGEST_TTL_MS,
-        )
+        self._watchdog = Watchdog(is_on=self._is_supervised)
+        self._limits = _limits_of(task, settings, self._is_supervised)
         self._scripts = WorkerScripts(link, task.name, self.name, self._limits, token)
         self._offering = Offering(self._scripts, Ear(connection, task.name, token))
         self._gathering = Gathering(task.max_batch, task.target_ms)
+        self._company = Company(
+            self._gathering, self._scripts.waiting, self._claim_more, lambda: self._stop_requested
+        )
         self._pace = Pace(task.max_batch)
         self._announcing = Announcing(task, settings, self._scripts, self._pace)
         self._answerer = Answerer(
@@ -129,7 +123,7 @@ class ResidentWorker(SimpleWorker):
             self._pulse,
             Streams(link, self._repeat, self._scripts.close, self._limits.reply_ttl_ms),
         )
-        self._log = _log.bind()  # which the other does at each call
+        self._log = _log.bind()  # once; the module's binds anew at each call
         self._held = Claim()
         self._counts = Counts()
         self._has_parents = False
@@ -214,7 +208,7 @@ class ResidentWorker(SimpleWorker):
     def _turn(self, wait_s: float) -> Claim:
         """Answers what is held, settles it, and claims the next batch."""
         if self._held.jobs and self._gathering.may_pay and not self._stop_requested:
-            self._gather()
+            self._held = self._company.join(self._held)
         turn = self._way_of_turning(wait_s)
         held = self._held
         began, self._was_interrupted = time.monotonic(), False
@@ -250,29 +244,7 @@ class ResidentWorker(SimpleWorker):
             self._repeat(lambda: self._release_unknown(self._held.jobs))
         return self._offering.turn if offers else self._scripts.turn
 
-    def _gather(self) -> None:
-        """Lets more questions join those that are held, for as long as it pays."""
-        gathering, claim, began = self._gathering, self._held, time.monotonic()
-        gathering.note_claim(float(claim.started) * 1000, times_of(claim.jobs))
-        waited_ms = 0.0
-        while (window := gathering.window(len(self._held.jobs), waited_ms)).ms:
-            while waited_ms < window.ms and not self._has_come(window.expected):
-                time.sleep(min(LOOK_MS, window.ms - waited_ms) / 1000)
-                waited_ms = (time.monotonic() - began) * 1000
-            if self._stop_requested:
-                return
-            more = self._claim_more()
-            gathering.note_more(times_of(more))
-            self._held = Claim(started=claim.started, jobs=(*self._held.jobs, *more))
-
-    def _has_come(self, expected: int) -> bool:
-        try:
-            return self._scripts.waiting() >= expected
-        except RedisError:
-            return True  # the claim that follows deals with it
-
-    def _claim_more(self) -> tuple[Claimed, ...]:
-        held = self._held.jobs
+    def _claim_more(self, held: tuple[Claimed, ...]) -> tuple[Claimed, ...]:
         return self._repeat(
             lambda: self._scripts.claim_more(self._task.max_batch - len(held)),
             lambda: self._release_unknown(held),
@@ -300,15 +272,15 @@ class ResidentWorker(SimpleWorker):
         self._repeat(lambda: self._counts.write(self.connection, self.key))
         if claim.suspended:
             self._pulse.overdue_at = math.inf
-            faulthandler.cancel_dump_traceback_later()
+            self._watchdog.rest()
             self._repeat(lambda: self.check_for_suspension(burst))
         elif claim.special:
             self._pulse.overdue_at = time.monotonic() + self._task.timeout_s + SPECIAL_MARGIN_S
-            self._live_for(self._task.timeout_s + SPECIAL_MARGIN_S)
+            self._watchdog.expect_within(self._task.timeout_s + SPECIAL_MARGIN_S)
             self._repeat(lambda: special.perform(self, claim.special, self._limits.reply_ttl_ms))
         self._pulse.seen_at = time.monotonic()
         self._pulse.overdue_at = 0
-        self._live_for(self._task.timeout_s)
+        self._watchdog.expect_within(self._task.timeout_s)
 
     def _let_dependents_go(self) -> None:
         special.let_dependents_go(self, keys.of_task(self._task.name).parents)
@@ -323,7 +295,7 @@ class ResidentWorker(SimpleWorker):
         duties: list[Callable[[], object]] = [self._announcing.ready]
         if now >= self._next_heartbeat:
             self._next_heartbeat = now + HEARTBEAT_S
-            self._live_for(self._task.timeout_s)
+            self._watchdog.expect_within(self._task.timeout_s)
             # The task's code may have taken the handlers away.
             duties += [self._install_signal_handlers, self._beat, self._clean_up]
         for duty in duties:
@@ -331,15 +303,6 @@ class ResidentWorker(SimpleWorker):
                 duty()
             except Exception as error:  # noqa: BLE001  (none of these must end the service)
                 _log.warning("heartbeat failed", worker=self.name, error=str(error))
-
-    def _live_for(self, seconds: float) -> None:
-        """Ends this process when it has not come here again for so long, and some time more.
-
-        A supervisor ends it sooner; this is for one that hangs in C and has lost its supervisor,
-        whose signal Python would never hear. The thread that keeps the time needs no GIL.
-        """
-        if self._is_supervised:
-            faulthandler.dump_traceback_later(seconds + ALONE_MARGIN_S, exit=True)
 
     def _beat(self) -> None:
         """RQ's heartbeat; registers again if the worker's hash was lost or is none."""
@@ -363,7 +326,7 @@ class ResidentWorker(SimpleWorker):
         """Puts back what is held, and takes leave of the callers and of RQ."""
         for signum in (signal.SIGINT, signal.SIGTERM):
             signal.signal(signum, signal.SIG_IGN)
-        self._live_for(self._settings.drain_timeout_s)
+        self._watchdog.expect_within(self._settings.drain_timeout_s)
         self._scripts.close()
         self._offering.close()
         try:
@@ -376,7 +339,7 @@ class ResidentWorker(SimpleWorker):
             _log.warning("left without a farewell", worker=self.name, error=str(error))
         self._scripts.close()
         self._pulse.batch_began = self._pulse.overdue_at = 0
-        faulthandler.cancel_dump_traceback_later()
+        self._watchdog.rest()
 
     def _release_unknown(self, known: Iterable[Settlement | Claimed] = ()) -> None:
         """Puts back what Redis says this worker runs and this worker does not know of.
@@ -398,7 +361,7 @@ class ResidentWorker(SimpleWorker):
                 _log.warning("the task closed the standard streams", task=self._task.name)
             if self._pulse.seen_at:
                 self._pulse.seen_at = time.monotonic()
-            self._live_for(self._task.timeout_s)
+            self._watchdog.expect_within(self._task.timeout_s)
             self._scripts.close()
             self._offering.close()
             after_error()
@@ -417,3 +380,13 @@ class ResidentWorker(SimpleWorker):
 def name_of(task: Task, pid: int, token: str) -> str:
     """The name that RQ knows a worker by."""
     return f"{keys.WORKER_NAME_PREFIX}{task.name}-{socket.gethostname()}-{pid}-{token}"
+
+
+def _limits_of(task: Task, settings: Settings, is_supervised: bool) -> Limits:
+    return Limits(
+        lease_ms=int(settings.lease_s * 1000),
+        reply_ttl_ms=int(settings.reply_ttl_s * 1000),
+        max_data_bytes=settings.max_question_bytes + 512,
+        longest_batch_s=math.ceil(task.longest_batch_s),
+        keep_ms=KEEP_MS if is_supervised else LONGEST_TTL_MS,
+    )

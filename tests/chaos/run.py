@@ -34,7 +34,7 @@ HONEST_ENDS = ("exit code -9", "exit code 137", "exit code 1")
 _TICK_S = 0.25
 _READY_S = 30.0
 _QUIET_S = 30.0
-#: A worker that hangs without a supervisor ends itself; see ALONE_MARGIN_S of resident/worker.py.
+#: A worker that hangs without a supervisor ends itself; see resident/watchdog.py.
 _ORPHANS_S = 30.0
 #: What must not be in a log, beside what a model may do.
 _TROUBLE = re.compile(r"worker failed|supervisor failed|Traceback \(most recent call last\)")

@@ -1,0 +1,28 @@
+"""Ends this process when it has not shown itself for too long, even if it hangs in C."""
+
+from __future__ import annotations
+
+import faulthandler
+
+#: So long after it should have shown itself the process ends.
+MARGIN_S = 20.0
+
+
+class Watchdog:
+    """For a worker that hangs and has lost its supervisor, which would have ended it sooner.
+
+    The supervisor's signal Python would never hear. The thread that keeps the time needs no GIL.
+    """
+
+    def __init__(self, is_on: bool) -> None:
+        """One that is not on never ends anything."""
+        self._is_on = is_on
+
+    def expect_within(self, seconds: float) -> None:
+        """The process is to come here again in so long; a margin is added."""
+        if self._is_on:
+            faulthandler.dump_traceback_later(seconds + MARGIN_S, exit=True)
+
+    def rest(self) -> None:
+        """Expects nothing, until told again."""
+        faulthandler.cancel_dump_traceback_later()
