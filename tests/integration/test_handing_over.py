@@ -124,13 +124,22 @@ def test_a_question_whose_message_was_lost_is_answered_all_the_same(
     live.check_that_it_serves()
 
 
+def quick_worker(connection: Redis, monkeypatch: pytest.MonkeyPatch) -> ResidentWorker:
+    """One in this process that thinks that a supervisor watches it."""
+    with odd_tasks():
+        worker = ResidentWorker(load_task("quick"), connection, Settings(), pulse=Pulse())
+    monkeypatch.setattr(worker._watchdog, "expect_within", lambda _: None)  # it would end pytest
+    monkeypatch.setattr(worker, "subscribe", lambda: None)
+    monkeypatch.setattr(worker, "unsubscribe", lambda: None)
+    return worker
+
+
 def test_a_question_is_not_lost_when_another_of_the_workers_connections_breaks(
     connection: Redis, caller: Client, live: Live, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It was handed over when its worker had just stopped listening, and its counters failed."""
     monkeypatch.setattr("resident.worker.WAIT_S", 0.01)
-    handed: list[str] = []
-    turns = count()
+    worker, handed, turns = quick_worker(connection, monkeypatch), list[str](), count()
 
     def write(*_: object) -> None:
         if not handed and is_offered(connection):
@@ -141,15 +150,50 @@ def test_a_question_is_not_lost_when_another_of_the_workers_connections_breaks(
         if is_over and not worker._stop_requested:
             worker.request_stop(signal.SIGTERM, None)
 
-    with odd_tasks():
-        worker = ResidentWorker(load_task("quick"), connection, Settings(), pulse=Pulse())
-    monkeypatch.setattr(worker, "subscribe", lambda: None)
-    monkeypatch.setattr(worker, "unsubscribe", lambda: None)
     monkeypatch.setattr(worker._counts, "write", write)
     live.put(live.fields("it is quick"))
     with signals_kept():
         worker.work()
     assert caller.wait(handed[0], BUDGET_MS).answer == "handed"
+
+
+def test_a_worker_that_waits_for_whatever_comes_stops_when_it_is_told_to(
+    connection: Redis, live: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("resident.worker.WAIT_S", 600.0)
+    worker = quick_worker(connection, monkeypatch)
+
+    def stop() -> None:
+        for _ in range(2):  # it offers itself when it waits the next time
+            live.answers_one()
+        wait_until(lambda: is_offered(connection))
+        wait_until(lambda: connection.info("clients")["blocked_clients"] == 1)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with signals_kept(), ThreadPoolExecutor(1) as other:
+        stopped = other.submit(stop)
+        worker.work()
+    stopped.result()
+    assert not connection.exists(QUICK.announcement)
+
+
+def test_a_worker_that_nobody_watches_is_handed_nothing(
+    connection: Redis, live: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody would keep its lease."""
+    monkeypatch.setattr("resident.worker.WAIT_S", 0.01)
+    worker, turns = quick_worker(connection, monkeypatch), count()
+    worker._is_supervised = False
+
+    def write(*_: object) -> None:
+        assert not is_offered(connection)
+        if next(turns) > 9 and not worker._stop_requested:
+            worker.request_stop(signal.SIGTERM, None)
+
+    monkeypatch.setattr(worker._counts, "write", write)
+    live.put(live.fields("it is quick"))
+    with signals_kept():
+        assert worker.work()
 
 
 def test_a_worker_that_leaves_puts_back_what_it_has_not_heard(

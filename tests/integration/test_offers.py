@@ -18,7 +18,7 @@ from resident.claimed import Claim
 from resident.ear import Ear
 from resident.offering import Offering
 from resident.scripts import REGISTRY_KNOWS_S, SettleCode
-from tests.support.lua import BUDGET_MS, DATA, ECHO, TEN_YEARS_MS, Desk, Full
+from tests.support.lua import BUDGET_MS, DATA, ECHO, TEN_YEARS_MS, Desk, Full, settlement
 from tests.support.waiting import wait_until
 
 QUEUED = Asked(AskCode.QUEUED, 0, 0)
@@ -373,6 +373,36 @@ def test_an_ear_that_may_not_listen_says_so(desk: Desk, connection: Redis) -> No
     finally:
         connection.execute_command("ACL", "SETUSER", "default", "allchannels")
         deaf.close()
+
+
+def test_what_was_handed_over_comes_before_what_waits(desk: Desk, ear: Ear) -> None:
+    desk.ask("handed")
+    desk.ask("waits")
+    desk.scripts.is_busy = True  # then it looks at the queue
+    offering = Offering(desk.scripts, ear)
+    turns = [offering.turn([], b"0", 10, 5, len) for _ in range(2)]
+    assert [[job.id for job in turn.jobs] for turn in turns] == [["handed"], ["waits"]]
+
+
+def test_a_batch_is_settled_once_before_its_worker_offers_itself(desk: Desk, ear: Ear) -> None:
+    desk.scripts.withdraw()
+    desk.ask("a")
+    claim = desk.claim()
+    (job,) = claim.jobs
+    codes: list[int] = []
+    Offering(desk.scripts, ear).turn(
+        [settlement("a", job.execution)], claim.started, 10, 0.01, codes.extend
+    )
+    assert codes == [SettleCode.SETTLED]
+    assert offered(desk)
+
+
+def test_a_suspended_worker_does_not_offer_itself(desk: Desk, ear: Ear) -> None:
+    desk.scripts.withdraw()
+    suspend(desk.connection)
+    desk.scripts.is_busy = True
+    assert Offering(desk.scripts, ear).turn([], b"0", 10, 5, len).suspended
+    assert not offered(desk)
 
 
 def test_a_lane_forms_behind_an_id_that_is_on_its_way_to_a_worker(desk: Desk) -> None:
