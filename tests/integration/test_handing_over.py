@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
@@ -160,7 +161,7 @@ def test_a_question_is_not_lost_when_another_of_the_workers_connections_breaks(
 def test_a_worker_that_waits_for_whatever_comes_stops_when_it_is_told_to(
     connection: Redis, live: Live, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("resident.worker.WAIT_S", 600.0)
+    monkeypatch.setattr("resident.worker.WAIT_S", 30.0)
     worker = quick_worker(connection, monkeypatch)
 
     def stop() -> None:
@@ -168,12 +169,15 @@ def test_a_worker_that_waits_for_whatever_comes_stops_when_it_is_told_to(
             live.answers_one()
         wait_until(lambda: is_offered(connection))
         wait_until(lambda: connection.info("clients")["blocked_clients"] == 1)
+        told.append(time.monotonic())
         os.kill(os.getpid(), signal.SIGTERM)
 
+    told: list[float] = []
     with signals_kept(), ThreadPoolExecutor(1) as other:
         stopped = other.submit(stop)
         worker.work()
     stopped.result()
+    assert time.monotonic() - told[0] < 20
     assert not connection.exists(QUICK.announcement)
 
 

@@ -384,6 +384,17 @@ def test_what_was_handed_over_comes_before_what_waits(desk: Desk, ear: Ear) -> N
     assert [[job.id for job in turn.jobs] for turn in turns] == [["handed"], ["waits"]]
 
 
+def test_a_worker_that_finds_something_on_the_queue_withdraws_its_offer(
+    desk: Desk, ear: Ear
+) -> None:
+    desk.ask("a", stream=1)
+    offering = Offering(desk.scripts, ear)
+    claim = offering.turn([], b"0", 10, 5, len)
+    assert [job.id for job in claim.jobs] == ["a"]
+    assert not offered(desk)
+    assert not ear.has_popped
+
+
 def test_a_batch_is_settled_once_before_its_worker_offers_itself(desk: Desk, ear: Ear) -> None:
     desk.scripts.withdraw()
     desk.ask("a")
