@@ -22,7 +22,8 @@
 -- ARGV[8...] more fields and values of the job hash; none of those that stand below
 --
 -- If a worker is idle and nothing is unusual, the question goes to it at once, started in RQ's books as
--- its claim would have it, and its worker is told on a channel. See offer() in scripts.py.
+-- its claim would have it, and the worker is told on a channel. What it offers and what it is told:
+-- docs/protocol.md, Offers; made by offer_command in scripts.py, and read in ear.py.
 --
 -- Keys beside these, their names made of these:
 -- set    rq:queues                       names of all queues
@@ -35,7 +36,7 @@
 -- list   rq:queue:<task>:popped          ids on their way from the queue to a worker
 -- string rq:suspended                    there while rq suspend holds
 -- zset   rq:wip:<task>                   <job>:<execution> -> expiry, s
--- resident:hand:<token>                  the channel of a worker
+-- channel resident:hand:<token>          where a worker hears of what it is handed
 --
 -- Returns {code, number, limit}:
 --    1 queued, or with an idle worker already
