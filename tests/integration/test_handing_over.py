@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
@@ -50,10 +51,16 @@ def supervisor(processes: Processes, connection: Redis, caller: Client) -> subpr
     """One whose only worker has shown that it is quick, and offers itself."""
     process = processes.start(*WITH_ODD_TASKS, "worker.py", "quick")
     wait_until(lambda: connection.exists(QUICK.ready))
-    for question in ("first", "second"):  # it offers itself when it waits the next time
-        assert caller.ask("quick", question, BUDGET_MS).answer == question
-    wait_until(lambda: is_offered(connection))
+    wait_until(lambda: offers_after_one_more(connection, caller))
     return process
+
+
+def offers_after_one_more(connection: Redis, caller: Client) -> bool:
+    """It offers itself when it waits the next time; on a busy machine it may seem slow at first."""
+    assert caller.ask("quick", "?", BUDGET_MS).answer == "?"
+    with suppress(AssertionError):
+        return wait_until(lambda: is_offered(connection), within_s=0.5)
+    return False
 
 
 def is_offered(connection: Redis) -> bool:
@@ -159,15 +166,14 @@ def test_a_question_is_not_lost_when_another_of_the_workers_connections_breaks(
 
 
 def test_a_worker_that_waits_for_whatever_comes_stops_when_it_is_told_to(
-    connection: Redis, live: Live, monkeypatch: pytest.MonkeyPatch
+    connection: Redis, caller: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("resident.worker.WAIT_S", 30.0)
     worker = quick_worker(connection, monkeypatch)
 
     def stop() -> None:
-        for _ in range(2):  # it offers itself when it waits the next time
-            live.answers_one()
-        wait_until(lambda: is_offered(connection))
+        wait_until(lambda: connection.exists(QUICK.ready))
+        wait_until(lambda: offers_after_one_more(connection, caller))
         wait_until(lambda: connection.info("clients")["blocked_clients"] == 1)
         told.append(time.monotonic())
         os.kill(os.getpid(), signal.SIGTERM)
