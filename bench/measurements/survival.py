@@ -31,7 +31,9 @@ _REST_S = 0.3
 _RELOAD_CALLERS = 4
 _LOAD_S = 3.0
 #: Of each worker, before its memory is looked at: they take turns, and each touches all it will.
-_ASKED = 5
+_ASKED = 3
+#: Whose rows show the memory that a supervisor has for itself.
+_MANY = 4
 
 
 def measure(run: Run) -> None:
@@ -40,10 +42,9 @@ def measure(run: Run) -> None:
     _reload(run)
     _rest(run)
     many = (1, 4) if run.plan.is_quick else (1, 2, 4, 8)
-    _shares(run, "large", "a numpy model of 400 MB", many, Goal(1.10, 1.25, is_least=False))
-    _shares(run, "faq", "faq", (1, 4), None)
-    _own(run, "echo", "echo")
-    _own(run, "large", "a numpy model of 400 MB")
+    _memory(run, "large", "a numpy model of 400 MB", many, Goal(1.10, 1.25, is_least=False))
+    _memory(run, "faq", "faq", (1, 4), None)
+    _memory(run, "echo", "echo", (1, 4), None)
 
 
 @contextlib.contextmanager
@@ -144,38 +145,32 @@ def _rest(run: Run) -> None:
     run.add(Row(_NAME, "CPU of the supervisor at rest", value=value, unit="% of a core"))
 
 
-def _shares(run: Run, task: str, what: str, many: tuple[int, ...], goal: Goal | None) -> None:
-    """What the processes take together: each page counts once, however many share it."""
+def _memory(run: Run, task: str, what: str, many: tuple[int, ...], goal: Goal | None) -> None:
+    """What the processes take together: each page counts once, however many share it.
+
+    And what the two that answer nothing have for themselves.
+    """
     sums: dict[int, float] = {}
+    own: dict[str, float] = {}
     for workers in many:
         run.say(f"memory of {workers} workers of {task}")
         with run.bench() as bench, _serving(bench, task, workers) as pid:
             with Client(bench.redis.url) as client:
                 for _ in range(workers * _ASKED):
                     client.ask(task, "今天几点开门？", 60_000)
-            tree = [pid, *children_of(pid), *_workers_of(pid)]
-            sums[workers] = sum(map(_pss_mb, tree))
+            [supervisor] = children_of(pid)
+            sums[workers] = sum(map(_pss_mb, [pid, supervisor, *_workers_of(pid)]))
+            if workers == _MANY:
+                own = {
+                    "the supervisor": _private_mb(supervisor),
+                    "the process that stays": _private_mb(pid),
+                }
     note = ", ".join(f"{workers}: {mb:.0f} MB" for workers, mb in sums.items())
-    row = f"memory (PSS) of 4 workers, {what}"
-    run.add(Row(_NAME, row, sums[4] / sums[1], "× one worker's", goal, note=note))
-
-
-def _own(run: Run, task: str, what: str) -> None:
-    """What the two processes that answer nothing have for themselves, beside what they share."""
-    run.say(f"memory of its own of the supervisor of {task}")
-    workers = 4
-    with run.bench() as bench, _serving(bench, task, workers) as pid:
-        with Client(bench.redis.url) as client:
-            for _ in range(workers * 20):
-                client.ask(task, "今天几点开门？", 60_000)
-        [supervisor] = children_of(pid)
-        own = {
-            "the supervisor": _private_mb(supervisor),
-            "the process that stays": _private_mb(pid),
-        }
+    row = f"memory (PSS) of {_MANY} workers, {what}"
+    run.add(Row(_NAME, row, sums[_MANY] / sums[1], "× one worker's", goal, note=note))
     for whose, mb in own.items():
-        goal = Goal(30, 40, is_least=False)
-        run.add(Row(_NAME, f"memory of its own of {whose}, {what}", mb, "MB", goal))
+        goal_of_own = Goal(30, 40, is_least=False)
+        run.add(Row(_NAME, f"memory of its own of {whose}, {what}", mb, "MB", goal_of_own))
 
 
 def _workers_of(pid: int) -> list[int]:
