@@ -24,12 +24,13 @@ from bench.peer import QUESTION
 from enqueue_api.client import Client
 from resident.answering import Answerer
 from resident.claimed import Claim
+from resident.ear import Ear
 from resident.embedded_redis import EmbeddedRedis
 from resident.link import Link
 from resident.pools import load_pools
 from resident.pulse import Pulse
 from resident.redis_client import connect
-from resident.scripts import Limits, WorkerScripts
+from resident.scripts import Limits, WorkerScripts, new_token
 from resident.settings import read_settings
 from resident.streaming import Streams
 from script.table import table
@@ -60,7 +61,8 @@ class Ours:
     """Client and worker in one process; the worker is of `echo`."""
 
     def __init__(self, url: str, connection: Redis) -> None:
-        link, task = Link(connection), load_pools({"echo": 1})[0].task
+        self._link = link = Link(connection)
+        task = load_pools({"echo": 1})[0].task
         limits = Limits(
             lease_ms=15_000,
             reply_ttl_ms=60_000,
@@ -68,8 +70,8 @@ class Ours:
             longest_batch_s=10,
             keep_ms=3_000,
         )
-        self._client, self._held = Client(url), Claim()
-        self._scripts = WorkerScripts(link, task.name, "resident-echo-bench", limits)
+        self._client, self._held, self._token = Client(url), Claim(), new_token()
+        self._scripts = WorkerScripts(link, task.name, "resident-echo-bench", limits, self._token)
         self._scripts.announce(_ANNOUNCED_MS, {"max_backlog": 100_000})
         streams = Streams(link, lambda send: send(), link.close, limits.reply_ttl_ms)
         self._answerer = Answerer(task, None, read_settings(), lambda: None, Pulse(), streams)
@@ -86,6 +88,25 @@ class Ours:
         """In one call."""
         ends = self._answerer.settlements(self._held)
         self._scripts.turn(ends, self._held.started, 0, 0, lambda _: None)
+
+
+class Handed(Ours):
+    """With questions that are handed over: what takes the place of a claim is the offer."""
+
+    def __init__(self, url: str, connection: Redis) -> None:
+        super().__init__(url, connection)
+        self._ear = Ear(connection, "echo", self._token)
+        self._ear.open()
+        self._link.call(*self._scripts.offer_command())
+
+    def claim(self, count: int) -> None:
+        """Hears of the question, and makes the next offer."""
+        handed = self._ear.wait(_BUDGET_MS / 1000)
+        if handed is None:
+            msg = "the question was not handed over"
+            raise RuntimeError(msg)
+        self._held = handed
+        self._link.call(*self._scripts.offer_command())
 
 
 class Floor:
@@ -125,6 +146,8 @@ def main(rounds: int) -> None:
                 "floor": Floor(server.url, connection),
             }
             rows = [row for count in (BATCH, 1) for row in _rows(connection, sides, count, rounds)]
+            handed = {"Resident, handed over": Handed(server.url, connection)}
+            rows += _rows(connection, handed, 1, rounds)
     header = ("µs of Redis a question", *STEPS, "all", "of it commands")
     click.echo(table(header, rows, limits={}, right={1, 2, 3, 4, 5}))
 
@@ -153,9 +176,10 @@ def _cost(connection: Redis, side: Side, step: str, count: int) -> tuple[float, 
     before = _times(connection)
     getattr(side, step)(count)
     spent = {name: us - before.get(name, 0) for name, us in _times(connection).items()}
-    whole = spent.pop("cmdstat_evalsha")
     del spent["cmdstat_info"]
-    return whole / count, sum(spent.values()) / count
+    in_scripts = spent.pop("cmdstat_evalsha", 0)
+    commands = sum(spent.values())
+    return (in_scripts or commands) / count, commands / count
 
 
 def _times(connection: Redis) -> dict[str, int]:
