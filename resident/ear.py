@@ -20,6 +20,8 @@ from resident.claimed import Claim, Claimed
 from resident.link import Link
 
 _NUMBER = rb"\d{1,15}"
+#: Noise is passed over, but it does not keep a worker from its work.
+_MOST_READ = 1_000
 _log = structlog.get_logger()
 
 
@@ -37,21 +39,30 @@ class Ear:
             rb"([^\n]*)\n([^\n]*)\n([^\n]*)\n(1?)\n(.*)" % (_NUMBER, token.encode(), _NUMBER),
             re.DOTALL,
         )
-        self._is_waiting = False
+        #: Whether it waits for the queue, even while its worker does something else.
+        self.is_waiting = False
         #: Whether it hears what is said on the channel, as far as it knows.
-        self.is_open = False
+        self._is_open = False
         #: Whether an id was on the queue, which is on the list of popped ids now, for a claim.
         self.has_popped = False
+        #: Whether something may have been said that was not heard or not understood: it is in
+        #: `executions()`, and whoever has put that back says False here.
+        self.may_have_missed = False
 
     def open(self) -> None:
         """From now on hears what is said on the channel."""
-        if not self.is_open:
+        if not self._is_open:
             self._link.call("SUBSCRIBE", self._channel)
-            self.is_open = True
+            self._is_open = True
 
     def heard(self) -> Claim | None:
         """A question that was handed over meanwhile, if there is one; does not wait."""
-        return self._read(0) if self._link.has_more() else None
+        for _ in range(_MOST_READ):
+            if not self._link.has_more():
+                return None
+            if handed := self._read(0):
+                return handed
+        return None
 
     def wait(self, wait_s: float) -> Claim | None:
         """The question that is handed over next; None once one may be on the queue.
@@ -60,11 +71,11 @@ class Ear:
         """
         if self.has_popped:
             return None
-        if not self._is_waiting:
+        if not self.is_waiting:
             of = self._of
             self._link.send_all([("BLMOVE", of.queue, of.popped, "LEFT", "RIGHT", f"{wait_s:.3f}")])
-            self._is_waiting = True
-        return self._read(wait_s)
+            self.is_waiting = True
+        return self._read(wait_s) or (self.heard() if self.may_have_missed else None)
 
     def wake(self) -> None:
         """As Link.wake."""
@@ -73,24 +84,27 @@ class Ear:
     def close(self) -> None:
         """Closes the connection; what was said and not heard is lost."""
         self._link.close()
-        self.is_open = self._is_waiting = self.has_popped = False
+        self.may_have_missed = self.may_have_missed or self._is_open
+        self._is_open = self.is_waiting = self.has_popped = False
 
     def _read(self, wait_s: float) -> Claim | None:
         try:
             answer = self._link.read(wait_s + self._link.timeout_s)
         except ResponseError:
-            self._is_waiting = False
+            self.is_waiting = False
             raise
         if isinstance(answer, hiredis.PushNotification):
             return self._read_handed(answer[-1])
-        self._is_waiting = False
+        self.is_waiting = False
         self.has_popped = answer is not None
         return None
 
     def _read_handed(self, message: object) -> Claim | None:
         found = self._handed.fullmatch(message) if isinstance(message, bytes) else None
         if found is None:
-            _log.warning("something strange was said", channel=self._channel)
+            if not self.may_have_missed:
+                _log.warning("something strange was said", channel=self._channel)
+            self.may_have_missed = True
             return None
         now, job_id, execution, left_ms, enqueued_at, failure_ttl, to, by_hash, data = (
             found.groups()

@@ -120,6 +120,10 @@ class Link:
         """
         return self._socket is not None and (self._reader.has_data() or bool(self._poll.poll(0)))
 
+    def has_read_more(self) -> bool:
+        """Whether more came with the last answer."""
+        return self._socket is not None and bool(self._reader.has_data())
+
     def wake(self) -> None:
         """For a signal handler: ends waiting for commands that block, now and from now on.
 

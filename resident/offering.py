@@ -14,6 +14,11 @@ from resident.scripts import Settlement, WorkerScripts
 
 _log = structlog.get_logger()
 
+#: After so many turns in which nobody waited, those who ask are taken for one who asks alone.
+ALONE = 16
+#: Among many, a wait is one for the queue only, and no longer than this, s.
+AMONG_MANY_S = 0.1
+
 OnSettled = Callable[[list[int]], object]
 
 
@@ -22,6 +27,9 @@ class Offering:
 
     It withdraws the offer when it has found something there. What it was handed in that moment it
     hears at its next turn; what it never hears, since the connection broke, is in `executions()`.
+
+    Where several ask, one question would be handed over while the others wait, and a turn would
+    take three writes instead of one. So among many it does as one that does not offer itself.
     """
 
     def __init__(self, scripts: WorkerScripts, ear: Ear) -> None:
@@ -29,9 +37,17 @@ class Offering:
         self._scripts = scripts
         self._ear = ear
         self._is_offered = self._is_forbidden = False
-        #: Whether something may have been said since the connection broke, or was closed: it is in
-        #: `executions()`, and whoever has put that back says False here.
-        self.may_have_missed = False
+        #: So many turns until it offers itself again.
+        self._crowd = 0
+
+    @property
+    def may_have_missed(self) -> bool:
+        """Whether it was handed something that it will not run: it is in `executions()`."""
+        return self._ear.may_have_missed
+
+    def note_put_back(self) -> None:
+        """What there was of that is on the queue."""
+        self._ear.may_have_missed = False
 
     def wake(self) -> None:
         """As Link.wake."""
@@ -39,9 +55,7 @@ class Offering:
 
     def close(self) -> None:
         """Hears nothing more."""
-        if self._ear.is_open:
-            self.may_have_missed = True
-            self._ear.close()
+        self._ear.close()
 
     def turn(
         self,
@@ -62,6 +76,8 @@ class Offering:
         if handed:
             scripts.turn(settlements, started, 0, 0, on_settled)
             return self._taken(handed)
+        if settlements and self._crowd and not (ear.is_waiting or ear.has_popped):
+            return self._turn_among_many(settlements, started, max_batch, wait_s, on_settled)
         if scripts.is_busy or ear.has_popped:
             claim = self._look(settlements, started, max_batch, on_settled)
             if claim.suspended or not claim.is_over:
@@ -70,6 +86,19 @@ class Offering:
         scripts.turn(settlements, started, 0, 0, on_settled, scripts.offer_command())
         self._is_offered = True
         return self._wait(max_batch, wait_s, on_settled)
+
+    def _turn_among_many(
+        self,
+        settlements: list[Settlement],
+        started: bytes,
+        max_batch: int,
+        wait_s: float,
+        on_settled: OnSettled,
+    ) -> Claim:
+        scripts, wait_s = self._scripts, min(wait_s, AMONG_MANY_S)
+        claim = scripts.turn(settlements, started, max_batch, wait_s, on_settled)
+        self._crowd = ALONE if scripts.found_waiting else self._crowd - 1 if claim.jobs else 0
+        return claim
 
     def _wait(self, max_batch: int, wait_s: float, on_settled: OnSettled) -> Claim:
         refusal = handed = None
@@ -102,14 +131,16 @@ class Offering:
         self, settlements: list[Settlement], started: bytes, max_batch: int, on_settled: OnSettled
     ) -> Claim:
         """Claims what is on the queue; a worker with something to do is not to be handed more."""
-        withdrawal = None
-        if self._is_offered and (self._ear.has_popped or settlements):
-            withdrawal = self._scripts.withdraw_command()
-            self._is_offered = False
-        self._ear.has_popped = False
+        if self._ear.has_popped:
+            self._crowd = ALONE
+        withdrawal = self._scripts.withdraw_command() if self._is_offered else None
+        self._is_offered = self._ear.has_popped = False
         return self._scripts.turn(settlements, started, max_batch, 0, on_settled, withdrawal)
 
     def _taken(self, handed: Claim) -> Claim:
         self._is_offered = False
-        self._scripts.note_said(handed.started)
+        late_ms = self._scripts.lateness_s(handed.started) * 1000
+        if any(late_ms >= job.left_ms for job in handed.jobs):  # on the queue it will expire
+            self._ear.may_have_missed = True
+            return Claim(more=True)
         return handed

@@ -35,7 +35,7 @@ LONGEST_TTL_MS = 31_536_000_000
 #: For so long after its claim nobody can have taken a question for abandoned, or have asked anew
 #: after its budget, without a word to the registry of those that run.
 REGISTRY_KNOWS_S = 1.0
-#: What was said by so much longer ago than our idea of Redis' clock allows was not heard at once.
+#: What was said longer ago than our idea of Redis' clock allows, by so much, was heard late; s.
 LATE_S = 0.5
 #: What stands in a packed claim for the claim's number; no name has such a thing in it.
 _NUMBER = b"\0" * (24 - TOKEN_LENGTH)
@@ -114,6 +114,8 @@ class WorkerScripts:
         #: Whether RQ's record of the worker says busy: its last claim brought something, or a tick
         #: saw that what it was handed takes long. The next claim that brings nothing says idle.
         self.is_busy = False
+        #: Whether somebody waited already when the last turn settled something and might wait.
+        self.found_waiting = False
         #: Redis' clock, s, beside this process' monotonic one.
         self._redis_ahead_s = 0.0
         self._keys = of = keys.of_task(task)
@@ -159,6 +161,7 @@ class WorkerScripts:
         self._load()
         self._link.send_all(self._turn_commands(settlements, started, max_batch, wait_s, also))
         codes: Any = self._next_answer() if settlements else None
+        self.found_waiting = self._link.has_read_more()  # a wait parts it from what it brings
         if settlements and not isinstance(codes, ResponseError):
             on_settled(codes)
         if also:
@@ -178,16 +181,19 @@ class WorkerScripts:
             self._redis_ahead_s = float(claim.started) - time.monotonic()
         return claim
 
-    def note_said(self, at: bytes) -> None:
-        """Takes in when by Redis' clock, in s, something was said that is heard now.
+    def lateness_s(self, said_at: bytes) -> float:
+        """How long ago something was said that is heard now, by Redis' clock, which this teaches.
 
-        It may have lain there, and then the clock shows more: what looks late is looked up.
+        It may have lain there, and anybody may say anything: what seems far off is looked up.
+
+        Errors worth catching: those of Link.
         """
-        ahead_s = float(at) - time.monotonic()
-        if ahead_s > self._redis_ahead_s:
-            self._redis_ahead_s = ahead_s
-        elif self._redis_ahead_s - ahead_s > LATE_S:
+        late_s = self._redis_ahead_s + time.monotonic() - float(said_at)
+        if abs(late_s) > LATE_S:
             self._read_clock()
+            return self._redis_ahead_s + time.monotonic() - float(said_at)
+        self._redis_ahead_s -= min(late_s, 0.0)
+        return max(late_s, 0.0)
 
     def _turn_commands(
         self,

@@ -352,7 +352,7 @@ class ResidentWorker(SimpleWorker):
         if unknown:
             released = self._scripts.release(unknown)
             _log.info("put back", worker=self.name, jobs=released)
-        self._offering.may_have_missed = False
+        self._offering.note_put_back()
 
     def _repeat(self, call: Callable[[], T], after_error: Callable[[], object] = bool) -> T:
         def close_and_mend() -> None:

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import pytest
 from redis import Redis
 
-from tests.support.lua import Desk, Full, a_desk
+from resident.ear import Ear
+from tests.support.lua import Desk, Full, a_desk, offer
 
 
 @pytest.fixture
@@ -27,3 +28,13 @@ def other(connection: Redis) -> Iterator[Desk]:
 def full(connection: Redis) -> Iterator[Full]:
     with Full(connection) as full:
         yield full
+
+
+@pytest.fixture
+def ear(connection: Redis, desk: Desk) -> Iterator[Ear]:
+    """That of the desk's worker, which has made an offer."""
+    made = Ear(connection, "echo", desk.token)
+    made.open()
+    offer(desk)
+    yield made
+    made.close()

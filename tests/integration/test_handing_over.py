@@ -145,12 +145,13 @@ def quick_worker(connection: Redis, monkeypatch: pytest.MonkeyPatch) -> Resident
 def test_a_question_is_not_lost_when_another_of_the_workers_connections_breaks(
     connection: Redis, caller: Client, live: Live, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It was handed over when its worker had just stopped listening, and its counters failed."""
+    """It was handed over when its worker had just looked on the queue, and its counters failed."""
     monkeypatch.setattr("resident.worker.WAIT_S", 0.01)
     worker, handed, turns = quick_worker(connection, monkeypatch), list[str](), count()
 
     def write(*_: object) -> None:
-        if not handed and is_offered(connection):
+        if not handed and worker._gathering.is_quick and worker._offering._ear._is_open:
+            worker._link.call(*worker._scripts.offer_command())
             handed.append(caller.submit("quick", "handed", BUDGET_MS))
             assert is_started(connection, handed[0])
             raise RedisConnectionError
@@ -333,3 +334,19 @@ def test_a_worker_that_may_not_listen_serves_from_the_queue(
         assert not is_offered(connection)
     finally:
         connection.execute_command("ACL", "SETUSER", "default", "allchannels")
+
+
+@pytest.mark.parametrize("length", [13, 40])
+def test_an_offer_that_somebody_spoilt_loses_no_question(
+    length: int,
+    supervisor: subprocess.Popen[str],
+    connection: Redis,
+    caller: Client,
+    live: Live,
+) -> None:
+    """The question is that of an execution as no worker of ours makes it."""
+    execution, *terms = connection.hget(QUICK.announcement, "offer").split()
+    spoilt = execution.ljust(length, b"0")[:length]
+    connection.hset(QUICK.announcement, "offer", b" ".join([spoilt, *terms]))
+    assert caller.ask("quick", "asked", BUDGET_MS).answer == "asked"
+    live.check_that_it_serves()

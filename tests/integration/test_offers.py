@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -14,33 +14,13 @@ from rq.suspension import suspend
 
 from resident import keys
 from resident.asking import AskCode, Asked
-from resident.claimed import Claim
 from resident.ear import Ear
-from resident.offering import Offering
-from resident.scripts import REGISTRY_KNOWS_S, SettleCode
-from tests.support.lua import BUDGET_MS, DATA, ECHO, TEN_YEARS_MS, Desk, Full, settlement
+from resident.scripts import SettleCode
+from tests.support.lua import BUDGET_MS, DATA, ECHO, TEN_YEARS_MS, Desk, Full, offer, offered
 from tests.support.waiting import wait_until
 
 QUEUED = Asked(AskCode.QUEUED, 0, 0)
 MAILBOX = f"resident:mailbox:{'a' * 32}"
-
-
-@pytest.fixture
-def ear(connection: Redis, desk: Desk) -> Iterator[Ear]:
-    """That of the desk's worker, which has made an offer."""
-    made = Ear(connection, "echo", desk.token)
-    made.open()
-    offer(desk)
-    yield made
-    made.close()
-
-
-def offer(desk: Desk) -> None:
-    desk.link.call(*desk.scripts.offer_command())
-
-
-def offered(desk: Desk) -> bool:
-    return desk.connection.hexists(ECHO.announcement, "offer")
 
 
 def test_a_question_that_finds_an_offer_goes_to_its_worker_and_not_on_the_queue(
@@ -225,38 +205,6 @@ def test_a_full_redis_refuses_before_anything_is_handed_over(
     assert ear.heard() is None
 
 
-def test_what_was_handed_over_long_before_it_was_heard_is_judged_by_its_hash(
-    desk: Desk, ear: Ear
-) -> None:
-    desk.claim()  # it knows Redis' clock
-    desk.ask("a", is_new=True)
-    handed = ear.wait(5)
-    assert handed
-    said_s = float(handed.started) - REGISTRY_KNOWS_S - 1
-    execution = handed.jobs[0].execution.encode()
-    late = b"%.6f\na\n%b\n5000\n\n\n\n\n%b" % (said_s, execution, DATA)
-    desk.connection.publish(keys.hand(desk.token), late)
-    handed = Offering(desk.scripts, ear).turn([], b"0", 10, 5, len)
-    assert [job.id for job in handed.jobs] == ["a"]
-    desk.connection.hset(f"{keys.JOB}a", "execution", "of who was asked anew")
-    assert desk.settle(handed, by_hash=False) == [SettleCode.LOST]
-
-
-def test_a_worker_that_a_tick_called_busy_is_idle_once_it_finds_nothing(
-    desk: Desk, ear: Ear
-) -> None:
-    worker = f"{keys.WORKER}{desk.name}"
-    desk.connection.hset(worker, mapping={"birth": "then", "state": "busy"})
-    desk.claim()  # it knows Redis' clock
-    desk.ask("a", is_new=True)
-    handed = ear.wait(5)
-    assert handed
-    began = b"%.6f" % (float(handed.started) - REGISTRY_KNOWS_S - 1)
-    assert desk.settle(Claim(began, handed.jobs)) == [SettleCode.SETTLED]
-    assert not desk.claim().jobs
-    assert desk.connection.hget(worker, "state") == b"idle"
-
-
 def test_who_asks_with_the_same_id_joins_what_was_handed_over(desk: Desk, ear: Ear) -> None:
     desk.ask("a")
     offer(desk)
@@ -373,47 +321,6 @@ def test_an_ear_that_may_not_listen_says_so(desk: Desk, connection: Redis) -> No
     finally:
         connection.execute_command("ACL", "SETUSER", "default", "allchannels")
         deaf.close()
-
-
-def test_what_was_handed_over_comes_before_what_waits(desk: Desk, ear: Ear) -> None:
-    desk.ask("handed")
-    desk.ask("waits")
-    desk.scripts.is_busy = True  # then it looks at the queue
-    offering = Offering(desk.scripts, ear)
-    turns = [offering.turn([], b"0", 10, 5, len) for _ in range(2)]
-    assert [[job.id for job in turn.jobs] for turn in turns] == [["handed"], ["waits"]]
-
-
-def test_a_worker_that_finds_something_on_the_queue_withdraws_its_offer(
-    desk: Desk, ear: Ear
-) -> None:
-    desk.ask("a", stream=1)
-    offering = Offering(desk.scripts, ear)
-    claim = offering.turn([], b"0", 10, 5, len)
-    assert [job.id for job in claim.jobs] == ["a"]
-    assert not offered(desk)
-    assert not ear.has_popped
-
-
-def test_a_batch_is_settled_once_before_its_worker_offers_itself(desk: Desk, ear: Ear) -> None:
-    desk.scripts.withdraw()
-    desk.ask("a")
-    claim = desk.claim()
-    (job,) = claim.jobs
-    codes: list[int] = []
-    Offering(desk.scripts, ear).turn(
-        [settlement("a", job.execution)], claim.started, 10, 0.01, codes.extend
-    )
-    assert codes == [SettleCode.SETTLED]
-    assert offered(desk)
-
-
-def test_a_suspended_worker_does_not_offer_itself(desk: Desk, ear: Ear) -> None:
-    desk.scripts.withdraw()
-    suspend(desk.connection)
-    desk.scripts.is_busy = True
-    assert Offering(desk.scripts, ear).turn([], b"0", 10, 5, len).suspended
-    assert not offered(desk)
 
 
 def test_a_lane_forms_behind_an_id_that_is_on_its_way_to_a_worker(desk: Desk) -> None:

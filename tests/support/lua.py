@@ -114,6 +114,16 @@ def a_desk(connection: Redis, name: str = "resident-echo-1") -> Iterator[Desk]:
     link.close()
 
 
+def offer(desk: Desk) -> None:
+    """The desk's worker offers itself."""
+    desk.link.call(*desk.scripts.offer_command())
+
+
+def offered(desk: Desk) -> bool:
+    """Whether an offer stands."""
+    return bool(desk.connection.hexists(ECHO.announcement, "offer"))
+
+
 class Full:
     """Makes a Redis full, until it is freed."""
 

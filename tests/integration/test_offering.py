@@ -1,0 +1,188 @@
+"""The turns of a worker that offers itself, on a real Redis."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from rq.suspension import suspend
+
+from resident import keys
+from resident.asking import AskCode, Asked
+from resident.claimed import Claim
+from resident.ear import Ear
+from resident.link import Command
+from resident.offering import ALONE, Offering
+from resident.scripts import SettleCode
+from tests.support.lua import DATA, Desk, offered, settlement
+
+QUEUED = Asked(AskCode.QUEUED, 0, 0)
+MAILBOX = f"resident:mailbox:{'a' * 32}"
+
+
+def test_what_was_handed_over_comes_before_what_waits(desk: Desk, ear: Ear) -> None:
+    desk.ask("handed")
+    desk.ask("waits")
+    desk.scripts.is_busy = True  # then it looks at the queue
+    offering = Offering(desk.scripts, ear)
+    turns = [offering.turn([], b"0", 10, 5, len) for _ in range(2)]
+    assert [[job.id for job in turn.jobs] for turn in turns] == [["handed"], ["waits"]]
+
+
+def test_a_worker_that_finds_something_on_the_queue_withdraws_its_offer(
+    desk: Desk, ear: Ear
+) -> None:
+    desk.ask("a", stream=1)
+    offering = Offering(desk.scripts, ear)
+    claim = offering.turn([], b"0", 10, 5, len)
+    assert [job.id for job in claim.jobs] == ["a"]
+    assert not offered(desk)
+    assert not ear.has_popped
+
+
+def test_a_batch_is_settled_once_before_its_worker_offers_itself(
+    desk: Desk, ear: Ear, offers: list[bool]
+) -> None:
+    desk.scripts.withdraw()
+    desk.ask("a")
+    claim = desk.claim()
+    (job,) = claim.jobs
+    codes: list[int] = []
+    Offering(desk.scripts, ear).turn(
+        [settlement("a", job.execution)], claim.started, 10, 0.01, codes.extend
+    )
+    assert codes == [SettleCode.SETTLED]
+    assert offers
+
+
+def test_a_suspended_worker_does_not_offer_itself(desk: Desk, ear: Ear) -> None:
+    desk.scripts.withdraw()
+    suspend(desk.connection)
+    desk.scripts.is_busy = True
+    assert Offering(desk.scripts, ear).turn([], b"0", 10, 5, len).suspended
+    assert not offered(desk)
+
+
+def test_a_question_among_much_noise_is_heard_and_run_once(desk: Desk, ear: Ear) -> None:
+    channel = keys.hand(desk.token)
+    for _ in range(50):
+        desk.connection.publish(channel, "noise")
+    desk.ask("a")
+    for _ in range(50):
+        desk.connection.publish(channel, "noise")
+    executions = desk.scripts.executions()
+    handed = Offering(desk.scripts, ear).turn([], b"0", 1, 5, bool)
+    assert [(job.id, job.execution) for job in handed.jobs] == executions
+    assert desk.settle(handed) == [SettleCode.SETTLED]
+
+
+def hear_again(offering: Offering, desk: Desk, ear: Ear, ago_s: int, left_ms: int) -> Claim:
+    """What becomes of a handed question of which its worker, which stood still, hears late."""
+    desk.ask("a", is_new=True)
+    assert ear.wait(5)
+    ((_, execution),) = desk.scripts.executions()
+    seconds, _ = desk.connection.time()
+    terms = (seconds - ago_s, execution.encode(), left_ms, DATA)
+    desk.connection.publish(keys.hand(desk.token), b"%d.000000\na\n%b\n%d\n\n\n\n\n%b" % terms)
+    return offering.turn([], b"0", 1, 5, bool)
+
+
+def test_what_was_said_long_ago_is_settled_by_the_hash_and_by_the_clock_of_now(
+    desk: Desk, ear: Ear
+) -> None:
+    """Else whoever asked anew meanwhile, with the same id, would get this run's answer."""
+    handed = hear_again(Offering(desk.scripts, ear), desk, ear, ago_s=20, left_ms=60_000)
+    assert [job.id for job in handed.jobs] == ["a"]
+    desk.connection.hset(f"{keys.JOB}a", "execution", "another")
+    assert desk.settle(handed, by_hash=False) == [SettleCode.LOST]
+
+
+def test_what_was_said_so_long_ago_that_its_caller_has_given_up_is_not_run(
+    desk: Desk, ear: Ear
+) -> None:
+    offering = Offering(desk.scripts, ear)
+    claim = hear_again(offering, desk, ear, ago_s=20, left_ms=5_000)
+    assert not claim.jobs
+    assert not claim.is_over
+    assert offering.may_have_missed  # and so its worker puts it back, where it expires
+
+
+def test_a_worker_that_finds_something_when_it_has_waited_in_vain_is_not_offered_any_more(
+    desk: Desk, ear: Ear, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wait_in_vain(_wait_s: float) -> None:
+        desk.ask("a", stream=1)
+
+    monkeypatch.setattr(ear, "wait", wait_in_vain)
+    claim = Offering(desk.scripts, ear).turn([], b"0", 1, 5, lambda _codes: None)
+    assert [job.id for job in claim.jobs] == ["a"]
+    assert not offered(desk)
+
+
+@pytest.fixture
+def offers(desk: Desk, ear: Ear, monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """One for each time that the desk's worker offers itself from now on."""
+    made: list[bool] = []
+    command = desk.scripts.offer_command
+
+    def offer_command() -> Command:
+        made.append(True)
+        return command()
+
+    monkeypatch.setattr(desk.scripts, "offer_command", offer_command)
+    return made
+
+
+def among_two(desk: Desk, ear: Ear) -> tuple[Offering, Claim]:
+    """A worker that was handed one question while another waited, and has claimed that one."""
+    offering = Offering(desk.scripts, ear)
+    desk.ask("a")
+    desk.ask("b")
+    claim = Claim()
+    for expected in ("a", "b"):
+        claim = next_of(offering, claim)
+        assert [job.id for job in claim.jobs] == [expected]
+    return offering, claim
+
+
+def next_of(offering: Offering, claim: Claim, on_settled: Callable[[Any], object] = bool) -> Claim:
+    settlements = [settlement(job.id, job.execution) for job in claim.jobs]
+    return offering.turn(settlements, claim.started, 1, 5, on_settled)
+
+
+def test_a_worker_among_many_does_not_offer_itself(
+    desk: Desk, ear: Ear, offers: list[bool]
+) -> None:
+    offering, claim = among_two(desk, ear)
+    offers.clear()
+    for job_id in "cdef":
+        desk.ask(job_id)
+        claim = next_of(offering, claim)
+        assert [job.id for job in claim.jobs] == [job_id]
+    next_of(offering, claim)  # in vain
+    assert not offers
+
+
+def test_a_worker_offers_itself_again_when_nobody_has_waited_for_some_turns(
+    desk: Desk, other: Desk, ear: Ear, offers: list[bool]
+) -> None:
+    offering, claim = among_two(desk, ear)
+    offers.clear()
+    for number in range(ALONE + 1):
+        assert not offers
+        claim = next_of(offering, claim, lambda _codes, number=number: other.ask(f"c{number}"))
+        assert [job.id for job in claim.jobs] == [f"c{number}"]
+    assert offers
+
+
+def test_a_worker_offers_itself_again_when_nobody_came_for_a_while(
+    desk: Desk, ear: Ear, offers: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offering, claim = among_two(desk, ear)
+    offers.clear()
+    assert next_of(offering, claim).is_over
+    assert not offers
+    monkeypatch.setattr(ear, "wait", lambda _wait_s: None)
+    next_of(offering, Claim())
+    assert offers
