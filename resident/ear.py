@@ -42,7 +42,7 @@ class Ear:
         #: Whether it waits for the queue, even while its worker does something else.
         self.is_waiting = False
         #: Whether it hears what is said on the channel, as far as it knows.
-        self._is_open = False
+        self.is_open = False
         #: Whether an id was on the queue, which is on the list of popped ids now, for a claim.
         self.has_popped = False
         #: Whether something may have been said that was not heard or not understood: it is in
@@ -51,9 +51,9 @@ class Ear:
 
     def open(self) -> None:
         """From now on hears what is said on the channel."""
-        if not self._is_open:
+        if not self.is_open:
             self._link.call("SUBSCRIBE", self._channel)
-            self._is_open = True
+            self.is_open = True
 
     def heard(self) -> Claim | None:
         """A question that was handed over meanwhile, if there is one; does not wait."""
@@ -84,8 +84,8 @@ class Ear:
     def close(self) -> None:
         """Closes the connection; what was said and not heard is lost."""
         self._link.close()
-        self.may_have_missed = self.may_have_missed or self._is_open
-        self._is_open = self.is_waiting = self.has_popped = False
+        self.may_have_missed = self.may_have_missed or self.is_open
+        self.is_open = self.is_waiting = self.has_popped = False
 
     def _read(self, wait_s: float) -> Claim | None:
         try:

@@ -55,7 +55,8 @@ class Offering:
 
     def close(self) -> None:
         """Hears nothing more."""
-        self._ear.close()
+        if self._ear.is_open:
+            self._ear.close()
 
     def turn(
         self,

@@ -150,7 +150,7 @@ def test_a_question_is_not_lost_when_another_of_the_workers_connections_breaks(
     worker, handed, turns = quick_worker(connection, monkeypatch), list[str](), count()
 
     def write(*_: object) -> None:
-        if not handed and worker._gathering.is_quick and worker._offering._ear._is_open:
+        if not handed and worker._gathering.is_quick and worker._offering._ear.is_open:
             worker._link.call(*worker._scripts.offer_command())
             handed.append(caller.submit("quick", "handed", BUDGET_MS))
             assert is_started(connection, handed[0])
