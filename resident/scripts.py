@@ -35,6 +35,8 @@ LONGEST_TTL_MS = 31_536_000_000
 #: For so long after its claim nobody can have taken a question for abandoned, or have asked anew
 #: after its budget, without a word to the registry of those that run.
 REGISTRY_KNOWS_S = 1.0
+#: What took longer a tick may have told RQ of: it does so after a second, by another clock.
+TICK_MAY_SEE_S = 0.5
 #: What was said longer ago than our idea of Redis' clock allows, by so much, was heard late; s.
 LATE_S = 0.5
 #: What stands in a packed claim for the claim's number; no name has such a thing in it.
@@ -250,8 +252,9 @@ class WorkerScripts:
         """Replies, and RQ's books."""
         now_s = time.monotonic() + self._redis_ahead_s
         second, micros = divmod(int(now_s * 1e6), 1_000_000)
-        took_long = now_s - float(started) > REGISTRY_KNOWS_S
-        self.is_busy = self.is_busy or took_long  # a tick has written so
+        took_s = now_s - float(started)
+        took_long = took_s > REGISTRY_KNOWS_S
+        self.is_busy = self.is_busy or took_s > TICK_MAY_SEE_S
         by_hash = took_long or any([one.by_hash for one in settlements])
         # Numbers as text, which hiredis packs in a third of the time.
         args: list[Any] = [keys.PREFIX, self._name, started, self._reply_ttl_ms]

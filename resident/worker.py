@@ -217,6 +217,7 @@ class ResidentWorker(SimpleWorker):
 
         def on_settled(codes: list[int]) -> None:
             self._held = Claim()
+            self._pulse.batch_began = 0
             self._note(settlements, codes, time.monotonic() - began)
             settlements.clear()  # should what follows be repeated
             if self._has_parents:

@@ -47,11 +47,13 @@ for i = FIRST, #ARGV, VALUES do
   local token, name, at_it_ms = unpack(ARGV, i, i + VALUES - 1)
   write('ZADD', KEYS[2], lease_end, token)
   if at_it_ms ~= '0' then
-    busy[token], is_any_busy = {name = name, began_ms = now_ms - at_it_ms}, true
-    local worker = prefix .. ':worker:' .. name
-    if redis.pcall('HEXISTS', worker, 'birth') == 1 then
-      redis.call('HSET', worker, 'last_heartbeat', stamp, 'state', 'busy')
+    local key = prefix .. ':worker:' .. name
+    local is_known = redis.pcall('HEXISTS', key, 'birth') == 1
+    if is_known then
+      redis.call('HSET', key, 'last_heartbeat', stamp)
     end
+    busy[token] = {name = name, key = is_known and key, began_ms = now_ms - at_it_ms}
+    is_any_busy = true
   end
 end
 redis.call('EXPIRE', KEYS[2], 86400)
@@ -61,6 +63,10 @@ for i = 1, started.err and 0 or #started, 2 do
   local id, execution = string.match(started[i], '^(.*):([^:]*)$')
   local worker = execution and busy[string.sub(execution, 1, TOKEN_LENGTH)]
   if worker then
+    if worker.key then -- of what it was handed nobody has told RQ; it has not ended meanwhile
+      redis.call('HSET', worker.key, 'state', 'busy')
+      worker.key = nil
+    end
     keep_deadline(prefix .. ':job:' .. id, LONGEST_TTL_MS)
     record(id, execution, worker.name, worker.began_ms, tonumber(started[i + 1]))
   end

@@ -291,6 +291,22 @@ def test_a_handed_question_that_takes_long_is_recorded_and_its_worker_busy(
     live.check_that_it_serves()
 
 
+def test_a_worker_that_has_answered_is_idle_to_rq(
+    supervisor: subprocess.Popen[str], connection: Redis, caller: Client
+) -> None:
+    assert caller.ask("quick", "handed", BUDGET_MS).answer == "handed"
+    (name,) = (name.decode() for name in connection.zrange(QUICK.ready, 0, -1))
+    leases = {lease_end(connection)}
+    while len(leases) < 4:  # ticks go by
+        leases.add(wait_until(lambda: lease_end(connection)))
+    assert connection.hget(f"{keys.WORKER}{name}", "state") == b"idle"
+
+
+def lease_end(connection: Redis) -> float:
+    [(_, end)] = connection.zrange(QUICK.leases, 0, -1, withscores=True)
+    return float(end)
+
+
 def test_a_model_that_turned_slow_is_handed_nothing_more(
     supervisor: subprocess.Popen[str],
     connection: Redis,

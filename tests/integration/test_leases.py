@@ -54,10 +54,20 @@ def test_a_second_tick_is_a_heartbeat(desk: Desk) -> None:
 
 def test_rq_hears_of_a_worker_that_a_model_holds(desk: Desk) -> None:
     worker = f"{keys.WORKER}{desk.name}"
-    desk.connection.hset(worker, mapping={"birth": "then", "last_heartbeat": "then"})
+    desk.ask("a")
+    desk.claim()
+    told = {"birth": "then", "last_heartbeat": "then", "state": "idle"}  # as if it was handed over
+    desk.connection.hset(worker, mapping=told)
     tick(desk, 5_000)
     assert desk.connection.hget(worker, "last_heartbeat") != b"then"
-    assert desk.connection.hget(worker, "state") == b"busy"  # after a claim it is already
+    assert desk.connection.hget(worker, "state") == b"busy"
+
+
+def test_a_worker_that_has_ended_meanwhile_what_it_was_at_is_not_called_busy(desk: Desk) -> None:
+    worker = f"{keys.WORKER}{desk.name}"
+    desk.connection.hset(worker, mapping={"birth": "then", "state": "idle"})
+    tick(desk, 5_000)
+    assert desk.connection.hget(worker, "state") == b"idle"
 
 
 def test_a_worker_that_rq_does_not_know_is_not_made_up(desk: Desk) -> None:
