@@ -145,8 +145,8 @@ local waiting = laned
 -- What an idle worker offers: the execution that a question may be, how long RQ is to believe in it
 -- in s, with less of its budget left it must be kept from expiring in ms, and the worker's name.
 local offer, execution, expiry_s, keep_ms, worker = announced[5]
-local is_plain = lane == '' and laned == 0 and (not args[8] or args[8] == 'reply_to' and not args[10])
-if offer and is_plain then
+if offer and lane == '' and laned == 0 and (not args[8] or args[8] == 'reply_to' and not args[10])
+  then
   if call('EXISTS', queue, queue .. ':popped', rq_key('suspended')) == 0 then
     execution, expiry_s, keep_ms, worker = string.match(offer, '^(%x+) (%d+) (%d+) (%S+)$')
   end
