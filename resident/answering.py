@@ -63,7 +63,7 @@ class Answerer:
         settled: list[Settlement] = []
         for job in claim.jobs:
             read = read_claimed(job, self._task, self._max_bytes, self._result_ttl_s)
-            if isinstance(read, Question):
+            if type(read) is Question:  # isinstance() asks msgspec's metaclass
                 questions.append(read)
             else:
                 settled.append(_refusal(read))
@@ -85,29 +85,30 @@ class Answerer:
 
     def _call_within(self, questions: list[Question]) -> Callable[[list[Any]], list[Any]]:
         timeout_s = batch_timeout_s(self._task, questions)
+        task, pulse = self._task, self._pulse
 
         def call(values: list[Any]) -> list[Any]:
             self._before_call()
             began = time.monotonic()
-            self._pulse.overdue_at = began + timeout_s + OVERDUE_S
+            pulse.overdue_at = began + timeout_s + OVERDUE_S
             try:
-                answers = self._limit.call(timeout_s, lambda: self._answers(questions, values))
+                if task.streams and questions[0].wants_deltas:
+                    answers = self._limit.call(timeout_s, self._stream, questions[0])
+                else:
+                    answers = self._limit.call(timeout_s, task.answer, self._model, values)
             finally:
                 if os.getpid() != self._pid:  # one that the task forked: not the worker
-                    _log.warning("the task forked a process that ran on", task=self._task.name)
+                    _log.warning("the task forked a process that ran on", task=task.name)
                     os._exit(0)
-                self._pulse.seen_at = time.monotonic()  # else what took long is taken for hanging
-                self._pulse.overdue_at = 0
-            self.calls.append((len(values), (time.monotonic() - began) * 1000))
+                pulse.seen_at = ended = time.monotonic()  # else what took long is taken for hanging
+                pulse.overdue_at = 0
+            self.calls.append((len(values), (ended - began) * 1000))
             return answers
 
         return call
 
-    def _answers(self, questions: list[Question], values: list[Any]) -> list[Any]:
-        if self._task.streams and questions[0].wants_deltas:
-            deltas = self._task.deltas(self._model, values[0])
-            return [self._streams.answer(questions[0], deltas)]
-        return self._task.answer(self._model, values)
+    def _stream(self, question: Question) -> list[Any]:
+        return [self._streams.answer(question, self._task.deltas(self._model, question.value))]
 
 
 def _cost_of(question: Question, cost: Callable[[Any], float]) -> float:

@@ -40,13 +40,13 @@ class TimeLimit:
     takes it away, must not be rung.
     """
 
-    def call(self, seconds: float, function: Callable[[], T]) -> T:
+    def call(self, seconds: float, function: Callable[..., T], *args: Any) -> T:
         """Calls the function; raises JobTimeoutException in it when the time is over."""
         if handler_of(signal.SIGALRM) != self._ring:  # RQ has set its own meanwhile
             signal.signal(signal.SIGALRM, self._ring)
         signal.setitimer(signal.ITIMER_REAL, seconds)
         try:
-            return function()
+            return function(*args)
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
 

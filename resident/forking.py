@@ -45,7 +45,7 @@ class Forks:
 
     def fork(self, task: Task) -> Running:
         """Returns once the process is there, which may have to load yet."""
-        token, pulse = new_token(), Pulse()
+        token, pulse = new_token(), Pulse.shared()
         end_with_owner = die_with_owner(signal.SIGTERM)
         with self._signals.held_back():
             pid = os.fork()

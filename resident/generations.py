@@ -178,7 +178,7 @@ class Generations:
 
     def _start(self) -> Generation:
         self._count += 1
-        pulse = Pulse()
+        pulse = Pulse.shared()
         end_with_me = die_with_owner(signal.SIGTERM)
         with self._signals.held_back():
             pid = os.fork()

@@ -62,7 +62,7 @@ class Link:
         self._connection: Any = pool.connection_class(**options)
         self._socket: Any = None
         self._buffer = bytearray(_CHUNK)
-        self._gives_up_at: float | None = None
+        self._gives_up_at = 0.0
         self._is_waiting = self._is_woken = False
 
     def give_up_at(self, moment: float) -> None:
@@ -77,14 +77,13 @@ class Link:
     def send_all(self, commands: Sequence[Command]) -> None:
         """Sends commands in one write; as many answers must be read."""
         packed = b"".join([pack(command) for command in commands])
-        patience_s = self._patience_s(self.timeout_s)
         if self._socket is None:
-            self._open(patience_s)
+            self._open()
         if self._socket is None:
             self._connection.send_packed_command([packed], check_health=False)
             return
         try:
-            self._limit_socket(patience_s)
+            self._limit_socket(self.timeout_s)
             self._socket.sendall(packed)
         except TimeoutError as error:
             raise self._late() from error
@@ -139,8 +138,8 @@ class Link:
         self._socket = None
         self._connection.disconnect()
 
-    def _open(self, patience_s: float) -> None:
-        connection = self._connection
+    def _open(self) -> None:
+        connection, patience_s = self._connection, self._patience_s(self.timeout_s)
         connection.socket_timeout = connection.socket_connect_timeout = patience_s
         connection.connect()
         if not isinstance(connection._sock, socket.socket):
@@ -160,13 +159,15 @@ class Link:
         try:
             if self._is_waiting and self._is_woken:
                 raise Woken
-            self._limit_socket(self._patience_s(timeout_s))
-            while (answer := self._reader.gets(False)) is _NOT_YET:
+            self._limit_socket(timeout_s)
+            answer = _NOT_YET
+            while answer is _NOT_YET:
                 size = self._socket.recv_into(self._buffer)
                 if not size:
                     msg = "Redis closed the connection"
                     raise RedisConnectionError(msg)
                 self._reader.feed(self._buffer, 0, size)  # type: ignore[arg-type]
+                answer = self._reader.gets(False)
         except TimeoutError as error:
             raise self._late(close_late) from error
         except OSError as error:
@@ -179,12 +180,13 @@ class Link:
         return answer
 
     def _patience_s(self, timeout_s: float) -> float:
-        if self._gives_up_at is None:
+        if not self._gives_up_at:
             return timeout_s
         left_s = self._gives_up_at - time.monotonic()
         return max(_SHORTEST_TIMEOUT_S, min(timeout_s, left_s))
 
     def _limit_socket(self, timeout_s: float) -> None:
+        timeout_s = self._patience_s(timeout_s)
         if abs(timeout_s - self._socket_timeout_s) > _TIMEOUT_STEP_S:
             self._socket.settimeout(timeout_s)
             self._socket_timeout_s = timeout_s

@@ -37,6 +37,8 @@ class Offering:
         self._scripts = scripts
         self._ear = ear
         self._is_offered = self._is_forbidden = False
+        #: Whether an offer was made of which nothing has come: an offer that was withdrawn, too.
+        self._may_be_handed = False
         #: So many turns until it offers itself again.
         self._crowd = 0
 
@@ -71,10 +73,9 @@ class Offering:
         Errors worth catching: as of WorkerScripts.turn.
         """
         scripts, ear = self._scripts, self._ear
-        if not max_batch or not self._may_listen():
+        if not max_batch or not (ear.is_open or self._may_listen()):
             return scripts.turn(settlements, started, max_batch, wait_s, on_settled)
-        handed = ear.heard()
-        if handed:
+        if self._may_be_handed and (handed := ear.heard()):
             scripts.turn(settlements, started, 0, 0, on_settled)
             return self._taken(handed)
         if settlements and self._crowd and not (ear.is_waiting or ear.has_popped):
@@ -84,8 +85,8 @@ class Offering:
             if claim.suspended or not claim.is_over:
                 return claim
             settlements = []
+        self._is_offered = self._may_be_handed = True
         scripts.turn(settlements, started, 0, 0, on_settled, scripts.offer_command())
-        self._is_offered = True
         return self._wait(max_batch, wait_s, on_settled)
 
     def _turn_among_many(
@@ -139,9 +140,9 @@ class Offering:
         return self._scripts.turn(settlements, started, max_batch, 0, on_settled, withdrawal)
 
     def _taken(self, handed: Claim) -> Claim:
-        self._is_offered = False
-        late_ms = self._scripts.lateness_s(handed.started) * 1000
-        if any(late_ms >= job.left_ms for job in handed.jobs):  # on the queue it will expire
+        self._is_offered = self._may_be_handed = False
+        late_s = self._scripts.lateness_s(handed.started)
+        if late_s * 1000 >= handed.jobs[0].left_ms:  # on the queue it will expire
             self._ear.may_have_missed = True
             return Claim(more=True)
         return handed

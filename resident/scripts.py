@@ -39,6 +39,7 @@ REGISTRY_KNOWS_S = 1.0
 TICK_MAY_SEE_S = 0.5
 #: What was said longer ago than our idea of Redis' clock allows, by so much, was heard late; s.
 LATE_S = 0.5
+_NOTHING = Claim()
 #: What stands in a packed claim for the claim's number; no name has such a thing in it.
 _NUMBER = b"\0" * (24 - TOKEN_LENGTH)
 
@@ -122,13 +123,15 @@ class WorkerScripts:
         self._redis_ahead_s = 0.0
         self._keys = of = keys.of_task(task)
         worker, executions = f"{keys.WORKER}{worker_name}", keys.worker_executions(worker_name)
-        self._settle_keys = [
-            *(of.started, of.finished, of.failed, executions, of.metrics, of.parents, of.anew)
-        ]
+        settle_keys = (of.started, of.finished, of.failed, executions, of.metrics, of.parents, of.anew)
+        self._settle_head = _SETTLE.command(settle_keys, (keys.PREFIX, worker_name))
         self._claim_keys = [
             *(of.queue, of.popped, of.intermediate, of.started, worker, of.leases, of.metrics),
             *(keys.SUSPENDED, of.lanes, keys.QUEUES, of.announcement),
         ]
+        # As claim.lua has it: RQ's DEFAULT_WORKER_TTL or the longest batch.
+        expiry_s = max(limits.longest_batch_s, DEFAULT_WORKER_TTL) + 60
+        self._offer_terms = f"{expiry_s} {limits.keep_ms} {worker_name}"
         #: With less of its budget left a question is not begun any more, ms.
         self.least_ms = 0
 
@@ -160,18 +163,23 @@ class WorkerScripts:
         Errors worth catching: those of Link. What was settled stays so, and what was claimed is in
         `executions()`.
         """
-        self._load()
+        if not self._is_loaded:
+            self._load()
         self._link.send_all(self._turn_commands(settlements, started, max_batch, wait_s, also))
         codes: Any = self._next_answer() if settlements else None
-        self.found_waiting = self._link.has_read_more()  # a wait parts it from what it brings
+        if max_batch:
+            self.found_waiting = self._link.has_read_more()  # a wait parts it from what it brings
         if settlements and not isinstance(codes, ResponseError):
             on_settled(codes)
         if also:
             self._next_answer()
-        waited = self._next_answer(wait_s) if max_batch and wait_s else None
-        claimed: Any = self._next_answer() if max_batch else None
+        if not max_batch:
+            _raise_refusal(codes)
+            return _NOTHING
+        waited = self._next_answer(wait_s) if wait_s else None
+        claimed: Any = self._next_answer()
         _raise_refusal(codes, claimed)
-        claim = self._note(claimed) if max_batch else Claim()
+        claim = self._note(claimed)
         if claim.is_over:  # a Redis that is full refuses to wait, but not to claim what is there
             _raise_refusal(waited)
         return claim
@@ -210,10 +218,10 @@ class WorkerScripts:
             commands.append(self.settle_command(settlements, started))
         if also:
             commands.append(also)
-        if max_batch and wait_s:
-            of = self._keys
-            commands.append(("BLMOVE", of.queue, of.popped, "LEFT", "RIGHT", f"{wait_s:.3f}"))
         if max_batch:
+            if wait_s:
+                of = self._keys
+                commands.append(("BLMOVE", of.queue, of.popped, "LEFT", "RIGHT", f"{wait_s:.3f}"))
             commands.append(self._claim_command(max_batch))
         return commands
 
@@ -229,7 +237,8 @@ class WorkerScripts:
 
         Errors worth catching: those of Link. What was claimed is in `executions()`.
         """
-        self._load()
+        if not self._is_loaded:
+            self._load()
         self._link.send_all([self._claim_command(most, adds=True)])
         return read_claim(self._link.read(self._link.timeout_s)).jobs
 
@@ -238,11 +247,10 @@ class WorkerScripts:
         return int(self._link.call("LLEN", self._keys.queue))
 
     def _load(self) -> None:
-        if not self._is_loaded:
-            for script in (_SETTLE, _CLAIM):
-                self._link.call("SCRIPT", "LOAD", script.source)
-            self._read_clock()
-            self._is_loaded = True
+        for script in (_SETTLE, _CLAIM):
+            self._link.call("SCRIPT", "LOAD", script.source)
+        self._read_clock()
+        self._is_loaded = True
 
     def _read_clock(self) -> None:
         seconds, micros = self._link.call("TIME")
@@ -253,26 +261,18 @@ class WorkerScripts:
         now_s = time.monotonic() + self._redis_ahead_s
         second, micros = divmod(int(now_s * 1e6), 1_000_000)
         took_s = now_s - float(started)
-        took_long = took_s > REGISTRY_KNOWS_S
         self.is_busy = self.is_busy or took_s > TICK_MAY_SEE_S
-        by_hash = took_long or any([one.by_hash for one in settlements])
+        by_hash = took_s > REGISTRY_KNOWS_S
+        usual, ttl_s, others, values = settlements[0].outcome, settlements[0].ttl_s, [], []
+        for number, one in enumerate(settlements, 1):
+            values += (one.id, one.execution, one.reply_key, one.reply, one.result)
+            by_hash = by_hash or one.by_hash
+            if one.outcome is not usual or one.ttl_s != ttl_s:
+                others.append(f"{number}:{one.outcome:d}:{one.ttl_s}")
         # Numbers as text, which hiredis packs in a third of the time.
-        args: list[Any] = [keys.PREFIX, self._name, started, self._reply_ttl_ms]
-        args += (
-            "1" if by_hash else "0",
-            f"{second}.{micros:06d}",
-            f"{_calendar(second)}.{micros:06d}Z",
-        )
-        usual, ttl_s = settlements[0].outcome, settlements[0].ttl_s
-        others = [
-            f"{number}:{one.outcome:d}:{one.ttl_s}"
-            for number, one in enumerate(settlements, 1)
-            if one.outcome is not usual or one.ttl_s != ttl_s
-        ]
-        args += (f"{usual:d}", f"{ttl_s}", ";".join(others))
-        for one in settlements:
-            args += (one.id, one.execution, one.reply_key, one.reply, one.result)
-        return _SETTLE.command(self._settle_keys, args)
+        now, stamp = f"{second}.{micros:06d}", f"{_calendar(second)}.{micros:06d}Z"
+        terms = (started, self._reply_ttl_ms, "1" if by_hash else "0", now, stamp)
+        return (*self._settle_head, *terms, f"{usual:d}", f"{ttl_s}", ";".join(others), *values)
 
     def _claim_command(self, max_batch: int, *, adds: bool = False) -> bytes:
         """The claim; packed anew (9 µs) only if more of it has changed than its number."""
@@ -288,10 +288,7 @@ class WorkerScripts:
     def offer_command(self) -> Command:
         """Offers this worker to whoever asks next; see ask.lua."""
         self._claims += 1
-        limits = self._limits
-        # As claim.lua has it: RQ's DEFAULT_WORKER_TTL or the longest batch.
-        expiry_s = max(limits.longest_batch_s, DEFAULT_WORKER_TTL) + 60
-        offer = f"{self._token}{self._claims:012x}00000000 {expiry_s} {limits.keep_ms} {self._name}"
+        offer = f"{self._token}{self._claims:012x}00000000 {self._offer_terms}"
         return ("HSET", self._keys.announcement, "offer", offer)
 
     def withdraw_command(self) -> Command:

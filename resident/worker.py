@@ -170,8 +170,10 @@ class ResidentWorker(SimpleWorker):
         worked = False
         while not self._stop_requested or self._held.jobs:
             self._pulse.seen_at = time.monotonic()
-            self._tend()
-            worked = worked or bool(self._held.jobs)
+            if self._held.jobs:
+                worked = True  # and the answerer tends, in front of each call of the model
+            else:
+                self._tend()
             claim = self._turn(0 if burst else WAIT_S)
             self._pulse.batch_began = time.monotonic() if claim.jobs else 0
             if self._has_parents:
@@ -253,16 +255,17 @@ class ResidentWorker(SimpleWorker):
 
     def _note(self, settlements: list[Settlement], codes: list[int], seconds: float) -> None:
         """Logs and counts a batch, and notes whose dependents may go on."""
-        lost, pairs = codes.count(SettleCode.LOST), [*zip(settlements, codes, strict=True)]
-        failed = len([one for one, code in pairs if code and one.outcome is not Outcome.FINISHED])
+        now, lost = time.monotonic(), codes.count(SettleCode.LOST)
+        ends = [one.outcome for one, code in zip(settlements, codes, strict=True) if code]
+        failed = len(ends) - ends.count(Outcome.FINISHED)
         if SettleCode.SETTLED_WITH_DEPENDENTS in codes:
             self._has_parents = True
-        self._counts.add(len(codes) - lost - failed, failed, seconds)
+        self._counts.add(len(ends) - failed, failed, seconds)
         if codes and not self._was_interrupted:  # else it is Redis' time, not ours
-            self._pace.note_batch(time.monotonic(), len(codes), seconds * 1000)
+            self._pace.note_batch(now, len(codes), seconds * 1000)
         for size, ms in self._answerer.calls:
             self._gathering.note_call(size, ms)
-            self._pace.note_call(time.monotonic(), ms)
+            self._pace.note_call(now, ms)
         self._answerer.calls.clear()
         self._pulse.jobs += len(codes)
         say = self._log.warning if failed or lost else self._log.debug
