@@ -25,8 +25,9 @@ OnSettled = Callable[[list[int]], object]
 class Offering:
     """As `WorkerScripts.turn`, for one that offers itself as soon as the queue is empty.
 
-    It withdraws the offer when it has found something there. What it was handed in that moment it
-    hears at its next turn; what it never hears, since the connection broke, is in `executions()`.
+    The offer stands, and is taken while nothing of the task runs, until the worker finds something
+    on the queue: then it withdraws. What it was handed in that moment it hears at its next turn;
+    what it never hears, since the connection broke, is in `executions()`.
 
     Where several ask, one question would be handed over while the others wait, and a turn would
     take three writes instead of one. So among many it does as one that does not offer itself.
@@ -37,8 +38,6 @@ class Offering:
         self._scripts = scripts
         self._ear = ear
         self._is_offered = self._is_forbidden = False
-        #: Whether an offer was made of which nothing has come: an offer that was withdrawn, too.
-        self._may_be_handed = False
         #: So many turns until it offers itself again.
         self._crowd = 0
 
@@ -48,8 +47,8 @@ class Offering:
         return self._ear.may_have_missed
 
     def note_put_back(self) -> None:
-        """What there was of that is on the queue."""
-        self._ear.may_have_missed = False
+        """What there was of that is on the queue, and the offer was withdrawn."""
+        self._ear.may_have_missed = self._is_offered = False
 
     def wake(self) -> None:
         """As Link.wake."""
@@ -75,7 +74,8 @@ class Offering:
         scripts, ear = self._scripts, self._ear
         if not max_batch or not (ear.is_open or self._may_listen()):
             return scripts.turn(settlements, started, max_batch, wait_s, on_settled)
-        if self._may_be_handed and (handed := ear.heard()):
+        # While its offer stands it is handed one at a time, and hears of it when it waits.
+        if not self._is_offered and (handed := ear.heard()):
             scripts.turn(settlements, started, 0, 0, on_settled)
             return self._taken(handed)
         if settlements and self._crowd and not (ear.is_waiting or ear.has_popped):
@@ -85,8 +85,10 @@ class Offering:
             if claim.suspended or not claim.is_over:
                 return claim
             settlements = []
-        self._is_offered = self._may_be_handed = True
-        scripts.turn(settlements, started, 0, 0, on_settled, scripts.offer_command())
+        if settlements or not self._is_offered:
+            offer = None if self._is_offered else scripts.offer_command()
+            self._is_offered = True
+            scripts.turn(settlements, started, 0, 0, on_settled, offer)
         return self._wait(max_batch, wait_s, on_settled)
 
     def _turn_among_many(
@@ -140,7 +142,6 @@ class Offering:
         return self._scripts.turn(settlements, started, max_batch, 0, on_settled, withdrawal)
 
     def _taken(self, handed: Claim) -> Claim:
-        self._is_offered = self._may_be_handed = False
         late_s = self._scripts.lateness_s(handed.started)
         if late_s * 1000 >= handed.jobs[0].left_ms:  # on the queue it will expire
             self._ear.may_have_missed = True

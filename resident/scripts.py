@@ -131,7 +131,7 @@ class WorkerScripts:
         ]
         # As claim.lua has it: RQ's DEFAULT_WORKER_TTL or the longest batch.
         expiry_s = max(limits.longest_batch_s, DEFAULT_WORKER_TTL) + 60
-        self._offer_terms = f"{expiry_s} {limits.keep_ms} {worker_name}"
+        self._offer = f"{self._token} {expiry_s} {limits.keep_ms} {worker_name}"
         #: With less of its budget left a question is not begun any more, ms.
         self.least_ms = 0
 
@@ -286,10 +286,8 @@ class WorkerScripts:
         return b"%b%012x%b" % (head, self._claims, tail)
 
     def offer_command(self) -> Command:
-        """Offers this worker to whoever asks next; see ask.lua."""
-        self._claims += 1
-        offer = f"{self._token}{self._claims:012x}00000000 {self._offer_terms}"
-        return ("HSET", self._keys.announcement, "offer", offer)
+        """Offers this worker to whoever asks while the task has nothing to do; see ask.lua."""
+        return ("HSET", self._keys.announcement, "offer", self._offer)
 
     def withdraw_command(self) -> Command:
         """Takes the offer back, or that of another which was made since; for a turn."""

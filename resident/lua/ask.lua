@@ -21,9 +21,10 @@
 -- ARGV[7] how long a failed job is kept, s
 -- ARGV[8...] more fields and values of the job hash; none of those that stand below
 --
--- If a worker is idle and nothing is unusual, the question goes to it at once, started in RQ's books as
--- its claim would have it, and the worker is told on a channel. What it offers and what it is told:
--- docs/protocol.md, Offers; made by offer_command in scripts.py, and read in ear.py.
+-- If a worker listens, nothing of the task waits or runs, and nothing is unusual, the question goes to
+-- that worker at once, started in RQ's books as its claim would have it, and the worker is told on a
+-- channel. What it offers and what it is told: docs/protocol.md, Offers; made by offer_command in
+-- scripts.py, and read in ear.py.
 --
 -- Keys beside these, their names made of these:
 -- set    rq:queues                       names of all queues
@@ -142,18 +143,17 @@ end
 local takes_lane = lane ~= '' and limit and call('EXISTS', queue, queue .. ':popped') > 0
 local laned = math.max(tonumber(announced[4] or '') or 0, 0)
 local waiting = laned
--- What an idle worker offers: the execution that a question may be, how long RQ is to believe in it
--- in s, with less of its budget left it must be kept from expiring in ms, and the worker's name.
-local offer, execution, expiry_s, keep_ms, worker = announced[5]
+-- What a worker offers: the token that its executions begin with, how long RQ is to believe in them in
+-- s, with less of its budget left a question must be kept from expiring in ms, and the worker's name.
+local offer, token, expiry_s, keep_ms, worker = announced[5]
 if offer and lane == '' and laned == 0 and (not args[8] or args[8] == 'reply_to' and not args[10])
+  and call('EXISTS', rq_key('wip:' .. task), queue, queue .. ':popped', rq_key('suspended')) == 0
   then
-  if call('EXISTS', queue, queue .. ':popped', rq_key('suspended')) == 0 then
-    execution, expiry_s, keep_ms, worker = string.match(offer, '^(%x+) (%d+) (%d+) (%S+)$')
-  end
+  token, expiry_s, keep_ms, worker = string.match(offer, '^(%x+) (%d+) (%d+) (%S+)$')
 end
 if takes_lane then
   waiting = waiting + call('LLEN', queue)
-elseif not execution then -- the push says how many wait; it is taken back if those are too many
+elseif not token then -- the push says how many wait; it is taken back if those are too many
   waiting = waiting + call('RPUSH', queue, id) - 1
 end
 -- How long an answer will take: those that wait, the batch that runs, and its own.
@@ -163,7 +163,7 @@ if waiting > 0 and rate > 0 then
 end
 local is_too_long = needed_ms > budget_ms and string.sub(lane, 1, 4) ~= 'high'
 if limit and (waiting >= limit or is_too_long) then
-  if not takes_lane and not execution then
+  if not takes_lane and not token then
     call('RPOP', queue)
   end
   if waiting >= limit then
@@ -177,39 +177,36 @@ if remember then
 end
 local s, us = now()
 local stamp, description = stamp_of(s, us), 'tasks.' .. task .. '.answer(…)'
-local status, more = 'queued', args
-if execution then
-  status, more = 'started', {unpack(args)}
-  for _, value in ipairs({'started_at', stamp, 'last_heartbeat', stamp, 'worker_name', worker,
-    'execution', execution}) do
-    more[#more + 1] = value
-  end
+local status, more, first, last, execution = 'queued', args, 8, #args
+if token then
+  -- Nothing of the task runs, so no other execution begins in this microsecond; no claim's has an f.
+  execution = token .. string.format('f%019x', s * 1000000 + us)
+  status, first, last = 'started', 1, args[8] and 10 or 8
+  more = {'started_at', stamp, 'last_heartbeat', stamp, 'worker_name', worker, 'execution',
+    execution, args[8], args[9]}
 end
 -- The field asked says that these fields and no others are as this script wrote them, as long as
 -- there are no more of them; and whether others may ask with the same id.
 call('HSET', job, 'status', status, 'data', args[6], 'enqueued_at', stamp,
   'failure_ttl', args[7], 'asked', digest == '' and 'new' or 'shared', 'created_at', stamp,
   'origin', task, 'description', description, 'success_callback_name', 'resident.replies.deliver',
-  'failure_callback_name', 'resident.replies.deliver_error', unpack(more, 8))
-if not execution then
+  'failure_callback_name', 'resident.replies.deliver_error', unpack(more, first, last))
+if not token then
   call('PEXPIRE', job, args[2])
 else
   local TEN_YEARS_MS, LONGEST_S = 315360000000, 31536000 -- see deadline.lua
   local is_short = budget_ms < tonumber(keep_ms)
-  call('PEXPIRE', job, string.format('%d', budget_ms + (is_short and TEN_YEARS_MS or 0)))
-  call('HDEL', announcement, 'offer')
+  call('PEXPIRE', job, is_short and string.format('%d', budget_ms + TEN_YEARS_MS) or args[2])
   local started, member = rq_key('wip:' .. task), id .. ':' .. execution
-  local expiry = string.format('%d', s + math.min(expiry_s, LONGEST_S))
-  local heard = redis.pcall('ZADD', started, expiry, member) -- an error is no registry
-  if heard == 1 then
-    local own, token = string.sub(announcement, 1, -#task - 7), string.sub(execution, 1, 12)
-    local told = {string.format('%d.%06d', s, us), id, execution, args[2], stamp, args[7],
-      args[9] or '', digest == '' and '' or '1', args[6]}
-    heard = redis.pcall('PUBLISH', own .. ':hand:' .. token, table.concat(told, '\n'))
-  end
+  call('ZADD', started, string.format('%d', s + math.min(expiry_s, LONGEST_S)), member)
+  local own = string.sub(announcement, 1, -#task - 7)
+  local told = {string.format('%d.%06d', s, us), id, execution, args[2], stamp, args[7],
+    args[9] or '', digest == '' and '' or '1', args[6]}
+  local heard = redis.pcall('PUBLISH', own .. ':hand:' .. token, table.concat(told, '\n'))
   if type(heard) ~= 'number' or heard == 0 then
     -- The worker is gone, or this caller may not publish: to the queue after all.
-    redis.pcall('ZREM', started, member)
+    call('HDEL', announcement, 'offer')
+    call('ZREM', started, member)
     call('HDEL', job, 'started_at', 'last_heartbeat', 'worker_name', 'execution')
     call('HSET', job, 'status', 'queued')
     call('PEXPIRE', job, args[2])
