@@ -37,9 +37,6 @@ class AskCode(IntEnum):
     TOO_LATE = -4
 
 
-_QUEUED = AskCode.QUEUED
-
-
 class Asking(msgspec.Struct, frozen=True):
     """One question as ask.lua takes it.
 
@@ -72,6 +69,9 @@ class Asked(msgspec.Struct, frozen=True):
     code: AskCode
     waiting: int
     limit: int
+
+
+_LET_IN = Asked(AskCode.QUEUED, 0, 0)
 
 
 class CancelCode(IntEnum):
@@ -182,8 +182,10 @@ def _digest_of(task: str, data: bytes) -> str:
 
 def read_asked(answer: Any) -> Asked:
     """What ask.lua did, by its answer."""
+    if type(answer) is int:
+        return _LET_IN if answer == _LET_IN.code else Asked(AskCode(answer), 0, 0)
     code, waiting, limit = answer
-    return Asked(_QUEUED if code == _QUEUED else AskCode(code), waiting, limit)
+    return Asked(AskCode(code), waiting, limit)
 
 
 def cancel(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import select
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import hiredis
@@ -29,9 +29,8 @@ _TIMEOUT_STEP_S = 0.001
 Command = tuple[Any, ...] | bytes
 
 
-def pack(command: Command) -> bytes:
-    """A command as it is sent."""
-    return command if isinstance(command, bytes) else hiredis.pack_command(command)
+#: A command's words as they are sent.
+pack: Callable[[tuple[Any, ...]], bytes] = hiredis.pack_command  # type: ignore[assignment]
 
 
 class Woken(BaseException):
@@ -63,11 +62,13 @@ class Link:
         self._socket: Any = None
         self._buffer = bytearray(_CHUNK)
         self._gives_up_at = 0.0
+        #: The time-out that was asked for last, if the socket's is as long; else 0.
+        self._limited_to_s = 0.0
         self._is_waiting = self._is_woken = False
 
     def give_up_at(self, moment: float) -> None:
         """From now on waits for nothing beyond this moment of the monotonic clock."""
-        self._gives_up_at = moment
+        self._gives_up_at, self._limited_to_s = moment, 0.0
 
     def call(self, *command: Any) -> Any:
         """Sends a command that does not block and returns its answer."""
@@ -76,14 +77,15 @@ class Link:
 
     def send_all(self, commands: Sequence[Command]) -> None:
         """Sends commands in one write; as many answers must be read."""
-        packed = b"".join([pack(command) for command in commands])
+        packed = b"".join([one if isinstance(one, bytes) else pack(one) for one in commands])
         if self._socket is None:
             self._open()
         if self._socket is None:
             self._connection.send_packed_command([packed], check_health=False)
             return
         try:
-            self._limit_socket(self.timeout_s)
+            if self.timeout_s != self._limited_to_s:
+                self._limit_socket(self.timeout_s)
             self._socket.sendall(packed)
         except TimeoutError as error:
             raise self._late() from error
@@ -146,6 +148,7 @@ class Link:
             return  # fakeredis, which only redis-py can talk to
         self._socket = connection._sock
         self._socket_timeout_s = self._socket.gettimeout()
+        self._limited_to_s = 0.0
         self._poll = select.poll()
         self._poll.register(self._socket, select.POLLIN)
         self._reader = hiredis.Reader(
@@ -159,7 +162,8 @@ class Link:
         try:
             if self._is_waiting and self._is_woken:
                 raise Woken
-            self._limit_socket(timeout_s)
+            if timeout_s != self._limited_to_s:
+                self._limit_socket(timeout_s)
             answer = _NOT_YET
             while answer is _NOT_YET:
                 size = self._socket.recv_into(self._buffer)
@@ -186,10 +190,11 @@ class Link:
         return max(_SHORTEST_TIMEOUT_S, min(timeout_s, left_s))
 
     def _limit_socket(self, timeout_s: float) -> None:
-        timeout_s = self._patience_s(timeout_s)
-        if abs(timeout_s - self._socket_timeout_s) > _TIMEOUT_STEP_S:
-            self._socket.settimeout(timeout_s)
-            self._socket_timeout_s = timeout_s
+        patience_s = self._patience_s(timeout_s)
+        if abs(patience_s - self._socket_timeout_s) > _TIMEOUT_STEP_S:
+            self._socket.settimeout(patience_s)
+            self._socket_timeout_s = patience_s
+        self._limited_to_s = 0.0 if self._gives_up_at else timeout_s
 
     def _late(self, close: bool = True) -> RedisError:
         if close:

@@ -123,7 +123,7 @@ class WorkerScripts:
         self._redis_ahead_s = 0.0
         self._keys = of = keys.of_task(task)
         worker, executions = f"{keys.WORKER}{worker_name}", keys.worker_executions(worker_name)
-        settle_keys = (of.started, of.finished, of.failed, executions, of.metrics, of.parents, of.anew)
+        settle_keys = (of.started, of.finished, executions, of.anew)
         self._settle_head = _SETTLE.command(settle_keys, (keys.PREFIX, worker_name))
         self._claim_keys = [
             *(of.queue, of.popped, of.intermediate, of.started, worker, of.leases, of.metrics),
@@ -170,7 +170,7 @@ class WorkerScripts:
         if max_batch:
             self.found_waiting = self._link.has_read_more()  # a wait parts it from what it brings
         if settlements and not isinstance(codes, ResponseError):
-            on_settled(codes)
+            on_settled(codes if isinstance(codes, list) else [codes] * len(settlements))
         if also:
             self._next_answer()
         if not max_batch:

@@ -89,7 +89,7 @@ final class Door
     {
         $arguments = $this->arguments($question, false, $deadline);
         $answer = $this->ask->call($link, $deadline, $this->keys($question), $arguments);
-        return is_array($answer) && ($answer[0] ?? 0) > 0;
+        return self::code($answer) > 0;
     }
 
     /**
@@ -134,7 +134,7 @@ final class Door
         $areThere = true;
         foreach (array_chunk(array_filter($gone, $isExpected), self::CHUNK) as $chunk) {
             $answers = $this->askEach($link, $chunk, false, $mailbox->key, $deadline);
-            $codes = is_array($answers) ? array_column($answers, 0) : [];
+            $codes = is_array($answers) ? array_map(self::code(...), $answers) : [];
             $areThere = $areThere && $codes !== [] && min($codes) > 0;
         }
         return $areThere;
@@ -232,8 +232,7 @@ final class Door
 
     private function refusal(Question $question, mixed $answer, Deadline $deadline): ?ResidentException
     {
-        $code = is_array($answer) ? $answer[0] ?? null : null;
-        return match ($code) {
+        return match (self::code($answer)) {
             self::QUEUED, self::JOINED, self::ANSWERED => null,
             self::NO_WORKER => $this->noWorker($question, $deadline),
             self::OVERLOADED => $this->overloaded($question, $answer[1], $answer[2]),
@@ -249,6 +248,15 @@ final class Door
             ),
             default => throw new NoReply('the answer of another script than ask.lua'),
         };
+    }
+
+    /**
+     * The code stands alone, or in front of two numbers; 0 is none.
+     */
+    private static function code(mixed $answer): int
+    {
+        $code = is_array($answer) ? $answer[0] ?? 0 : $answer;
+        return is_int($code) ? $code : 0;
     }
 
     private function noWorker(Question $question, Deadline $deadline): OperatorError

@@ -9,11 +9,8 @@
 --
 -- KEYS[1] zset rq:wip:<task>                  <job>:<execution> -> expiry, s; gone when it is filed
 -- KEYS[2] zset rq:finished:<task>             job -> expiry, s
--- KEYS[3] zset rq:failed:<task>               job -> expiry, s
--- KEYS[4] set  rq:worker:<name>:executions    what this worker has run for long
--- KEYS[5] hash resident:metrics:<task>        how many jobs were lost
--- KEYS[6] set  resident:parents:<task>        jobs whose dependents are still to be let go
--- KEYS[7] string resident:anew:<task>          somebody asked anew lately with an id like ours
+-- KEYS[3] set  rq:worker:<name>:executions    what this worker has run for long
+-- KEYS[4] string resident:anew:<task>         somebody asked anew lately with an id like ours
 -- ARGV[1] RQ's key prefix
 -- ARGV[2] the worker's name
 -- ARGV[3] when the batch was claimed, s as text
@@ -28,8 +25,16 @@
 -- ARGV[11...] five values a job: id, execution id, reply key or '', reply, result (base64, as in
 --   rq.results.Result; '' for none)
 --
--- Returns one code a job: 0 lost, 1 settled, 2 settled and others depend on it.
+-- Keys beside these, their names made of these:
+-- zset rq:failed:<task>         job -> expiry, s
+-- hash resident:metrics:<task>  how many jobs were lost
+-- set  resident:parents:<task>  jobs whose dependents are still to be let go
+--
+-- Returns 1 if all are settled, else one code a job: 0 lost, 1 settled, 2 settled and others depend
+-- on it.
 -- Needs write.lua in front.
+--
+-- A table takes Redis as long as a third of a command does, so what is rare has none until it is there.
 
 local LOST, SETTLED, SETTLED_WITH_DEPENDENTS = 0, 1, 2
 local FIRST, VALUES = 11, 5
@@ -41,7 +46,7 @@ local job_prefix, results_prefix = prefix .. ':job:', prefix .. ':results:'
 -- Dependents, RQ's records (a tick may have written them for a batch that is younger than it thought)
 -- and ids like ours that were asked anew are seldom there: one call looks for all of them, and if it
 -- finds any, the hash says whose a job is.
-local members, rarities, codes = {}, {KEYS[4], KEYS[7]}, {}
+local members, rarities = {}, {KEYS[3], KEYS[4]}
 for i = FIRST, #args, VALUES do
   local id, number = args[i], #members + 1
   members[number] = id .. ':' .. args[i + 1]
@@ -52,17 +57,18 @@ local by_hash = args[5] == '1' or is_any_rare
 
 -- Of one alone its removal says as much as a look. A first write that needs no memory: after it
 -- Redis refuses none in this script, and what was asked before it became full is answered.
-local scores
+local scores, is_there
 if #members == 1 then
-  scores = {write('ZREM', KEYS[1], members[1]) == 1}
+  is_there = write('ZREM', KEYS[1], members[1]) == 1
 else
   scores = redis.pcall('ZMSCORE', KEYS[1], unpack(members))
 end
-local held, streamed, is_any_lost = {}, {}, false
+local codes, passed, streamed, lost = {}, {}, {}, 0 -- codes of those that are not just settled
 for number = 1, #members do
-  if scores[number] and not by_hash then
-    held[number], codes[number] = true, SETTLED
-  else
+  if scores then
+    is_there = scores[number]
+  end
+  if by_hash or not is_there then
     local job = job_prefix .. args[FIRST + (number - 1) * VALUES]
     local state = redis.pcall('HMGET', job, 'execution', 'status', 'streamed')
     if state.err then -- no hash: whatever it is, it is not a job
@@ -74,39 +80,41 @@ for number = 1, #members do
       if state[3] then
         call('HDEL', job, 'streamed')
       end
-      held[number], codes[number] = state[2] ~= 'finished' and state[2] ~= 'failed', SETTLED
+      passed[number] = state[2] == 'finished' or state[2] == 'failed'
     elseif state[1] == 'cancelled' then -- see cancel.lua; its caller has been told
-      held[number], codes[number] = false, SETTLED
-    else -- somebody deleted the job while it ran: its caller is answered if nobody was before
-      held[number] = not state[1] and not state[2] and scores[number]
-        and call('EXISTS', job) == 0
-      codes[number] = held[number] and SETTLED or LOST
-    end
-    is_any_lost = is_any_lost or codes[number] == LOST
+      passed[number] = true
+    elseif state[1] or state[2] or not is_there or call('EXISTS', job) == 1 then
+      passed[number], codes[number], lost = true, LOST, lost + 1
+    end -- else somebody deleted the job while it ran: its caller is answered if nobody was before
   end
 end
-if #members > 1 then
+if scores then
   write('ZREM', KEYS[1], unpack(members))
 end
-if is_any_lost then
-  for _, code in ipairs(codes) do
-    if code == LOST then
-      write('HINCRBY', KEYS[5], 'lost', 1)
-    end
+local task = string.sub(KEYS[1], #prefix + 6)
+local own = string.sub(KEYS[4], 1, -#task - 6) -- our prefix, with its colon
+if lost > 0 then
+  local metrics = own .. 'metrics:' .. task
+  for _ = 1, lost do
+    write('HINCRBY', metrics, 'lost', 1)
   end
-  call('EXPIRE', KEYS[5], '86400')
+  call('EXPIRE', metrics, '86400')
 end
 
-local finished, failed, gone, scores_of, outcomes, ttls = {}, {}, {}, {}, {}, {}
-for number, outcome, ttl in string.gmatch(args[10], '(%d+):(%d):(%-?%d+)') do
-  outcomes[tonumber(number)], ttls[tonumber(number)] = outcome, ttl
+local finished, failed, gone, outcomes, ttls, scored_ttl, score = {}
+if args[10] ~= '' then
+  outcomes, ttls = {}, {}
+  for number, outcome, ttl in string.gmatch(args[10], '(%d+):(%d):(%-?%d+)') do
+    outcomes[tonumber(number)], ttls[tonumber(number)] = outcome, ttl
+  end
 end
 
 for number = 1, #members do
-  if held[number] then
+  if not passed[number] then
     local i = FIRST + (number - 1) * VALUES
     local id, execution, reply_key, result = args[i], args[i + 1], args[i + 2], args[i + 4]
-    local outcome, ttl = outcomes[number] or args[8], ttls[number] or args[9]
+    local outcome = outcomes and outcomes[number] or args[8]
+    local ttl = outcomes and ttls[number] or args[9]
     local job, results = job_prefix .. id, results_prefix .. id
     if reply_key ~= '' then
       local length = write('RPUSH', reply_key, args[i + 3])
@@ -117,11 +125,12 @@ for number = 1, #members do
     end
     if is_any_rare and call('EXISTS', rarities[number + 2]) == 1 then
       codes[number] = SETTLED_WITH_DEPENDENTS
-      write('SADD', KEYS[6], id)
-      call('EXPIRE', KEYS[6], '86400')
+      write('SADD', own .. 'parents:' .. task, id)
+      call('EXPIRE', own .. 'parents:' .. task, '86400')
       ttl = ttl == '0' and '60' or ttl -- RQ looks at it to let the dependents go on
     end
     if ttl == '0' and not by_hash then
+      gone = gone or {}
       gone[#gone + 1] = job -- as our clients asked it, and run once: it has nothing else
     elseif outcome == '3' or ttl == '0' then
       call('DEL', job, job .. ':dependencies', results)
@@ -130,12 +139,15 @@ for number = 1, #members do
       call('DEL', job) -- it was gone; half a hash is none that RQ could read
     else
       if result == '' then
-        write('XADD', results, 'MAXLEN', '~', '10', '*', 'type', outcome, 'worker_name', name,
+        write('XADD', results, '*', 'type', outcome, 'worker_name', name,
           'execution_id', execution, 'execution_started_at', started, 'execution_ended_at', ended)
       else
-        write('XADD', results, 'MAXLEN', '~', '10', '*', 'type', outcome, 'worker_name', name,
+        write('XADD', results, '*', 'type', outcome, 'worker_name', name,
           'execution_id', execution, 'execution_started_at', started, 'execution_ended_at', ended,
           outcome == '1' and 'return_value' or 'exc_string', result)
+      end
+      if by_hash then -- else it has run once
+        call('XTRIM', results, 'MAXLEN', '~', '10')
       end
       if ttl == '-1' then
         call('PERSIST', job)
@@ -144,29 +156,42 @@ for number = 1, #members do
         call('EXPIRE', job, ttl)
         call('EXPIRE', results, ttl)
       end
+      if ttl ~= scored_ttl then
+        scored_ttl, score = ttl, string.format('%d', ended + ttl)
+      end
       -- RQ's scores: +inf for a finished job that is kept for ever, -1 for a failed one.
-      scores_of[ttl] = scores_of[ttl] or string.format('%d', ended + ttl)
-      local entries = outcome == '1' and finished or failed
-      entries[#entries + 1] = ttl ~= '-1' and scores_of[ttl] or outcome == '1' and '+inf' or '-1'
-      entries[#entries + 1] = id
+      if outcome == '1' then
+        finished[#finished + 1] = ttl ~= '-1' and score or '+inf'
+        finished[#finished + 1] = id
+      else
+        failed = failed or {}
+        failed[#failed + 1] = ttl ~= '-1' and score or '-1'
+        failed[#failed + 1] = id
+      end
     end
   end
 end
-if is_any_rare and call('EXISTS', KEYS[4]) == 1 then
-  write('SREM', KEYS[4], unpack(members))
+if is_any_rare and call('EXISTS', KEYS[3]) == 1 then
+  write('SREM', KEYS[3], unpack(members))
   for number = 1, #members do
     local id = args[FIRST + (number - 1) * VALUES]
     call('DEL', prefix .. ':execution:' .. members[number])
     write('ZREM', prefix .. ':executions:' .. id, args[FIRST + (number - 1) * VALUES + 1])
   end
 end
-if #gone > 0 then
+if gone then
   call('DEL', unpack(gone))
 end
 if #finished > 0 then
   write('ZADD', KEYS[2], unpack(finished))
 end
-if #failed > 0 then
-  write('ZADD', KEYS[3], unpack(failed))
+if failed then
+  write('ZADD', prefix .. ':failed:' .. task, unpack(failed))
+end
+if next(codes) == nil then
+  return SETTLED
+end
+for number = 1, #members do
+  codes[number] = codes[number] or SETTLED
 end
 return codes

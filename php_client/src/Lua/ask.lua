@@ -74,7 +74,7 @@ end
 -- zset   rq:wip:<task>                   <job>:<execution> -> expiry, s
 -- channel resident:hand:<token>          where a worker hears of what it is handed
 --
--- Returns {code, number, limit}:
+-- Returns a code, or {code, number, limit} where there are numbers:
 --    1 queued, or with an idle worker already
 --    2 joined: the same id is waiting or running; its reply will be this one's
 --    3 answered: the reply is there
@@ -88,9 +88,7 @@ local call, args = redis.call, ARGV -- globals would be looked up each time
 local job, queue, announcement = KEYS[1], KEYS[2], KEYS[3]
 local id, budget_ms, digest, lane, task = args[1], tonumber(args[2]), args[3], args[4], args[5]
 
-local function rq_key(name)
-  return string.sub(job, 1, -#id - 6) .. ':' .. name
-end
+local rq = string.sub(job, 1, -#id - 5) -- RQ's prefix, with its colon
 
 local remember -- what else is to be done for an id of the caller's own
 if digest ~= '' then
@@ -117,10 +115,10 @@ if digest ~= '' then
   local status = call('HGET', job, 'status')
   local is_running = status == 'queued' or status == 'started'
   if (is_there or is_running) and asked and asked ~= digest then
-    return {-3, 0, 0}
+    return -3
   end
   if is_there then
-    return {3, 0, 0}
+    return 3
   end
   if is_running then
     -- It waits, and is put back if its worker dies, for as long as anybody waits for it. The TTL of
@@ -132,12 +130,12 @@ if digest ~= '' then
       call('PEXPIRE', job, string.format('%d', moved_ms + budget_ms))
       call('PEXPIRE', asked_key, digest_ttl_ms())
     end
-    return {2, 0, 0}
+    return 2
   end
 
   remember = function()
     if status then
-      call('DEL', job, rq_key('results:' .. id))
+      call('DEL', job, rq .. 'results:' .. id)
     end
     if old_reply then
       call('DEL', reply_key)
@@ -153,13 +151,12 @@ end
 
 local announced = call('HMGET', announcement, 'max_backlog', 'rate', 'model_ms', 'laned',
   'offer')
-local limit, rate = tonumber(announced[1] or ''), tonumber(announced[2] or '') or 0
-local model_ms = tonumber(announced[3] or '') or 0
+local limit = tonumber(announced[1] or '')
 if not limit then
   -- Whether a stock RQ worker listens: they register themselves, ours announce when ready.
   local function has_stock_worker()
-    local ours = rq_key('worker:resident-')
-    for _, key in ipairs(call('SMEMBERS', rq_key('workers:' .. task))) do
+    local ours = rq .. 'worker:resident-'
+    for _, key in ipairs(call('SMEMBERS', rq .. 'workers:' .. task)) do
       if string.sub(key, 1, #ours) ~= ours and call('EXISTS', key) == 1
         and call('HEXISTS', key, 'death') == 0 then
         return true
@@ -169,20 +166,20 @@ if not limit then
   end
 
   if not has_stock_worker() then
-    return {-1, 0, 0}
+    return -1
   end
-  call('SADD', rq_key('queues'), queue) -- ours announce that, too
+  call('SADD', rq .. 'queues', queue) -- ours announce that, too
 end
 
 -- Where nothing waits there is nothing to overtake, and an idle worker waits for the queue alone.
 local takes_lane = lane ~= '' and limit and call('EXISTS', queue, queue .. ':popped') > 0
-local laned = math.max(tonumber(announced[4] or '') or 0, 0)
+local laned = announced[4] and math.max(tonumber(announced[4]) or 0, 0) or 0
 local waiting = laned
 -- What a worker offers: the token that its executions begin with, how long RQ is to believe in them in
 -- s, with less of its budget left a question must be kept from expiring in ms, and the worker's name.
 local offer, token, expiry_s, keep_ms, worker = announced[5]
 if offer and lane == '' and laned == 0 and (not args[8] or args[8] == 'reply_to' and not args[10])
-  and call('EXISTS', rq_key('wip:' .. task), queue, queue .. ':popped', rq_key('suspended')) == 0
+  and call('EXISTS', rq .. 'wip:' .. task, queue, queue .. ':popped', rq .. 'suspended') == 0
   then
   token, expiry_s, keep_ms, worker = string.match(offer, '^(%x+) (%d+) (%d+) (%S+)$')
 end
@@ -192,9 +189,10 @@ elseif not token then -- the push says how many wait; it is taken back if those 
   waiting = waiting + call('RPUSH', queue, id) - 1
 end
 -- How long an answer will take: those that wait, the batch that runs, and its own.
-local needed_ms = model_ms
-if waiting > 0 and rate > 0 then
-  needed_ms = waiting / rate * 1000 + 2 * model_ms
+local needed_ms = tonumber(announced[3] or '') or 0
+local rate = waiting > 0 and tonumber(announced[2] or '') or 0
+if rate > 0 then
+  needed_ms = waiting / rate * 1000 + 2 * needed_ms
 end
 local is_too_long = needed_ms > budget_ms and string.sub(lane, 1, 4) ~= 'high'
 if limit and (waiting >= limit or is_too_long) then
@@ -232,7 +230,7 @@ else
   local TEN_YEARS_MS, LONGEST_S = 315360000000, 31536000 -- see deadline.lua
   local is_short = budget_ms < tonumber(keep_ms)
   call('PEXPIRE', job, is_short and string.format('%d', budget_ms + TEN_YEARS_MS) or args[2])
-  local started, member = rq_key('wip:' .. task), id .. ':' .. execution
+  local started, member = rq .. 'wip:' .. task, id .. ':' .. execution
   call('ZADD', started, string.format('%d', s + math.min(expiry_s, LONGEST_S)), member)
   local own = string.sub(announcement, 1, -#task - 7)
   local told = {string.format('%d.%06d', s, us), id, execution, args[2], stamp, args[7],
@@ -257,7 +255,7 @@ if takes_lane then
     local index = own .. ':lanes:' .. task .. ':' .. string.match(lane, '^%a+')
     call('LREM', index, 0, lane) -- from when somebody else emptied it
     call('RPUSH', index, lane)
-    call('SADD', rq_key('queues'), target)
+    call('SADD', rq .. 'queues', target)
   end
 end
-return {1, 0, 0}
+return 1
