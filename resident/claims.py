@@ -10,7 +10,7 @@ import functools
 from collections.abc import Iterable
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, final
 
 import msgspec
 from rq.defaults import DEFAULT_FAILURE_TTL
@@ -76,6 +76,7 @@ class Fields(msgspec.Struct, frozen=True, gc=False):
         return self.reply_key if self.terms.wants_error else ""
 
 
+@final
 class Question(msgspec.Struct, frozen=True, gc=False):
     """A job that the model shall answer."""
 

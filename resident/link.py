@@ -30,7 +30,7 @@ Command = tuple[Any, ...] | bytes
 
 
 #: A command's words as they are sent.
-pack: Callable[[tuple[Any, ...]], bytes] = hiredis.pack_command  # type: ignore[assignment]
+pack: Callable[[tuple[Any, ...]], bytes] = hiredis.pack_command
 
 
 class Woken(BaseException):
@@ -187,7 +187,9 @@ class Link:
         if not self._gives_up_at:
             return timeout_s
         left_s = self._gives_up_at - time.monotonic()
-        return max(_SHORTEST_TIMEOUT_S, min(timeout_s, left_s))
+        if left_s >= timeout_s:
+            return timeout_s
+        return left_s if left_s > _SHORTEST_TIMEOUT_S else _SHORTEST_TIMEOUT_S
 
     def _limit_socket(self, timeout_s: float) -> None:
         patience_s = self._patience_s(timeout_s)

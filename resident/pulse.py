@@ -33,7 +33,7 @@ class Pulse(ctypes.Structure):
     jobs: float
     has_loaded: float
     is_ready: float
-    _fields_ = [  # noqa: RUF012  (as ctypes wants it)
+    _fields_ = [
         (name, ctypes.c_double)
         for name in ("batch_began", "overdue_at", "seen_at", "jobs", "has_loaded", "is_ready")
     ]

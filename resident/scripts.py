@@ -263,7 +263,8 @@ class WorkerScripts:
         took_s = now_s - float(started)
         self.is_busy = self.is_busy or took_s > TICK_MAY_SEE_S
         by_hash = took_s > REGISTRY_KNOWS_S
-        usual, ttl_s, others, values = settlements[0].outcome, settlements[0].ttl_s, [], []
+        usual, ttl_s = settlements[0].outcome, settlements[0].ttl_s
+        others, values = list[str](), list[Any]()
         for number, one in enumerate(settlements, 1):
             values += (one.id, one.execution, one.reply_key, one.reply, one.result)
             by_hash = by_hash or one.by_hash

@@ -66,9 +66,7 @@ def test_a_handed_question_stands_in_the_books_as_a_claimed_one_does(desk: Desk,
     assert desk.settle(handed) == desk.settle(claim) == [SettleCode.SETTLED]
 
 
-def test_an_offer_is_taken_again_when_what_was_handed_over_is_settled(
-    desk: Desk, ear: Ear
-) -> None:
+def test_an_offer_is_taken_again_when_what_was_handed_over_is_settled(desk: Desk, ear: Ear) -> None:
     desk.ask("a")
     desk.ask("b")
     assert desk.waiting() == ["b"]
