@@ -170,10 +170,7 @@ class ResidentWorker(SimpleWorker):
         worked = False
         while not self._stop_requested or self._held.jobs:
             self._pulse.seen_at = time.monotonic()
-            if self._held.jobs:
-                worked = True  # and the answerer tends, in front of each call of the model
-            else:
-                self._tend()
+            worked = worked or bool(self._held.jobs)
             claim = self._turn(0 if burst else WAIT_S)
             self._pulse.batch_began = time.monotonic() if claim.jobs else 0
             if self._has_parents:
@@ -215,6 +212,8 @@ class ResidentWorker(SimpleWorker):
         held = self._held
         began, self._was_interrupted = time.monotonic(), False
         settlements = self._answerer.settlements(held)
+        if not self._answerer.calls:
+            self._tend()  # else the answerer did, in front of each call of the model
         self._scripts.least_ms = int(self._pace.typical_ms(began))
 
         def on_settled(codes: list[int]) -> None:

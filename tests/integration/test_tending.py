@@ -1,0 +1,29 @@
+"""What a worker tells callers and RQ while it has no time for it."""
+
+from __future__ import annotations
+
+import pytest
+from redis import Redis
+
+from resident.settings import Settings
+from resident.task import load_task
+from resident.worker import ResidentWorker
+from tests.support.inline import work_off
+from tests.support.live import Live, call_data
+
+
+@pytest.mark.parametrize("function", ["tasks.echo.answer", "os.system"])
+def test_a_worker_announces_itself_between_batches_that_it_runs_or_refuses(
+    function: str, connection: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else callers would hear `no_worker` where nothing comes but what is refused."""
+    live, task, left = Live(connection), load_task("echo"), list[int]()
+    worker = ResidentWorker(task, connection, Settings())
+    monkeypatch.setattr("resident.worker.ANNOUNCE_S", 0.0)
+    monkeypatch.setattr(
+        worker._announcing, "ready", lambda: left.append(connection.llen(live.of.queue))
+    )
+    fields = live.fields() | {"data": call_data(function, None, ["?"], {})}
+    live.put(*[fields] * (3 * task.max_batch))
+    work_off(worker)
+    assert left == [3 * task.max_batch, 2 * task.max_batch, task.max_batch, 0]
