@@ -34,7 +34,7 @@
 -- on it.
 -- Needs write.lua in front.
 --
--- A table takes Redis as long as a third of a command does, so what is rare has none until it is there.
+-- A table takes Redis as long as a third of a command does: what is rare has none until it is there.
 
 local LOST, SETTLED, SETTLED_WITH_DEPENDENTS = 0, 1, 2
 local FIRST, VALUES = 11, 5
@@ -63,7 +63,8 @@ if #members == 1 then
 else
   scores = redis.pcall('ZMSCORE', KEYS[1], unpack(members))
 end
-local codes, passed, streamed, lost = {}, {}, {}, 0 -- codes of those that are not just settled
+-- Codes of those that are not just settled; which are passed over; how many deltas were sent.
+local codes, passed, streamed, lost = {}, {}, {}, 0
 for number = 1, #members do
   if scores then
     is_there = scores[number]
@@ -95,9 +96,7 @@ local task = string.sub(KEYS[1], #prefix + 6)
 local own = string.sub(KEYS[4], 1, -#task - 6) -- our prefix, with its colon
 if lost > 0 then
   local metrics = own .. 'metrics:' .. task
-  for _ = 1, lost do
-    write('HINCRBY', metrics, 'lost', 1)
-  end
+  write('HINCRBY', metrics, 'lost', lost)
   call('EXPIRE', metrics, '86400')
 end
 

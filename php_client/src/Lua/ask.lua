@@ -144,7 +144,8 @@ if digest ~= '' then
     -- An id like those that our clients make may have been one of theirs: somebody deleted the
     -- question while it ran, and settle.lua must not answer this one with that run.
     if #id == 32 and not string.find(id, '[^0-9a-f]') then
-      call('SET', string.sub(announcement, 1, -#task - 6) .. 'anew:' .. task, '1', 'EX', ANEW_S)
+      local own = string.sub(announcement, 1, -#task - 6) -- our prefix, with its colon
+      call('SET', own .. 'anew:' .. task, '1', 'EX', ANEW_S)
     end
   end
 end
@@ -189,10 +190,10 @@ elseif not token then -- the push says how many wait; it is taken back if those 
   waiting = waiting + call('RPUSH', queue, id) - 1
 end
 -- How long an answer will take: those that wait, the batch that runs, and its own.
-local needed_ms = tonumber(announced[3] or '') or 0
-local rate = waiting > 0 and tonumber(announced[2] or '') or 0
+local model_ms = tonumber(announced[3] or '') or 0
+local rate, needed_ms = waiting > 0 and tonumber(announced[2] or '') or 0, model_ms
 if rate > 0 then
-  needed_ms = waiting / rate * 1000 + 2 * needed_ms
+  needed_ms = waiting / rate * 1000 + 2 * model_ms
 end
 local is_too_long = needed_ms > budget_ms and string.sub(lane, 1, 4) ~= 'high'
 if limit and (waiting >= limit or is_too_long) then
@@ -212,7 +213,8 @@ local s, us = now()
 local stamp, description = stamp_of(s, us), 'tasks.' .. task .. '.answer(…)'
 local status, more, first, last, execution = 'queued', args, 8, #args
 if token then
-  -- Nothing of the task runs, so no other execution begins in this microsecond; no claim's has an f.
+  -- Like no other: nothing of the task runs, so none was handed over in this microsecond, and where
+  -- a claim's has its number, which never grows so large, stands an f.
   execution = token .. string.format('f%019x', s * 1000000 + us)
   status, first, last = 'started', 1, args[8] and 10 or 8
   more = {'started_at', stamp, 'last_heartbeat', stamp, 'worker_name', worker, 'execution',
@@ -232,10 +234,10 @@ else
   call('PEXPIRE', job, is_short and string.format('%d', budget_ms + TEN_YEARS_MS) or args[2])
   local started, member = rq .. 'wip:' .. task, id .. ':' .. execution
   call('ZADD', started, string.format('%d', s + math.min(expiry_s, LONGEST_S)), member)
-  local own = string.sub(announcement, 1, -#task - 7)
+  local own = string.sub(announcement, 1, -#task - 6)
   local told = {string.format('%d.%06d', s, us), id, execution, args[2], stamp, args[7],
     args[9] or '', digest == '' and '' or '1', args[6]}
-  local heard = redis.pcall('PUBLISH', own .. ':hand:' .. token, table.concat(told, '\n'))
+  local heard = redis.pcall('PUBLISH', own .. 'hand:' .. token, table.concat(told, '\n'))
   if type(heard) ~= 'number' or heard == 0 then
     -- The worker is gone, or this caller may not publish: to the queue after all.
     call('HDEL', announcement, 'offer')
@@ -251,8 +253,8 @@ if takes_lane then
   call('HSET', job, 'lane', lane)
   call('HSET', announcement, 'laned', laned + 1)
   if call('RPUSH', target, id) == 1 then
-    local own = string.sub(announcement, 1, -#task - 7)
-    local index = own .. ':lanes:' .. task .. ':' .. string.match(lane, '^%a+')
+    local own = string.sub(announcement, 1, -#task - 6)
+    local index = own .. 'lanes:' .. task .. ':' .. string.match(lane, '^%a+')
     call('LREM', index, 0, lane) -- from when somebody else emptied it
     call('RPUSH', index, lane)
     call('SADD', rq .. 'queues', target)
