@@ -19,13 +19,15 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from rq.suspension import resume, suspend
 
 from enqueue_api.client import Client
-from resident import keys
+from resident import asking, keys
+from resident.asking import Asking
+from resident.link import Link
 from resident.pulse import Pulse
 from resident.settings import Settings
 from resident.task import load_task
 from resident.worker import ResidentWorker
 from tests.support.inline import signals_kept
-from tests.support.live import Live
+from tests.support.live import Live, call_data
 from tests.support.lua import Full
 from tests.support.odd import WITH_ODD_TASKS, odd_tasks
 from tests.support.processes import Processes, workers_of
@@ -360,9 +362,24 @@ def test_an_offer_that_somebody_spoilt_loses_no_question(
     caller: Client,
     live: Live,
 ) -> None:
-    """The question is that of an execution as no worker of ours makes it."""
-    execution, *terms = connection.hget(QUICK.announcement, "offer").split()
-    spoilt = execution.ljust(length, b"0")[:length]
+    """Nobody listens where ask.lua would tell of it."""
+    token, *terms = connection.hget(QUICK.announcement, "offer").split()
+    spoilt = token.ljust(length, b"0")
     connection.hset(QUICK.announcement, "offer", b" ".join([spoilt, *terms]))
     assert caller.ask("quick", "asked", BUDGET_MS).answer == "asked"
+    live.check_that_it_serves()
+
+
+def test_a_question_that_its_worker_does_not_understand_is_answered_all_the_same(
+    supervisor: subprocess.Popen[str], connection: Redis, caller: Client, live: Live
+) -> None:
+    """What a caller may write into a field stands in the message, too."""
+    (worker,) = workers_of(supervisor)
+    os.kill(worker, signal.SIGSTOP)
+    data, link = call_data("tasks.quick.answer", None, ["handed"], {}), Link(connection)
+    asking.ask(link, Asking("quick", "a", BUDGET_MS, data, 60, more=("reply_to", "no\nmailbox")))
+    link.close()
+    assert is_started(connection, "a")
+    os.kill(worker, signal.SIGCONT)
+    assert caller.wait("a", BUDGET_MS).answer == "handed"
     live.check_that_it_serves()

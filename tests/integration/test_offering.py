@@ -56,6 +56,32 @@ def test_a_batch_is_settled_once_before_its_worker_offers_itself(
     assert offers
 
 
+def test_an_offer_stands_while_questions_are_handed_over_and_settled(
+    desk: Desk, other: Desk, ear: Ear, offers: list[bool]
+) -> None:
+    offering = Offering(desk.scripts, ear)
+    desk.ask("a")
+    claim = next_of(offering, Claim())
+    for job_id in "bc":
+        claim = next_of(offering, claim, lambda _codes, job_id=job_id: other.ask(job_id))
+        assert [job.id for job in claim.jobs] == [job_id]
+    assert offers == [True]
+    assert offered(desk)
+
+
+def test_a_worker_that_has_put_back_what_it_missed_offers_itself_anew(
+    desk: Desk, other: Desk, ear: Ear
+) -> None:
+    offering = Offering(desk.scripts, ear)
+    desk.ask("a")
+    claim = next_of(offering, next_of(offering, Claim()), lambda _codes: other.ask("b"))
+    desk.scripts.withdraw()
+    offering.note_put_back()
+    claim = next_of(offering, claim, lambda _codes: other.ask("c"))
+    assert [job.id for job in claim.jobs] == ["c"]
+    assert offered(desk)
+
+
 def test_a_suspended_worker_does_not_offer_itself(desk: Desk, ear: Ear) -> None:
     desk.scripts.withdraw()
     suspend(desk.connection)
