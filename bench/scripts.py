@@ -91,7 +91,7 @@ class Ours:
 
 
 class Handed(Ours):
-    """With questions that are handed over: what takes the place of a claim is the offer."""
+    """With questions that are handed over: nothing takes the place of a claim."""
 
     def __init__(self, url: str, connection: Redis) -> None:
         super().__init__(url, connection)
@@ -100,13 +100,12 @@ class Handed(Ours):
         self._link.call(*self._scripts.offer_command())
 
     def claim(self, count: int) -> None:
-        """Hears of the question, and makes the next offer."""
+        """Hears of the question; the offer stands."""
         handed = self._ear.wait(_BUDGET_MS / 1000)
         if handed is None:
             msg = "the question was not handed over"
             raise RuntimeError(msg)
         self._held = handed
-        self._link.call(*self._scripts.offer_command())
 
 
 class Floor:
