@@ -39,7 +39,8 @@ REGISTRY_KNOWS_S = 1.0
 TICK_MAY_SEE_S = 0.5
 #: What was said longer ago than our idea of Redis' clock allows, by so much, was heard late; s.
 LATE_S = 0.5
-_NOTHING = Claim()
+#: Of a turn that only settles.
+_NO_CLAIM = Claim()
 #: What stands in a packed claim for the claim's number; no name has such a thing in it.
 _NUMBER = b"\0" * (24 - TOKEN_LENGTH)
 
@@ -175,7 +176,7 @@ class WorkerScripts:
             self._next_answer()
         if not max_batch:
             _raise_refusal(codes)
-            return _NOTHING
+            return _NO_CLAIM
         waited = self._next_answer(wait_s) if wait_s else None
         claimed: Any = self._next_answer()
         _raise_refusal(codes, claimed)
@@ -264,7 +265,8 @@ class WorkerScripts:
         self.is_busy = self.is_busy or took_s > TICK_MAY_SEE_S
         by_hash = took_s > REGISTRY_KNOWS_S
         usual, ttl_s = settlements[0].outcome, settlements[0].ttl_s
-        others, values = list[str](), list[Any]()
+        others: list[str] = []
+        values: list[Any] = []
         for number, one in enumerate(settlements, 1):
             values += (one.id, one.execution, one.reply_key, one.reply, one.result)
             by_hash = by_hash or one.by_hash
