@@ -62,8 +62,9 @@ class Asked(msgspec.Struct, frozen=True):
     """ask.lua's answer.
 
     Attributes:
-        waiting: How many questions wait; how many ms an answer would take if that is TOO_LATE.
-        limit: How many may wait; the budget in ms if it is TOO_LATE.
+        waiting: How many questions wait if they are too many (OVERLOADED); how many ms an answer
+            would take if that is TOO_LATE; else 0.
+        limit: How many may wait; the budget in ms if it is TOO_LATE; else 0.
     """
 
     code: AskCode
@@ -71,7 +72,8 @@ class Asked(msgspec.Struct, frozen=True):
     limit: int
 
 
-_LET_IN = Asked(AskCode.QUEUED, 0, 0)
+#: What is usual; an enum looks its members up in Python.
+_QUEUED = Asked(AskCode.QUEUED, 0, 0)
 
 
 class CancelCode(IntEnum):
@@ -183,7 +185,7 @@ def _digest_of(task: str, data: bytes) -> str:
 def read_asked(answer: Any) -> Asked:
     """What ask.lua did, by its answer."""
     if type(answer) is int:
-        return _LET_IN if answer == _LET_IN.code else Asked(AskCode(answer), 0, 0)
+        return _QUEUED if answer == _QUEUED.code else Asked(AskCode(answer), 0, 0)
     code, waiting, limit = answer
     return Asked(AskCode(code), waiting, limit)
 
