@@ -12,8 +12,9 @@ from typing import Self
 
 
 class Pulse(ctypes.Structure):
-    """One worker's numbers; `shared` makes it before the fork, 0 where there is nothing to say.
+    """One worker's numbers, 0 where there is nothing to say; `shared` makes them before the fork.
 
+    One that is made without `shared` is for a worker that nobody watches: nobody else sees it.
     A structure, because its fields are read and written without a call: a lone question does so
     seven times.
 
@@ -33,14 +34,11 @@ class Pulse(ctypes.Structure):
     jobs: float
     has_loaded: float
     is_ready: float
-    _fields_ = [
-        (name, ctypes.c_double)
-        for name in ("batch_began", "overdue_at", "seen_at", "jobs", "has_loaded", "is_ready")
-    ]
+    _fields_ = [(name, ctypes.c_double) for name in __annotations__]
 
     @classmethod
     def shared(cls) -> Self:
-        """One in memory that a process shares with those that it forks."""
+        """One that a process and those that it forks both see."""
         return cls.from_buffer(mmap.mmap(-1, ctypes.sizeof(cls)))
 
     @property
