@@ -41,7 +41,7 @@ class TimeLimit:
     """
 
     def call(self, seconds: float, function: Callable[..., T], *args: Any) -> T:
-        """Calls the function; raises JobTimeoutException in it when the time is over."""
+        """Calls the function with args; raises JobTimeoutException in it when the time is over."""
         if handler_of(signal.SIGALRM) != self._ring:  # RQ has set its own meanwhile
             signal.signal(signal.SIGALRM, self._ring)
         signal.setitimer(signal.ITIMER_REAL, seconds)

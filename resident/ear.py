@@ -1,9 +1,10 @@
 """Where an idle worker hears of a question: of one that a caller hands it, or one on the queue.
 
 A worker whose model is quick offers itself when it has nothing to do (field `offer` of what its
-task announces). ask.lua takes the offer, writes the question as started by this worker, and tells
-it so on a channel: no claim is needed any more. All others put jobs on the queue, and so do callers
-who find no offer: for these the worker waits on the same connection. See docs/decisions/0010.
+task announces). While that stands and nothing of the task waits or runs, ask.lua writes a question
+as started by this worker, and tells it so on a channel: no claim is needed any more. All others put
+jobs on the queue, and so does ask.lua else: for these the worker waits on the same connection. See
+docs/decisions/0010.
 """
 
 from __future__ import annotations

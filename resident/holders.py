@@ -64,6 +64,8 @@ class Death(msgspec.Struct, frozen=True):
 def executions_of(link: Link, task: str) -> dict[str, list[Execution]]:
     """Who runs what of a task: the executions of each token, in the order of its claims.
 
+    What was handed to a worker comes behind what it claimed.
+
     Those of stock RQ workers are among them; their tokens have no leases.
     """
     found: dict[str, list[Execution]] = {}
@@ -81,7 +83,10 @@ def executions_of_worker(link: Link, name: str) -> list[Execution]:
 
 
 def withdraw(link: Link, task: str) -> None:
-    """Takes back what a worker of the task offers, whichever it is: it will offer again.
+    """Takes back what a worker of the task offers, whichever it is.
+
+    That worker will offer again when it next looks on the queue, at the latest when it has waited
+    there in vain.
 
     Then nothing is handed to one that is gone, and what it was handed before is in its executions.
     """

@@ -61,8 +61,8 @@ class TaskKeys:
     rq_workers: str
     #: Ours: zset worker's token -> end of its lease (Redis' clock, ms); TTL a day.
     leases: str
-    #: Ours: hash, what ready workers announce: function, limits, and the offer of one that is idle;
-    #: expires with the last of them.
+    #: Ours: hash, what ready workers announce: function, limits, and the offer of one whose model
+    #: is quick; expires with the last of them.
     announcement: str
     #: Ours: zset worker name -> end of its announcement (Redis' clock, ms); expires with it.
     ready: str

@@ -24,11 +24,8 @@ _SHORTEST_TIMEOUT_S = 0.001
 #: A timeout may be off by so much: to set one is a system call, and a lone question would do two.
 _TIMEOUT_STEP_S = 0.001
 
-
 #: A command's words, or the same packed.
 Command = tuple[Any, ...] | bytes
-
-
 #: A command's words as they are sent.
 pack: Callable[[tuple[Any, ...]], bytes] = hiredis.pack_command
 
@@ -61,8 +58,9 @@ class Link:
         self._connection: Any = pool.connection_class(**options)
         self._socket: Any = None
         self._buffer = bytearray(_CHUNK)
+        #: A moment of the monotonic clock; 0 is never.
         self._gives_up_at = 0.0
-        #: The time-out that was asked for last, if the socket's is as long; else 0.
+        #: The time-out that was asked for last, if the socket's is as long and stays so; else 0.
         self._limited_to_s = 0.0
         self._is_waiting = self._is_woken = False
 

@@ -25,9 +25,10 @@ OnSettled = Callable[[list[int]], object]
 class Offering:
     """As `WorkerScripts.turn`, for one that offers itself as soon as the queue is empty.
 
-    The offer stands, and is taken while nothing of the task runs, until the worker finds something
-    on the queue: then it withdraws. What it was handed in that moment it hears at its next turn;
-    what it never hears, since the connection broke, is in `executions()`.
+    The offer stands, and is taken while nothing of the task waits or runs, until the worker looks
+    on the queue: it withdraws with that, and offers again if it finds nothing. What it was handed
+    in that moment it hears at its next turn; what it never hears, since the connection broke, is
+    in `executions()`.
 
     Where several ask, one question would be handed over while the others wait, and a turn would
     take three writes instead of one. So among many it does as one that does not offer itself.
