@@ -143,7 +143,7 @@ class Offering:
         return self._scripts.turn(settlements, started, max_batch, 0, on_settled, withdrawal)
 
     def _taken(self, handed: Claim) -> Claim:
-        late_s = self._scripts.lateness_s(handed.started)
+        late_s = self._scripts.clock.lateness_s(handed.started)
         if late_s * 1000 >= handed.jobs[0].left_ms:  # on the queue it will expire
             self._ear.may_have_missed = True
             return Claim(more=True)

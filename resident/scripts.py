@@ -15,6 +15,7 @@ from rq.defaults import DEFAULT_WORKER_TTL
 
 from resident import keys
 from resident.claimed import Claim, Claimed, read_claim
+from resident.clock import Clock
 from resident.holders import (
     TOKEN_LENGTH,
     Execution,
@@ -37,8 +38,6 @@ LONGEST_TTL_MS = 31_536_000_000
 REGISTRY_KNOWS_S = 1.0
 #: What took longer a tick may have told RQ of: it does so after a second, by another clock.
 TICK_MAY_SEE_S = 0.5
-#: What was said longer ago than our idea of Redis' clock allows, by so much, was heard late; s.
-LATE_S = 0.5
 #: Of a turn that only settles.
 _NO_CLAIM = Claim()
 #: What stands in a packed claim for the claim's number; no name has such a thing in it.
@@ -120,8 +119,8 @@ class WorkerScripts:
         self.is_busy = False
         #: Whether somebody waited already when the last turn settled something and might wait.
         self.found_waiting = False
-        #: Redis' clock, s, beside this process' monotonic one.
-        self._redis_ahead_s = 0.0
+        #: As far as its claims and what it is handed have taught it.
+        self.clock = Clock(link)
         self._keys = of = keys.of_task(task)
         worker, executions = f"{keys.WORKER}{worker_name}", keys.worker_executions(worker_name)
         settle_keys = (of.started, of.finished, executions, of.anew)
@@ -189,22 +188,8 @@ class WorkerScripts:
         claim = read_claim(claimed)
         self.is_busy = bool(claim.jobs)  # RQ itself notes the state round a special job
         if claim.jobs:
-            self._redis_ahead_s = float(claim.started) - time.monotonic()
+            self.clock.learn(claim.started)
         return claim
-
-    def lateness_s(self, said_at: bytes) -> float:
-        """How long ago something was said that is heard now, by Redis' clock, which this teaches.
-
-        It may have lain there, and anybody may say anything: what seems far off is looked up.
-
-        Errors worth catching: those of Link.
-        """
-        late_s = self._redis_ahead_s + time.monotonic() - float(said_at)
-        if abs(late_s) > LATE_S:
-            self._read_clock()
-            return self._redis_ahead_s + time.monotonic() - float(said_at)
-        self._redis_ahead_s -= min(late_s, 0.0)
-        return max(late_s, 0.0)
 
     def _turn_commands(
         self,
@@ -250,16 +235,12 @@ class WorkerScripts:
     def _load(self) -> None:
         for script in (_SETTLE, _CLAIM):
             self._link.call("SCRIPT", "LOAD", script.source)
-        self._read_clock()
+        self.clock.read()
         self._is_loaded = True
-
-    def _read_clock(self) -> None:
-        seconds, micros = self._link.call("TIME")
-        self._redis_ahead_s = int(seconds) + int(micros) / 1e6 - time.monotonic()
 
     def settle_command(self, settlements: list[Settlement], started: bytes) -> tuple[Any, ...]:
         """Replies, and RQ's books."""
-        now_s = time.monotonic() + self._redis_ahead_s
+        now_s = self.clock.now_s()
         second, micros = divmod(int(now_s * 1e6), 1_000_000)
         took_s = now_s - float(started)
         self.is_busy = self.is_busy or took_s > TICK_MAY_SEE_S
