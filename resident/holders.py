@@ -149,5 +149,5 @@ def tick(link: Link, task: str, lease_ms: int, workers: list[Alive]) -> list[str
     args: list[Any] = [keys.PREFIX, lease_ms]
     for one in workers:
         args += (one.token, one.name, one.at_it_ms)
-    script_keys = [of.started, of.leases, of.queue, of.popped]
+    script_keys = [of.started, of.leases, of.queue, of.popped, of.announcement]
     return [token.decode() for token in _TICK.call(link, script_keys, args)]

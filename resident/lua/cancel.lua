@@ -50,6 +50,8 @@ end
 if status == 'started' then
   -- No execution of it is its holder any more, so it is neither answered again nor put back.
   write('ZREM', ARGV[2] .. ':wip:' .. task, ARGV[1] .. ':' .. (state[5] or ''))
+  -- Nor does the registry say any more that its worker, which may offer itself, is at it.
+  redis.pcall('HDEL', ARGV[3] .. ':task:' .. task, 'offer')
   redis.call('HSET', KEYS[1], 'status', 'canceled', 'execution', 'cancelled')
   redis.call('PEXPIRE', KEYS[1], ARGV[5])
   return reply(DROPPED)

@@ -1,12 +1,14 @@
 -- tick: tells Redis that workers are alive which cannot say so themselves while a model holds
 -- them. Their leases go on, and RQ gets the execution records and the heartbeats of those that have
 -- been at one batch for a second or more; a question that is answered before that has none. Nor do
--- jobs of such a batch expire any more.
+-- jobs of such a batch expire any more. Nor is such a worker offered any more: whoever takes from the
+-- registry what it runs, as RQ's cancel does with the help of those records, would have it handed more.
 --
 -- KEYS[1] zset rq:wip:<task>            <job>:<execution> -> expiry, s
 -- KEYS[2] zset resident:leases:<task>   worker's token -> end of its lease, ms
 -- KEYS[3] list rq:queue:<task>          waiting ids
 -- KEYS[4] list rq:queue:<task>:popped   ids whose claim may be lost; see release.lua
+-- KEYS[5] hash resident:task:<task>     what the task's workers announce, and the offer of one
 -- ARGV[1] RQ's key prefix
 -- ARGV[2] how long a lease lasts, ms
 -- ARGV[3...] of each worker: its token, which its execution ids begin with; its name; for how many
@@ -58,6 +60,10 @@ for i = FIRST, #ARGV, VALUES do
 end
 redis.call('EXPIRE', KEYS[2], 86400)
 while type(redis.pcall('LMOVE', KEYS[4], KEYS[3], 'RIGHT', 'LEFT')) == 'string' do end
+local offer = is_any_busy and redis.pcall('HGET', KEYS[5], 'offer')
+if type(offer) == 'string' and busy[string.sub(offer, 1, TOKEN_LENGTH)] then
+  redis.call('HDEL', KEYS[5], 'offer')
+end
 local started = is_any_busy and redis.pcall('ZRANGE', KEYS[1], 0, -1, 'WITHSCORES') or {}
 for i = 1, started.err and 0 or #started, 2 do
   local id, execution = string.match(started[i], '^(.*):([^:]*)$')

@@ -10,7 +10,7 @@ from rq.serializers import JSONSerializer
 from resident import asking, keys, replies
 from resident.asking import AskCode, CancelCode, Priority, lane_of
 from resident.scripts import SettleCode
-from tests.support.lua import ECHO, Desk
+from tests.support.lua import ECHO, Desk, offer, offered
 
 
 def cancel(desk: Desk, job_id: str, token: str = "") -> CancelCode:
@@ -45,6 +45,16 @@ def test_the_answer_to_what_runs_is_dropped(desk: Desk) -> None:
     assert not desk.connection.zcard(ECHO.started)
     assert 0 < desk.connection.pttl(f"{keys.JOB}a") <= 60_000
     assert not desk.connection.zscore(ECHO.finished, "a")
+
+
+def test_who_runs_what_is_cancelled_is_handed_nothing_meanwhile(desk: Desk) -> None:
+    """The registry says no longer that it has something to do."""
+    desk.announce()
+    desk.ask("a")
+    assert desk.claim().jobs
+    offer(desk)
+    cancel(desk, "a")
+    assert not offered(desk)
 
 
 def test_what_runs_and_is_cancelled_is_not_put_back(desk: Desk) -> None:

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from itertools import count
@@ -16,6 +16,8 @@ from pathlib import Path
 import pytest
 from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
+from rq.job import Job
+from rq.serializers import JSONSerializer
 from rq.suspension import resume, suspend
 
 from enqueue_api.client import Client
@@ -290,6 +292,37 @@ def test_a_handed_question_that_takes_long_is_recorded_and_its_worker_busy(
     assert caller.wait(job_id, BUDGET_MS).answer == "opened"
     assert caller.wait(later, BUDGET_MS).answer == "later"
     wait_until(lambda: connection.hget(worker, "state") == b"idle")
+    live.check_that_it_serves()
+
+
+def cancel(job_id: str, connection: Redis, caller: Client) -> None:
+    assert caller.cancel(job_id)
+
+
+def cancel_as_rq_does(job_id: str, connection: Redis, caller: Client) -> None:
+    wait_until(lambda: connection.exists(f"{keys.PREFIX}:executions:{job_id}"))
+    Job.fetch(job_id, connection, JSONSerializer).cancel()
+
+
+@pytest.mark.parametrize("taken_back", [cancel, cancel_as_rq_does])
+def test_a_worker_is_handed_nothing_while_it_runs_what_was_taken_back(
+    taken_back: Callable[[str, Redis, Client], None],
+    supervisor: subprocess.Popen[str],
+    connection: Redis,
+    caller: Client,
+    live: Live,
+    tmp_path: Path,
+) -> None:
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    job_id = caller.submit("quick", str(gate), BUDGET_MS)
+    assert is_started(connection, job_id)
+    taken_back(job_id, connection, caller)
+    assert not connection.exists(QUICK.started)
+    later = caller.submit("quick", "later", BUDGET_MS)
+    assert not is_started(connection, later)
+    gate.write_text("opened", encoding="utf-8")
+    assert caller.wait(later, BUDGET_MS).answer == "later"
     live.check_that_it_serves()
 
 

@@ -9,7 +9,7 @@ from rq.serializers import JSONSerializer
 
 from resident import holders, keys
 from resident.holders import Alive
-from tests.support.lua import ECHO, LIMITS, Desk, Full
+from tests.support.lua import ECHO, LIMITS, Desk, Full, offer, offered
 
 
 def tick(desk: Desk, at_it_ms: int = 0) -> list[str]:
@@ -102,13 +102,24 @@ def test_other_workers_are_left_alone(desk: Desk, other: Desk) -> None:
     assert not desk.connection.keys(f"{keys.PREFIX}:execution*")
 
 
+def test_a_worker_that_a_model_holds_is_not_offered_any_more(desk: Desk, other: Desk) -> None:
+    offer(other)
+    tick(desk, 5_000)
+    assert offered(desk)
+    offer(desk)
+    tick(desk)
+    assert offered(desk)
+    tick(desk, 5_000)
+    assert not offered(desk)
+
+
 def test_those_whose_leases_have_ended_are_named(desk: Desk, other: Desk) -> None:
     other.end_lease()
     assert tick(desk) == [other.token]
     assert tick(desk) == [other.token]
 
 
-@pytest.mark.parametrize("key", [ECHO.started, ECHO.leases])
+@pytest.mark.parametrize("key", [ECHO.started, ECHO.leases, ECHO.announcement])
 def test_junk_in_their_place_is_passed_over(key: str, desk: Desk) -> None:
     desk.ask("a")
     desk.claim()
