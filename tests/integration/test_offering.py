@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from redis.exceptions import OutOfMemoryError
 from rq.suspension import suspend
 
 from resident import keys
@@ -15,7 +16,7 @@ from resident.ear import Ear
 from resident.link import Command
 from resident.offering import ALONE, Offering
 from resident.scripts import SettleCode
-from tests.support.lua import DATA, Desk, offered, settlement
+from tests.support.lua import DATA, ECHO, Desk, Full, offered, settlement
 
 QUEUED = Asked(AskCode.QUEUED, 0, 0)
 MAILBOX = f"resident:mailbox:{'a' * 32}"
@@ -212,3 +213,61 @@ def test_a_worker_offers_itself_again_when_nobody_came_for_a_while(
     monkeypatch.setattr(ear, "wait", lambda _wait_s: None)
     next_of(offering, Claim())
     assert offers
+
+
+def test_a_worker_that_stops_settles_and_neither_offers_itself_nor_waits(
+    desk: Desk, ear: Ear, offers: list[bool]
+) -> None:
+    desk.scripts.withdraw()
+    desk.ask("a")
+    desk.ask("b")
+    claim, codes = desk.claim(1), list[int]()
+    settlements = [settlement("a", claim.jobs[0].execution)]
+    after = Offering(desk.scripts, ear).turn(settlements, claim.started, 0, 5, codes.extend)
+    assert (after.jobs, codes, offers) == ((), [SettleCode.SETTLED], [])
+    assert desk.waiting() == ["b"]
+
+
+def test_a_worker_that_found_only_what_had_expired_hears_at_once_of_what_it_is_handed(
+    desk: Desk, other: Desk, ear: Ear, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its ear waits, so it does not go on as one among many, which would not listen."""
+    offering, wait, ids = Offering(desk.scripts, ear), ear.wait, iter("a")
+    desk.connection.rpush(ECHO.queue, "expired")
+    assert not next_of(offering, Claim()).jobs
+
+    def wait_and_be_asked(wait_s: float) -> Claim | None:
+        for job_id in ids:
+            other.ask(job_id)
+        return wait(wait_s)
+
+    monkeypatch.setattr(ear, "wait", wait_and_be_asked)
+    claim = next_of(offering, Claim())
+    assert [job.id for job in claim.jobs] == ["a"]
+    claim = next_of(offering, claim, lambda _codes: other.ask("b"))
+    assert [job.id for job in claim.jobs] == ["b"]
+
+
+def test_a_worker_that_looks_on_the_queue_finds_what_rq_itself_must_perform(
+    desk: Desk, ear: Ear, offers: list[bool]
+) -> None:
+    desk.scripts.withdraw()
+    desk.ask("special", retries_left=3)
+    desk.scripts.is_busy = True  # then it looks
+    assert Offering(desk.scripts, ear).turn([], b"0", 10, 5, bool).special == "special"
+    assert not offers
+
+
+def test_what_waits_is_claimed_although_a_full_redis_refuses_to_wait(
+    desk: Desk, ear: Ear, full: Full
+) -> None:
+    desk.ask("a", stream=1)
+    offering = Offering(desk.scripts, ear)
+    assert desk.claim().jobs  # loads the scripts
+    desk.scripts.is_busy = False  # else it would look before it waits
+    desk.ask("b", stream=1)
+    full.fill()
+    assert [job.id for job in offering.turn([], b"0", 10, 5, bool).jobs] == ["b"]
+    desk.scripts.is_busy = False
+    with pytest.raises(OutOfMemoryError):
+        offering.turn([], b"0", 10, 5, bool)

@@ -124,6 +124,25 @@ def test_a_question_whose_worker_does_not_listen_any_more_is_on_the_queue_as_any
     assert (read.id, read.by_hash) == ("a", b"")  # claim_plain.lua took it
 
 
+def test_lanes_that_are_said_to_hold_less_than_nothing_keep_no_offer_from_being_taken(
+    desk: Desk, ear: Ear
+) -> None:
+    desk.connection.hset(ECHO.announcement, "laned", -5)
+    desk.ask("a")
+    assert ear.wait(5)
+
+
+def test_what_is_handed_over_is_an_execution_that_comes_behind_all_claimed_ones(
+    desk: Desk, ear: Ear
+) -> None:
+    desk.ask("handed")
+    desk.scripts._claims = 0xEFFF_FFFF_FFFF - 1
+    desk.ask("claimed")
+    (job,) = desk.claim().jobs
+    (handed, _), (claimed, execution) = reversed(desk.scripts.executions())
+    assert (handed, claimed, execution) == ("handed", "claimed", job.execution)
+
+
 def another_runs(desk: Desk) -> None:
     desk.connection.zadd(ECHO.started, {"running:execution": 1e12})
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from redis import Redis
+from redis.exceptions import ResponseError
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
@@ -14,6 +16,8 @@ from resident.claimed import Claim
 from resident.holders import Alive, tick
 from resident.scripts import Outcome, SettleCode, Settlement
 from tests.support.lua import BUDGET_MS, ECHO, JUDGED, Desk, Full, settlement
+
+MAILBOX = f"resident:mailbox:{'a' * 32}"
 
 
 @pytest.fixture(autouse=True, params=["by its hash", "by the registry"])
@@ -132,6 +136,23 @@ def test_of_a_batch_those_that_are_held_are_settled(desk: Desk) -> None:
     assert desk.job("b")["status"] == "queued"
 
 
+def test_all_of_a_batch_that_were_lost_are_counted(desk: Desk) -> None:
+    for job_id in "abc":
+        desk.ask(job_id)
+    claim = desk.claim()
+    desk.scripts.release([(job.id, job.execution) for job in claim.jobs[:2]])
+    assert desk.settle(claim) == [SettleCode.LOST, SettleCode.LOST, SettleCode.SETTLED]
+    assert desk.counts() == {"lost": 2}
+    assert 86_000 < desk.connection.ttl(ECHO.metrics) <= 86_400
+
+
+def test_replies_in_one_mailbox_do_not_push_each_other_out(desk: Desk) -> None:
+    for job_id in "abc":
+        desk.ask(job_id)
+    desk.settle(desk.claim(), reply_key=MAILBOX)
+    assert desk.connection.llen(MAILBOX) == 3
+
+
 def test_a_job_with_ttl_0_leaves_nothing_but_its_reply(desk: Desk) -> None:
     before = desk.snapshot()
     desk.ask("a")
@@ -150,6 +171,34 @@ def test_a_job_with_ttl_minus_1_is_kept_for_ever(outcome: int, score: float, des
     assert desk.connection.ttl(keys.results("a")) == -1
     registry = ECHO.finished if outcome == 1 else ECHO.failed
     assert desk.connection.zscore(registry, "a") == score
+
+
+def test_results_of_earlier_runs_are_kept_as_long_as_the_job(desk: Desk) -> None:
+    desk.ask("a")
+    claim = desk.claim()
+    desk.connection.xadd(keys.results("a"), {"type": "1"})
+    desk.connection.expire(keys.results("a"), 60)
+    desk.settle(claim, ttl_s=-1)
+    assert desk.connection.ttl(keys.results("a")) == -1
+
+
+def test_of_an_id_that_is_run_again_and_again_the_last_results_are_kept(desk: Desk) -> None:
+    """About ten, as RQ has it: Redis throws whole nodes of a stream away."""
+    desk.ask("a")
+    claim = desk.claim()
+    for _ in range(250):
+        desk.connection.xadd(keys.results("a"), {"type": "1"})
+    desk.settle(claim, by_hash=True)
+    assert desk.connection.xlen(keys.results("a")) < 150
+
+
+def test_a_job_with_ttl_0_takes_along_what_earlier_runs_left(desk: Desk) -> None:
+    desk.ask("a")
+    claim = desk.claim()
+    desk.connection.xadd(keys.results("a"), {"type": "1"})
+    desk.connection.sadd(f"{keys.JOB}a:dependencies", "b")
+    desk.settle(claim, ttl_s=0, by_hash=True)
+    assert not desk.connection.exists(keys.results("a"), f"{keys.JOB}a:dependencies")
 
 
 def test_a_failed_job_is_in_rqs_failed_registry_with_its_traceback(desk: Desk) -> None:
@@ -180,6 +229,16 @@ def test_a_job_that_others_began_to_wait_for_says_so(desk: Desk) -> None:
     claim = desk.claim()
     desk.connection.sadd(f"{keys.JOB}a:dependents", "b")
     assert desk.settle(claim) == [SettleCode.SETTLED_WITH_DEPENDENTS]
+
+
+def test_a_job_that_others_began_to_wait_for_is_kept_until_rq_has_let_them_go(desk: Desk) -> None:
+    desk.ask("a")
+    claim = desk.claim()
+    desk.connection.sadd(f"{keys.JOB}a:dependents", "b")
+    desk.settle(claim, ttl_s=0)
+    assert desk.connection.ttl(f"{keys.JOB}a") == 60
+    assert desk.connection.smembers(ECHO.parents) == {b"a"}
+    assert 86_000 < desk.connection.ttl(ECHO.parents) <= 86_400
 
 
 def test_answers_go_out_even_when_redis_is_full(desk: Desk, full: Full) -> None:
@@ -247,6 +306,21 @@ def test_a_batch_that_was_lost_says_so_even_when_redis_is_full(desk: Desk, full:
     assert desk.settle(claim) == [SettleCode.LOST]
 
 
+def test_a_settle_that_redis_refuses_says_so_and_may_be_repeated(
+    desk: Desk, connection: Redis
+) -> None:
+    desk.ask("a")
+    claim = desk.claim()
+    connection.config_set("min-replicas-to-write", 1)
+    try:
+        with pytest.raises(ResponseError, match="NOREPLICAS"):
+            desk.settle(claim)
+    finally:
+        connection.config_set("min-replicas-to-write", 0)
+    assert desk.settle(claim) == [SettleCode.SETTLED]
+    assert desk.connection.lrange(keys.reply("a"), 0, -1) == [b"reply"]
+
+
 def test_who_asked_again_by_hand_is_answered_although_the_leases_were_lost(desk: Desk) -> None:
     desk.ask("a")
     claim = desk.claim()
@@ -282,21 +356,24 @@ def test_an_id_of_ours_that_somebody_took_back_and_asked_anew_is_not_answered_by
 
 
 def test_members_of_a_batch_may_end_in_their_own_ways(desk: Desk) -> None:
-    for job_id in "abcd":
+    for job_id in "abcde":
         desk.ask(job_id)
     claim = desk.claim()
-    ends = [(Outcome.FINISHED, 500), (Outcome.FAILED, 60), (Outcome.FINISHED, 0), (2, -1)]
+    ends = [(Outcome.FINISHED, 500), (Outcome.FAILED, 60), (Outcome.FINISHED, 0), (2, -1), (2, 500)]
     settlements = [
         settlement(job.id, job.execution, outcome=Outcome(outcome), ttl_s=ttl_s)
         for job, (outcome, ttl_s) in zip(claim.jobs, ends, strict=True)
     ]
-    assert desk.turn(settlements, claim.started, 0)[0] == [SettleCode.SETTLED] * 4
-    states = [desk.job(job_id).get("status") for job_id in "abcd"]
-    assert states == ["finished", "failed", None, "failed"]
-    ttls = [desk.connection.ttl(f"{keys.JOB}{job_id}") for job_id in "abcd"]
-    assert ttls == [500, 60, -2, -1]
+    assert desk.turn(settlements, claim.started, 0)[0] == [SettleCode.SETTLED] * 5
+    states = [desk.job(job_id).get("status") for job_id in "abcde"]
+    assert states == ["finished", "failed", None, "failed", "failed"]
+    ttls = [desk.connection.ttl(f"{keys.JOB}{job_id}") for job_id in "abcde"]
+    assert ttls == [500, 60, -2, -1, 500]
     assert desk.connection.zrange(ECHO.finished, 0, -1) == [b"a"]
-    assert desk.connection.zrange(ECHO.failed, 0, -1) == [b"d", b"b"]
+    assert desk.connection.zrange(ECHO.failed, 0, -1) == [b"d", b"b", b"e"]
+    s, _ = desk.connection.time()
+    assert desk.connection.zscore(ECHO.finished, "a") == pytest.approx(s + 500, abs=2)
+    assert desk.connection.zscore(ECHO.failed, "b") == pytest.approx(s + 60, abs=2)
 
 
 def test_a_hash_that_is_none_spoils_no_batch(desk: Desk) -> None:

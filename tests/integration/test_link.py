@@ -1,0 +1,60 @@
+"""How long a link waits for Redis."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+from redis import Redis
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from resident.link import Link
+
+NEVER_PUSHED = ("BLPOP", "nothing", "4")
+
+
+@pytest.fixture
+def link(connection: Redis) -> Iterator[Link]:
+    link = Link(connection)
+    link.call("PING")
+    yield link
+    link.close()
+
+
+def test_a_moment_at_which_to_give_up_counts_for_a_connection_that_is_in_use(link: Link) -> None:
+    began = time.monotonic()
+    link.give_up_at(began + 0.3)
+    with pytest.raises(RedisTimeoutError):
+        link.call(*NEVER_PUSHED)
+    assert time.monotonic() - began < 2
+
+
+def test_each_wait_has_only_what_the_ones_before_it_have_left(link: Link) -> None:
+    began = time.monotonic()
+    link.give_up_at(began + 1.5)
+    assert link.call("BLPOP", "nothing", "1") is None
+    with pytest.raises(RedisTimeoutError):
+        link.call(*NEVER_PUSHED)
+    assert time.monotonic() - began < 2.3
+
+
+def test_a_wait_may_be_longer_than_what_was_sent_before_it_might_take(connection: Redis) -> None:
+    link = Link(connection, timeout_s=0.2)
+    for _ in range(2):
+        link.send_all([("BLPOP", "nothing", "0.5"), ("PING",)])
+        assert link.read(2) is None
+        assert link.read(link.timeout_s) == b"PONG"
+    link.send_all([NEVER_PUSHED])
+    began = time.monotonic()
+    with pytest.raises(RedisTimeoutError):
+        link.read(link.timeout_s)
+    assert time.monotonic() - began < 1
+
+
+def test_a_moment_that_has_passed_does_not_keep_it_from_what_is_there(link: Link) -> None:
+    link.give_up_at(time.monotonic() - 1)
+    link.send_all([("PING",)])
+    while not link.has_more():
+        pass
+    assert link.read(link.timeout_s) == b"PONG"
