@@ -18,7 +18,7 @@ from pathlib import Path
 
 import click
 
-from bench.scripts import BATCH, STEPS, Floor, Handed, Ours, Side
+from bench.scripts import BATCH, STEPS, Handed, Side, both
 from resident.embedded_redis import EmbeddedRedis, find_redis_server
 from resident.redis_client import connect
 from script.table import table
@@ -71,10 +71,7 @@ def counted_redis() -> Iterator[Counter]:
 def main(rounds: int) -> None:
     """Prints means, in thousands of instructions a question."""
     with counted_redis() as counter, connect(counter.url) as connection:
-        sides: dict[str, Side] = {
-            "Resident": Ours(counter.url, connection),
-            "floor": Floor(counter.url, connection),
-        }
+        sides = both(counter.url, connection)
         rows = [row for count in (BATCH, 1) for row in _rows(counter, sides, count, rounds)]
         handed = {"Resident, handed over": Handed(counter.url, connection)}
         rows += _rows(counter, handed, 1, rounds)

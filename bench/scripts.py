@@ -131,6 +131,11 @@ class Floor:
         self._redis.call(self._floor.turn_command(self._turn, 0, self._held))
 
 
+def both(url: str, connection: Redis) -> dict[str, Side]:
+    """Those that take questions by the queue."""
+    return {"Resident": Ours(url, connection), "floor": Floor(url, connection)}
+
+
 @click.command()
 @click.option("--rounds", default=200, show_default=True, help="of each, by turns")
 def main(rounds: int) -> None:
@@ -140,10 +145,7 @@ def main(rounds: int) -> None:
         os.sched_setaffinity(0, {cores.server})
         with EmbeddedRedis(Path(folder)) as server, connect(server.url) as connection:
             os.sched_setaffinity(0, {cores.load})
-            sides: dict[str, Side] = {
-                "Resident": Ours(server.url, connection),
-                "floor": Floor(server.url, connection),
-            }
+            sides = both(server.url, connection)
             rows = [row for count in (BATCH, 1) for row in _rows(connection, sides, count, rounds)]
             handed = {"Resident, handed over": Handed(server.url, connection)}
             rows += _rows(connection, handed, 1, rounds)

@@ -71,6 +71,14 @@ def is_offered(connection: Redis) -> bool:
     return bool(connection.hexists(QUICK.announcement, "offer"))
 
 
+@pytest.fixture
+def gate(tmp_path: Path) -> Path:
+    """A question that is answered when somebody writes there."""
+    path = tmp_path / "gate"
+    os.mkfifo(path)
+    return path
+
+
 def hand_over_to_a_stopped(supervisor: subprocess.Popen[str], caller: Client) -> tuple[int, str]:
     """A question that its worker has been handed and has not heard of."""
     (worker,) = workers_of(supervisor)
@@ -276,10 +284,8 @@ def test_a_handed_question_that_takes_long_is_recorded_and_its_worker_busy(
     connection: Redis,
     caller: Client,
     live: Live,
-    tmp_path: Path,
+    gate: Path,
 ) -> None:
-    gate = tmp_path / "gate"
-    os.mkfifo(gate)
     job_id = caller.submit("quick", str(gate), BUDGET_MS)
     (name,) = (name.decode() for name in connection.zrange(QUICK.ready, 0, -1))
     worker = f"{keys.WORKER}{name}"
@@ -311,10 +317,8 @@ def test_a_worker_is_handed_nothing_while_it_runs_what_was_taken_back(
     connection: Redis,
     caller: Client,
     live: Live,
-    tmp_path: Path,
+    gate: Path,
 ) -> None:
-    gate = tmp_path / "gate"
-    os.mkfifo(gate)
     job_id = caller.submit("quick", str(gate), BUDGET_MS)
     assert is_started(connection, job_id)
     taken_back(job_id, connection, caller)
@@ -347,10 +351,8 @@ def test_a_model_that_turned_slow_is_handed_nothing_more(
     connection: Redis,
     caller: Client,
     live: Live,
-    tmp_path: Path,
+    gate: Path,
 ) -> None:
-    gate = tmp_path / "gate"
-    os.mkfifo(gate)
     job_id = caller.submit("quick", str(gate), BUDGET_MS)
     wait_until(lambda: connection.exists(f"{keys.PREFIX}:executions:{job_id}"))
     gate.write_text("opened", encoding="utf-8")
