@@ -2,9 +2,9 @@
 
 .venv/bin/python -m bench.instructions      (Debian: apt-get install valgrind)
 
-Times differ from minute to minute, these by a per cent at most in runs of as many rounds (with more,
-Redis' tables are rehashed at other moments). So a small change can be seen. What Redis does outside
-its scripts is not counted: reading commands, writing its append-only file.
+Times differ from minute to minute, these by a per cent at most in runs of as many rounds (with
+more, Redis' tables are rehashed at other moments). So a small change can be seen. What Redis does
+outside its scripts is not counted: reading commands, writing its append-only file.
 """
 
 from __future__ import annotations
