@@ -7,17 +7,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from itertools import count
-from pathlib import Path
 
 import pytest
 from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
-from rq.job import Job
-from rq.serializers import JSONSerializer
 from rq.suspension import resume, suspend
 
 from enqueue_api.client import Client
@@ -28,6 +23,13 @@ from resident.pulse import Pulse
 from resident.settings import Settings
 from resident.task import load_task
 from resident.worker import ResidentWorker
+from tests.support.handing import (
+    BUDGET_MS,
+    QUICK,
+    is_offered,
+    is_started,
+    offers_after_one_more,
+)
 from tests.support.inline import signals_kept
 from tests.support.live import Live, call_data
 from tests.support.lua import Full
@@ -35,59 +37,12 @@ from tests.support.odd import WITH_ODD_TASKS, odd_tasks
 from tests.support.processes import Processes, workers_of
 from tests.support.waiting import wait_until
 
-QUICK = keys.of_task("quick")
-BUDGET_MS = 20_000
-
-
-@pytest.fixture
-def caller(redis_url: str) -> Iterator[Client]:
-    with Client(redis_url) as client:
-        yield client
-
-
-@pytest.fixture
-def live(connection: Redis) -> Live:
-    return Live(connection, "quick")
-
-
-@pytest.fixture
-def supervisor(processes: Processes, connection: Redis, caller: Client) -> subprocess.Popen[str]:
-    """One whose only worker has shown that it is quick, and offers itself."""
-    process = processes.start(*WITH_ODD_TASKS, "worker.py", "quick")
-    wait_until(lambda: connection.exists(QUICK.ready))
-    wait_until(lambda: offers_after_one_more(connection, caller))
-    return process
-
-
-def offers_after_one_more(connection: Redis, caller: Client) -> bool:
-    """It offers itself when it waits the next time; on a busy machine it may seem slow at first."""
-    assert caller.ask("quick", "?", BUDGET_MS).answer == "?"
-    with suppress(AssertionError):
-        return wait_until(lambda: is_offered(connection), within_s=0.5)
-    return False
-
-
-def is_offered(connection: Redis) -> bool:
-    return bool(connection.hexists(QUICK.announcement, "offer"))
-
-
-@pytest.fixture
-def gate(tmp_path: Path) -> Path:
-    """A question that is answered when somebody writes there."""
-    path = tmp_path / "gate"
-    os.mkfifo(path)
-    return path
-
 
 def hand_over_to_a_stopped(supervisor: subprocess.Popen[str], caller: Client) -> tuple[int, str]:
     """A question that its worker has been handed and has not heard of."""
     (worker,) = workers_of(supervisor)
     os.kill(worker, signal.SIGSTOP)
     return worker, caller.submit("quick", "handed", BUDGET_MS)
-
-
-def is_started(connection: Redis, job_id: str) -> bool:
-    return connection.hget(f"{keys.JOB}{job_id}", "status") == b"started"
 
 
 def test_questions_that_come_one_at_a_time_need_no_claim(
@@ -279,57 +234,6 @@ def test_a_suspended_worker_is_handed_nothing(
     assert caller.wait(job_id, BUDGET_MS).answer == "later"
 
 
-def test_a_handed_question_that_takes_long_is_recorded_and_its_worker_busy(
-    supervisor: subprocess.Popen[str],
-    connection: Redis,
-    caller: Client,
-    live: Live,
-    gate: Path,
-) -> None:
-    job_id = caller.submit("quick", str(gate), BUDGET_MS)
-    (name,) = (name.decode() for name in connection.zrange(QUICK.ready, 0, -1))
-    worker = f"{keys.WORKER}{name}"
-    wait_until(lambda: connection.hget(worker, "state") == b"busy")
-    assert connection.exists(f"{keys.PREFIX}:executions:{job_id}")
-    # What comes meanwhile waits on the queue, or on its way from there, and is not handed over.
-    later = caller.submit("quick", "later", BUDGET_MS)
-    assert not is_started(connection, later)
-    gate.write_text("opened", encoding="utf-8")
-    assert caller.wait(job_id, BUDGET_MS).answer == "opened"
-    assert caller.wait(later, BUDGET_MS).answer == "later"
-    wait_until(lambda: connection.hget(worker, "state") == b"idle")
-    live.check_that_it_serves()
-
-
-def cancel(job_id: str, connection: Redis, caller: Client) -> None:
-    assert caller.cancel(job_id)
-
-
-def cancel_as_rq_does(job_id: str, connection: Redis, caller: Client) -> None:
-    wait_until(lambda: connection.exists(f"{keys.PREFIX}:executions:{job_id}"))
-    Job.fetch(job_id, connection, JSONSerializer).cancel()
-
-
-@pytest.mark.parametrize("taken_back", [cancel, cancel_as_rq_does])
-def test_a_worker_is_handed_nothing_while_it_runs_what_was_taken_back(
-    taken_back: Callable[[str, Redis, Client], None],
-    supervisor: subprocess.Popen[str],
-    connection: Redis,
-    caller: Client,
-    live: Live,
-    gate: Path,
-) -> None:
-    job_id = caller.submit("quick", str(gate), BUDGET_MS)
-    assert is_started(connection, job_id)
-    taken_back(job_id, connection, caller)
-    assert not connection.exists(QUICK.started)
-    later = caller.submit("quick", "later", BUDGET_MS)
-    assert not is_started(connection, later)
-    gate.write_text("opened", encoding="utf-8")
-    assert caller.wait(later, BUDGET_MS).answer == "later"
-    live.check_that_it_serves()
-
-
 def test_a_worker_that_has_answered_is_idle_to_rq(
     supervisor: subprocess.Popen[str], connection: Redis, caller: Client
 ) -> None:
@@ -344,23 +248,6 @@ def test_a_worker_that_has_answered_is_idle_to_rq(
 def lease_end(connection: Redis) -> float:
     [(_, end)] = connection.zrange(QUICK.leases, 0, -1, withscores=True)
     return float(end)
-
-
-def test_a_model_that_turned_slow_is_handed_nothing_more(
-    supervisor: subprocess.Popen[str],
-    connection: Redis,
-    caller: Client,
-    live: Live,
-    gate: Path,
-) -> None:
-    job_id = caller.submit("quick", str(gate), BUDGET_MS)
-    wait_until(lambda: connection.exists(f"{keys.PREFIX}:executions:{job_id}"))
-    gate.write_text("opened", encoding="utf-8")
-    assert caller.wait(job_id, BUDGET_MS).answer == "opened"
-    for _ in range(3):
-        live.answers_one()
-        assert not is_offered(connection)
-    wait_until(lambda: not connection.pubsub_channels("resident:hand:*"))
 
 
 def test_a_slow_model_is_handed_nothing(
