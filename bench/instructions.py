@@ -68,7 +68,7 @@ def counted_redis() -> Iterator[Counter]:
 
 
 @click.command()
-@click.option("--rounds", default=10, show_default=True, help="of each")
+@click.option("--rounds", default=10, show_default=True, type=click.IntRange(1), help="of each")
 def main(rounds: int) -> None:
     """Prints means, in thousands of instructions a question."""
     with counted_redis() as counter, connect(counter.url) as connection:
@@ -93,6 +93,9 @@ def _rows(
             for step in STEPS:
                 getattr(side, step)(count)
                 taken[step] += counter.take() if number >= 0 else 0
+        if not taken["settle"]:
+            msg = f"this redis-server does not show where {_COUNTED} is, so nothing was counted"
+            raise click.ClickException(msg)
         each = [total / rounds / count / 1000 for total in taken.values()]
         rows.append((f"{name}, {where}", *(f"{one:.1f}" for one in (*each, sum(each)))))
     return rows
