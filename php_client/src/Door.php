@@ -95,26 +95,48 @@ final class Door
     /**
      * Many questions in one write, a hundred a script; never throws for one of them.
      *
+     * Those that the deadline overtakes are not asked: nobody would wait for their replies.
+     *
      * @param list<Question> $questions
-     * @return array<string, ResidentException> Why not, by the ids of those that were not let in.
+     * @return array<string, ResidentException> Why not, by the ids of those that Redis or ask.lua did not take.
      */
     public function enterAll(array $questions, string $replyTo, Deadline $deadline): array
     {
         $this->served = null;
         $refused = [];
-        foreach (array_chunk($questions, self::CHUNK) as $chunk) {
+        foreach (array_chunk($questions, self::CHUNK) as $number => $chunk) {
+            if ($number > 0 && $deadline->isOver()) {
+                break;
+            }
             try {
                 $refused += $this->enterChunk($chunk, $replyTo, $deadline);
-            } catch (ErrorReply | ConnectionLost $trouble) {
-                foreach ($chunk as $question) {
-                    $refused[$question->id] = Fault::of($trouble, $this->source->place(), $question->id);
-                }
-                if ($trouble instanceof ConnectionLost) {
-                    $this->source->drop();
+            } catch (ErrorReply $refusal) {
+                $refused += $this->faults($refusal, $chunk);
+            } catch (ConnectionLost $loss) {
+                $isLost = $deadline->isOver() || !$this->source->canReopen(); // then so it is for the rest
+                $rest = array_slice($questions, $number * self::CHUNK);
+                $refused += $this->faults($loss, $isLost ? $rest : $chunk);
+                $this->source->drop();
+                if ($isLost) {
+                    break;
                 }
             }
         }
         return $refused;
+    }
+
+    /**
+     * @param list<Question> $questions
+     * @return array<string, ResidentException>
+     */
+    private function faults(ErrorReply|ConnectionLost $trouble, array $questions): array
+    {
+        $place = $this->source->place();
+        $faults = [];
+        foreach ($questions as $question) {
+            $faults[$question->id] = Fault::of($trouble, $place, $question->id);
+        }
+        return $faults;
     }
 
     /**

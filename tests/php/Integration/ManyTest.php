@@ -10,6 +10,7 @@ use Resident\Client;
 use Resident\Exception\CallerError;
 use Resident\Exception\ResidentException;
 use Resident\Exception\TransportError;
+use Resident\Redis\Dsn;
 use Resident\Tests\Support\Memory;
 use Resident\Tests\Support\Server;
 
@@ -38,6 +39,29 @@ final class ManyTest extends TestCase
         $answers = (new Client($server->url))->askMany('echo', range(1, 1200), 20_000);
         self::assertSame(range(1, 1200), array_map(static fn (Answer $answer) => $answer->answer, $answers));
         self::assertSame([], $server->redis->keys('resident:mailbox:*'));
+    }
+
+    public function testThoseThatTheBudgetOvertakesExpireAndAreNoFaultOfRedis(): void
+    {
+        $server = Server::spare();
+        $server->announce('faq', 10_000);
+        $outcomes = (new Client($server->url))->askMany('faq', range(1, 4000), 30);
+        self::assertSame(['expired'], array_unique(self::codes($outcomes)));
+    }
+
+    public function testARedisThatSaysNothingIsNotTriedForEachHundred(): void
+    {
+        $dsn = Dsn::parse((string) getenv('RESIDENT_SILENT_URL'));
+        $made = 0;
+        $factory = static function () use ($dsn, &$made): \Redis {
+            $made++;
+            $redis = new \Redis();
+            $redis->connect($dsn->host, $dsn->port);
+            return $redis;
+        };
+        $outcomes = (new Client($factory))->askMany('echo', range(1, 1000), 100);
+        self::assertSame(['transport_error'], array_unique(self::codes($outcomes)));
+        self::assertLessThanOrEqual(2, $made);
     }
 
     public function testAConnectionOfTheCallersIsGivenBackInOrder(): void
