@@ -15,6 +15,7 @@ use Resident\Exception\ConfigurationError;
 final class FactorySource implements Source
 {
     private ?LentSource $lent = null;
+    private int $pid = 0;
 
     /**
      * @param \Closure(): \Redis $factory
@@ -25,7 +26,11 @@ final class FactorySource implements Source
 
     public function link(Deadline $deadline): Link
     {
-        $this->lent ??= new LentSource($this->make());
+        // A child of pcntl_fork must not read from its parent's connection.
+        if ($this->lent === null || $this->pid !== getmypid()) {
+            $this->lent = new LentSource($this->make());
+            $this->pid = (int) getmypid();
+        }
         return $this->lent->link($deadline);
     }
 

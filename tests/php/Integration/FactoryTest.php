@@ -10,6 +10,7 @@ use Resident\Exception\ConfigurationError;
 use Resident\Exception\TransportError;
 use Resident\Redis\Dsn;
 use Resident\Tests\Support\Memory;
+use Resident\Tests\Support\Program;
 use Resident\Tests\Support\Server;
 
 /**
@@ -35,6 +36,19 @@ final class FactoryTest extends TestCase
         self::assertCount(2, $made);
         self::assertSame(['warning'], array_column($logger->records, 0));
         self::assertStringNotContainsString('"c"', json_encode($logger->records));
+    }
+
+    public function testAChildThatIsForkedTakesAConnectionOfItsOwn(): void
+    {
+        $code = 'require "php_client/autoload.php"; $made = 0;'
+            . '$factory = static function () use (&$made): Redis {'
+            . '$made++; $redis = new Redis(); $dsn = Resident\Redis\Dsn::parse($GLOBALS["argv"][1]);'
+            . '$redis->connect($dsn->host, $dsn->port); $redis->auth($dsn->password); return $redis; };'
+            . '$client = new Resident\Client($factory); $client->ask("echo", "before");'
+            . '$who = pcntl_fork() === 0 ? "child" : "parent"; pcntl_wait($status);'
+            . 'echo $client->ask("echo", $who), " $made\n";';
+        $program = new Program(['-r', $code, '--', Server::served()->url]);
+        self::assertSame([0, "child 2\nparent 1\n", ''], $program->result());
     }
 
     public function testAFactoryThatFailsIsATransportError(): void
