@@ -9,6 +9,7 @@ use Resident\Redis\ErrorReply;
 use Resident\Redis\Link;
 use Resident\Redis\Script;
 use Resident\Redis\Tries;
+use Resident\Wire\NoReply;
 use Resident\Wire\Reply;
 
 /**
@@ -18,8 +19,10 @@ use Resident\Wire\Reply;
  */
 final class Cancelling
 {
-    // The return code of cancel.lua.
+    // The return codes of cancel.lua.
     private const NOTHING = 0;
+    private const NEVER_RUNS = 1;
+    private const DROPPED = 2;
 
     private readonly Script $cancel;
 
@@ -35,6 +38,7 @@ final class Cancelling
      *     is remembered in Redis as long as a reply is kept.
      * @throws ErrorReply
      * @throws ConnectionLost
+     * @throws NoReply
      */
     public function cancel(string $id, Deadline $deadline, bool $isTold = false): bool
     {
@@ -48,6 +52,10 @@ final class Cancelling
             Keys::ofCancel($prefix, $id),
             [$id, $prefix, Keys::own($prefix), $reply, $keptMs, $token],
         ));
-        return $done !== self::NOTHING;
+        return match ($done) {
+            self::NOTHING => false,
+            self::NEVER_RUNS, self::DROPPED => true,
+            default => throw new NoReply('the answer of another script than cancel.lua'),
+        };
     }
 }

@@ -118,11 +118,9 @@ final class Reading
         }
         $key = Keys::reply($this->question->id);
         $blockMs = min($this->deadline->blockMs(), self::RENEW_MS);
-        $popped = $blockMs === 0
+        return Waiting::payloadIn($blockMs === 0
             ? $link->call($this->deadline, 'LPOP', $key)
-            : $link->callBlocking($this->deadline, 'BLPOP', $key, sprintf('%.3F', $blockMs / 1000));
-        $payload = is_array($popped) ? $popped[1] ?? null : $popped;
-        return is_string($payload) ? $payload : null;
+            : $link->callBlocking($this->deadline, 'BLPOP', $key, sprintf('%.3F', $blockMs / 1000)));
     }
 
     private function sayAgain(Link $link): void

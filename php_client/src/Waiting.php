@@ -8,6 +8,7 @@ use Resident\Redis\ConnectionLost;
 use Resident\Redis\ErrorReply;
 use Resident\Redis\Link;
 use Resident\Redis\Source;
+use Resident\Wire\NoReply;
 
 /**
  * Waits for replies to questions that are on their queues.
@@ -45,6 +46,7 @@ final class Waiting
      *     says whether it is there now.
      * @throws ErrorReply
      * @throws ConnectionLost
+     * @throws NoReply
      */
     public function forReply(string $id, bool $keep, Deadline $deadline, ?\Closure $askAgain = null): ?string
     {
@@ -65,14 +67,26 @@ final class Waiting
     private static function readReply(Link $link, string $key, bool $keep, Deadline $deadline): ?string
     {
         $blockMs = $deadline->blockMs();
-        $reply = match (true) {
+        return self::payloadIn(match (true) {
             $keep => self::head($link, $key, $deadline),
             $blockMs === 0 => $link->call($deadline, 'LPOP', $key),
             default => $link->callBlocking($deadline, 'BLPOP', $key, self::seconds($blockMs)),
-        };
+        });
+    }
+
+    /**
+     * What a list gave, alone or behind the list's name; null for nothing.
+     *
+     * @throws NoReply Redis answers something else, such as QUEUED in a transaction.
+     */
+    public static function payloadIn(mixed $reply): ?string
+    {
         // ext-redis says false, null or an empty list for nothing, after its version and options.
+        if ($reply === false || $reply === null || $reply === []) {
+            return null;
+        }
         $payload = is_array($reply) ? $reply[1] ?? null : $reply;
-        return is_string($payload) ? $payload : null;
+        return is_string($payload) ? $payload : throw new NoReply('the answer to another command');
     }
 
     /**
@@ -117,6 +131,7 @@ final class Waiting
      * @param \Closure(Link): bool $askAgain As for forReply, for all that the mailbox expects.
      * @throws ErrorReply
      * @throws ConnectionLost
+     * @throws NoReply
      */
     public function forReplies(Mailbox $mailbox, Deadline $deadline, \Closure $askAgain): void
     {
@@ -140,7 +155,7 @@ final class Waiting
             return true; // and the connection was lost over taking it out
         }
         $key = $mailbox->key;
-        if (!is_string(self::head($link, $key, $deadline))) {
+        if (self::payloadIn(self::head($link, $key, $deadline)) === null) {
             return false;
         }
         $replies = $link->call($deadline, 'LRANGE', $key, '0', (string) (self::MOST - 1));

@@ -63,6 +63,34 @@ final class LentConnectionTest extends TestCase
     }
 
     /**
+     * ext-redis does not know of it, so that each command is answered with QUEUED.
+     *
+     * @dataProvider calls
+     * @param \Closure(Client): mixed $call
+     */
+    public function testATransactionThatExtRedisDoesNotKnowOfIsNobodysReply(\Closure $call): void
+    {
+        $client = new Client($this->redis);
+        $client->cancel('own-id');
+        $this->redis->rawCommand('MULTI');
+        $this->expectException(TransportError::class);
+        $this->expectExceptionMessage('What came back is no reply: the answer ');
+        $call($client);
+    }
+
+    /**
+     * @return iterable<array{\Closure(Client): mixed}>
+     */
+    public static function calls(): iterable
+    {
+        yield 'ask' => [static fn (Client $client) => $client->ask('faq', 'x', 500)];
+        yield 'askMany' => [static fn (Client $client) => throw $client->askMany('faq', ['x'], 500)[0]];
+        yield 'wait' => [static fn (Client $client) => $client->wait('own-id', 500)];
+        yield 'a short wait' => [static fn (Client $client) => $client->wait('own-id', 20)];
+        yield 'cancel' => [static fn (Client $client) => $client->cancel('own-id')];
+    }
+
+    /**
      * @dataProvider readTimeouts
      */
     public function testTimeoutAndRetriesAreRestored(float $readTimeout, float $expected): void
