@@ -24,6 +24,10 @@ final class LentSource implements Source
     ];
 
     private const UNKNOWN = 'the place that the Redis object connects to';
+    /**
+     * Nobody can ever connect to it.
+     */
+    private const NOWHERE = '/dev/null/nowhere';
 
     private ?Link $link = null;
     private bool $isChecked = false;
@@ -63,7 +67,12 @@ final class LentSource implements Source
     {
         $this->isChecked = false;
         try {
+            $database = (int) $this->redis->getDbNum();
             $this->redis->close();
+            if ($database !== 0) {
+                // Else ext-redis would open it again at its owner's next command, in database 0.
+                Quietly::run(fn (): bool => $this->redis->connect(self::NOWHERE));
+            }
         } catch (\RedisException) {
             // It is gone already.
         }

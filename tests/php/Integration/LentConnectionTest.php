@@ -171,6 +171,27 @@ final class LentConnectionTest extends TestCase
         (new Client($redis))->ask('faq', 'x', 500);
     }
 
+    public function testAnObjectThatWasClosedDoesNotWriteToAnotherDatabase(): void
+    {
+        $this->redis->select(3);
+        $other = $this->server->connect();
+        $client = new Client($this->redis);
+        $client->cancel('own-id');
+        $other->rawCommand('CLIENT', 'PAUSE', '300', 'ALL');
+        try {
+            $client->wait('own-id', 20);
+            self::fail('A Redis that halts answered');
+        } catch (TransportError) {
+            // As it is meant to.
+        }
+        try {
+            $this->redis->set('own-key', 'x');
+            self::fail('It is open');
+        } catch (\RedisException) {
+            self::assertFalse($other->get('own-key'));
+        }
+    }
+
     public function testAnObjectThatIsNotConnectedIsATransportError(): void
     {
         $this->expectException(TransportError::class);
