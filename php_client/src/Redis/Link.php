@@ -57,7 +57,7 @@ final class Link
     /**
      * @param \Closure(): mixed $work
      */
-    private function guarded(int $timeoutMs, \Closure $work): mixed
+    private function guarded(int $timeoutMs, #[\SensitiveParameter] \Closure $work): mixed
     {
         try {
             // In every call: a timeout below the time of a block would cut it off.
@@ -80,7 +80,7 @@ final class Link
         return $this->isInterrupted;
     }
 
-    private function meaningOf(\RedisException $error): ErrorReply|ConnectionLost
+    private function meaningOf(#[\SensitiveParameter] \RedisException $error): ErrorReply|ConnectionLost
     {
         $this->isInterrupted = false;
         try {

@@ -17,7 +17,7 @@ final class Quietly
      * @param string|null $warning The first one, which names the cause; null if there was none.
      * @return T
      */
-    public static function run(\Closure $work, ?string &$warning = null): mixed
+    public static function run(#[\SensitiveParameter] \Closure $work, ?string &$warning = null): mixed
     {
         $warning = null;
         set_error_handler(static function (int $level, string $message) use (&$warning): bool {

@@ -88,4 +88,14 @@ final class Question
     {
         return sha1("$this->task\n$this->data");
     }
+
+    /**
+     * What is asked stays out of the traces of exceptions.
+     *
+     * @return array<string, mixed>
+     */
+    public function __debugInfo(): array
+    {
+        return ['task' => $this->task, 'id' => $this->id];
+    }
 }

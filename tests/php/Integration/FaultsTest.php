@@ -96,6 +96,38 @@ final class FaultsTest extends TestCase
         $server->redis->rawCommand('ACL', 'DELUSER', 'guest');
     }
 
+    /**
+     * PHP keeps arguments in the traces of exceptions unless it is told otherwise.
+     *
+     * @dataProvider calls
+     */
+    public function testNeitherTheQuestionNorThePasswordIsInATrace(string $call): void
+    {
+        $dsn = preg_replace('~//~', '//:pass-word@', (string) getenv('RESIDENT_SILENT_URL'));
+        $code = 'require "php_client/autoload.php"; $word = strtolower("MAGIC-WORD");'
+            . 'foreach ([$argv[1], $argv[2]] as $url) { try { $client = new Resident\Client($url);'
+            . "$call; } catch (Resident\Exception\ResidentException \$error) {"
+            . 'echo $error->code()->value, "\n"; print_r(array_column($error->getTrace(), "args")); } }';
+        $words = ['-d', 'zend.exception_ignore_args=0', '-r', $code, '--', $dsn, Server::spare()->url];
+        [$exitCode, $output] = (new Program($words))->result();
+        self::assertSame(0, $exitCode);
+        self::assertMatchesRegularExpression('/\Atransport_error\n.*^no_worker\n/ms', $output);
+        self::assertStringContainsString('SensitiveParameterValue', $output);
+        self::assertStringNotContainsString('magic-word', $output);
+        self::assertStringNotContainsString('pass-word', $output);
+    }
+
+    /**
+     * @return iterable<array{string}>
+     */
+    public static function calls(): iterable
+    {
+        yield 'ask' => ['$client->ask("faq", $word, 50)'];
+        yield 'askMany' => ['throw $client->askMany("faq", [$word], 50)[0]'];
+        yield 'submit' => ['$client->submit("faq", $word, 50)'];
+        yield 'stream' => ['$client->stream("faq", $word, 50)'];
+    }
+
     public function testAKeptConnectionThatDiedMeanwhileIsReplaced(): void
     {
         $server = Server::served();
