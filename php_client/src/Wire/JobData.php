@@ -31,7 +31,7 @@ final class JobData
         #[\SensitiveParameter] mixed $question,
         int $maxBytes,
     ): string {
-        $json = self::encodeQuestion($question);
+        $json = self::encodeQuestion($question, $maxBytes);
         $size = strlen($json);
         if ($size > $maxBytes) {
             throw Errors::invalidQuestion(
@@ -41,9 +41,9 @@ final class JobData
         return '["' . self::functionName($task) . "\",null,[$json],{}]";
     }
 
-    private static function encodeQuestion(#[\SensitiveParameter] mixed $question): string
+    private static function encodeQuestion(#[\SensitiveParameter] mixed $question, int $maxBytes): string
     {
-        JsonValue::check($question);
+        JsonValue::check($question, $maxBytes);
         try {
             return Json::encode($question, JsonValue::MAX_DEPTH);
         } catch (\JsonException $error) {

@@ -4,6 +4,7 @@ declare(strict_types=1);
 
 namespace Resident\Wire;
 
+use Resident\Exception\CallerError;
 use Resident\Exception\Errors;
 
 /**
@@ -26,15 +27,33 @@ final class JsonValue
         . '|[\xF1-\xF3][\x80-\xBF]{3}|\xF4[\x80-\x8F][\x80-\xBF]{2})*+/';
 
     /**
+     * @param int $most So many values at most, each of which makes a byte of JSON and more: arrays that share
+     *     their items are small in memory, and could be looked through for ever.
+     * @throws CallerError
+     */
+    public static function check(#[\SensitiveParameter] mixed $value, int $most): void
+    {
+        self::checkOne($value, $most, 0, '');
+    }
+
+    /**
+     * @param int $left How many more values there may be.
      * @param string $path Where the value stands in the question, for messages: `/items/0`.
      */
-    public static function check(#[\SensitiveParameter] mixed $value, int $depth = 0, string $path = ''): void
-    {
+    private static function checkOne(
+        #[\SensitiveParameter] mixed $value,
+        int &$left,
+        int $depth,
+        string $path,
+    ): void {
+        if ($left-- === 0) {
+            throw Errors::invalidQuestion('The question has more values than bytes of JSON are taken');
+        }
         match (true) {
             is_string($value) => self::checkUtf8('a string', $value, $path),
             is_float($value) => self::checkFinite($value),
-            is_array($value) => self::checkItems($value, $depth, $path),
-            is_object($value) => self::checkObject($value, $depth, $path),
+            is_array($value) => self::checkItems($value, $left, $depth, $path),
+            is_object($value) => self::checkObject($value, $left, $depth, $path),
             $value === null, is_scalar($value) => null,
             default => throw self::hasNoForm(get_debug_type($value)),
         };
@@ -69,8 +88,12 @@ final class JsonValue
      * An object is encoded by itself, as its value, or as its public properties; one without any would
      * become {} and nobody would notice.
      */
-    private static function checkObject(#[\SensitiveParameter] object $value, int $depth, string $path): void
-    {
+    private static function checkObject(
+        #[\SensitiveParameter] object $value,
+        int &$left,
+        int $depth,
+        string $path,
+    ): void {
         if ($value instanceof \JsonSerializable || $value instanceof \UnitEnum) {
             return;
         }
@@ -79,14 +102,18 @@ final class JsonValue
         if ($items === [] && !$value instanceof \stdClass && json_encode($value) === '{}') {
             throw self::hasNoForm(get_debug_type($value) . ' without public properties');
         }
-        self::checkItems($items, $depth, $path);
+        self::checkItems($items, $left, $depth, $path);
     }
 
     /**
      * @param array<mixed> $items
      */
-    private static function checkItems(#[\SensitiveParameter] array $items, int $depth, string $path): void
-    {
+    private static function checkItems(
+        #[\SensitiveParameter] array $items,
+        int &$left,
+        int $depth,
+        string $path,
+    ): void {
         if ($depth >= self::MAX_DEPTH) {
             throw self::isNone('nested deeper than ' . self::MAX_DEPTH);
         }
@@ -94,7 +121,7 @@ final class JsonValue
             if (is_string($name)) {
                 self::checkUtf8('a key', $name, $path);
             }
-            self::check($item, $depth + 1, "$path/$name");
+            self::checkOne($item, $left, $depth + 1, "$path/$name");
         }
     }
 

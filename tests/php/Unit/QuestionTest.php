@@ -95,6 +95,26 @@ final class QuestionTest extends TestCase
         $this->assertRefused($list);
     }
 
+    public function testArraysThatShareTheirItemsAreNotLookedThroughForEver(): void
+    {
+        $question = 'x';
+        for ($level = 0; $level < 60; $level++) {
+            $question = [$question, $question];
+        }
+        $this->expectException(CallerError::class);
+        $this->expectExceptionMessage('more values than bytes of JSON are taken');
+        self::question($question);
+    }
+
+    public function testAsManyValuesAsThereAreBytesMayBeAsked(): void
+    {
+        $options = new Options(maxQuestionBytes: 65);
+        $question = Question::of('faq', array_fill(0, 32, 1), null, 1000, $options);
+        self::assertSame(32, substr_count($question->data, '1'));
+        $this->expectExceptionMessage('The question has 67 bytes of JSON; at most 65 are taken');
+        Question::of('faq', array_fill(0, 33, 1), null, 1000, $options);
+    }
+
     public function testAnObjectThatHoldsItselfIsRefused(): void
     {
         $object = new \stdClass();
