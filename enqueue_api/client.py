@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
@@ -33,8 +34,8 @@ _LOOK_MS = int(SOCKET_TIMEOUT_S * 1000)
 class Client:
     """Asks resident tasks through Redis; safe to share between threads.
 
-    Each call takes a connection; they are kept and used again. A call ends within its budget and
-    50 ms, even if Redis accepts and never answers.
+    Each call takes a connection; they are kept and used again. A process that is forked makes its
+    own. A call ends within its budget and 50 ms, even if Redis accepts and never answers.
     """
 
     def __init__(self, redis: str | redis.Redis, settings: Settings | None = None) -> None:
@@ -42,6 +43,7 @@ class Client:
         self._redis = connect(redis) if isinstance(redis, str) else redis
         self._settings = settings or read_settings()
         self._idle: deque[Link] = deque()  # its ends are safe to share
+        self._pid = os.getpid()
 
     def ask(
         self,
@@ -289,6 +291,8 @@ class Client:
         return Deadline(check_budget(self._settings.budget_ms if budget_ms is None else budget_ms))
 
     def _link(self, deadline: Deadline, job_id: str = "") -> Loan:
+        if self._pid != os.getpid():  # else parent and child read each other's answers
+            self._idle, self._pid = deque(), os.getpid()
         return Loan(self._idle, self._redis, deadline, job_id)
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -232,3 +233,23 @@ def test_an_id_that_is_submitted_twice_runs_once(
         with pytest.raises(CallerError, match="Another question was asked with the id 'order-17'"):
             client.submit("echo", "second", job_id="order-17")
     assert connection.xlen("rq:results:order-17") == 1
+
+
+def test_a_process_that_is_forked_makes_connections_of_its_own(redis_url: str) -> None:
+    def connections_of(client: Client) -> set[str]:
+        client.ping()
+        with connect(redis_url) as connection:
+            return {one["id"] for one in connection.client_list() if one["cmd"] == "ping"}
+
+    with Client(redis_url) as client:
+        before = connections_of(client)
+        read_end, write_end = os.pipe()
+        if not (pid := os.fork()):
+            with suppress(BaseException):
+                os.write(write_end, b"others" if connections_of(client) > before else b"the same")
+            os._exit(0)
+        os.waitpid(pid, 0)
+        os.close(write_end)
+        with open(read_end, "rb") as told:
+            assert told.read() == b"others"
+        assert connections_of(client) == before, "the parent's was not closed"
