@@ -164,12 +164,7 @@ class Link:
                 self._limit_socket(timeout_s)
             answer = _NOT_YET
             while answer is _NOT_YET:
-                size = self._socket.recv_into(self._buffer)
-                if not size:
-                    msg = "Redis closed the connection"
-                    raise RedisConnectionError(msg)
-                self._reader.feed(self._buffer, 0, size)  # type: ignore[arg-type]
-                answer = self._reader.gets(False)
+                answer = self._receive(timeout_s)
         except TimeoutError as error:
             raise self._late(close_late) from error
         except OSError as error:
@@ -179,6 +174,20 @@ class Link:
             raise
         finally:
             self._is_waiting = False
+        return answer
+
+    def _receive(self, timeout_s: float) -> Any:
+        """What has come by now; of a part that is not all, the rest has only what is left."""
+        size = self._socket.recv_into(self._buffer)
+        if not size:
+            msg = "Redis closed the connection"
+            raise RedisConnectionError(msg)
+        self._reader.feed(self._buffer, 0, size)  # type: ignore[arg-type]
+        answer = self._reader.gets(False)
+        if answer is _NOT_YET and self._gives_up_at:
+            if time.monotonic() >= self._gives_up_at:
+                raise TimeoutError
+            self._limit_socket(timeout_s)
         return answer
 
     def _patience_s(self, timeout_s: float) -> float:

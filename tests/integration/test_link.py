@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 from redis import Redis
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from resident.link import Link
+from resident.redis_client import connect
 
 NEVER_PUSHED = ("BLPOP", "nothing", "4")
 
@@ -58,3 +62,29 @@ def test_a_moment_that_has_passed_does_not_keep_it_from_what_is_there(link: Link
     while not link.has_more():
         pass
     assert link.read(link.timeout_s) == b"PONG"
+
+
+def test_an_answer_that_comes_in_drops_has_no_longer_than_another_one() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        link = Link(connect(f"redis://127.0.0.1:{server.getsockname()[1]}/0"))
+        dripping = threading.Thread(target=drip, args=(server, b"$40\r\n" + b"x" * 40))
+        dripping.start()
+        began = time.monotonic()
+        link.give_up_at(began + 0.3)
+        with pytest.raises(RedisTimeoutError):
+            link.call("PING")
+        assert time.monotonic() - began < 2
+        dripping.join(20)
+
+
+def drip(server: socket.socket, answer: bytes) -> None:
+    """Sends it to the first who comes, a byte each 0.1 s, until that one leaves."""
+    end, _ = server.accept()
+    with end, suppress(OSError):
+        end.settimeout(0.1)
+        for byte in answer:
+            end.sendall(bytes([byte]))
+            with suppress(TimeoutError):
+                while end.recv(4096):
+                    pass
+                return
