@@ -44,17 +44,17 @@ class AsyncClient:
     deltas does a waiting coroutine take a connection for itself. A lost connection is opened again
     and the wait goes on, within each budget; a coroutine that is cancelled leaves nothing behind.
 
-    The methods are those of `enqueue_api.client.Client`, with the same outcomes.
+    The methods are those of `enqueue_api.client.Client`, with the same outcomes. A loop that was
+    closed may be followed by another (`asyncio.run` once more); in two that run it is a
+    RuntimeError.
     """
 
     def __init__(self, redis_url: str, settings: Settings | None = None) -> None:
         """Raises ConfigurationError if the URL cannot be read; connects with the first question."""
         self._settings = settings or read_settings()
         self._connections = AsyncConnections(redis_url)
-        self._link = AsyncLink(self._connections, asking.LOAD, asking.LOAD_CANCEL)
-        self._delivery: Delivery | None = None
-        self._idle: deque[AsyncLink] = deque()
-        self._lent: set[AsyncLink] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._start_over()
 
     async def ask(
         self,
@@ -67,7 +67,7 @@ class AsyncClient:
         tenant: str = "",
     ) -> Answered:
         """Asks one question and waits for its reply; as `Client.ask`."""
-        deadline = self._deadline(budget_ms)
+        deadline = self._begin(budget_ms)
         lane = asking.lane_of(priority, tenant)
         one = Question.of(self._settings, task, question, deadline.budget_ms, job_id, lane=lane)
         return await self._ask(one, deadline)
@@ -83,7 +83,7 @@ class AsyncClient:
         tenant: str = "",
     ) -> str:
         """Asks one question and does not wait; as `Client.submit`."""
-        deadline = self._deadline(budget_ms)
+        deadline = self._begin(budget_ms)
         lane = asking.lane_of(priority, tenant)
         one = Question.of(self._settings, task, question, deadline.budget_ms, job_id, lane=lane)
         await self._put(one, deadline)
@@ -91,7 +91,7 @@ class AsyncClient:
 
     async def wait(self, job_id: str, budget_ms: int | None = None) -> Answered:
         """Waits for the reply to a question that was submitted anywhere; as `Client.wait`."""
-        deadline = self._deadline(budget_ms)
+        deadline = self._begin(budget_ms)
         return await self._wait_apart(protocol.check_id(job_id), deadline)
 
     async def ask_many(
@@ -104,7 +104,7 @@ class AsyncClient:
         tenant: str = "",
     ) -> list[Outcome]:
         """Asks many questions at once and waits for all replies; as `Client.ask_many`."""
-        deadline = self._deadline(budget_ms)
+        deadline = self._begin(budget_ms)
         lane = asking.lane_of(priority, tenant)
         many = Many.of(self._settings, task, questions, deadline.budget_ms, lane=lane)
         outcomes = await asyncio.gather(*[self._outcome(one, deadline) for one in many.good])
@@ -121,7 +121,7 @@ class AsyncClient:
         tenant: str = "",
     ) -> AsyncStream:
         """Asks one question whose answer is read as it comes; as `Client.stream`."""
-        deadline = self._deadline(budget_ms)
+        deadline = self._begin(budget_ms)
         lane = asking.lane_of(priority, tenant)
         one = Question.of(self._settings, task, question, deadline.budget_ms, lane=lane)
 
@@ -148,7 +148,7 @@ class AsyncClient:
         tenant: str = "",
     ) -> list[str]:
         """Asks many questions at once, and does not wait; as `Client.submit_many`."""
-        deadline = self._deadline(budget_ms)
+        deadline = self._begin(budget_ms)
         protocol.check_task_name(task)
         lane = asking.lane_of(priority, tenant)
         good = [
@@ -163,7 +163,7 @@ class AsyncClient:
 
     async def cancel(self, job_id: str) -> bool:
         """Takes a question back; as `Client.cancel`."""
-        deadline = Deadline(_LOOK_MS)
+        deadline = self._begin(_LOOK_MS)
         kept_ms = int(self._settings.reply_ttl_s * 1000)
         token = protocol.new_id()
         command = asking.cancel_command(protocol.check_id(job_id), kept_ms, token)
@@ -176,12 +176,12 @@ class AsyncClient:
 
     async def tasks(self) -> list[str]:
         """The names of the tasks that ready workers serve now."""
-        deadline = Deadline(_LOOK_MS)
+        deadline = self._begin(_LOOK_MS)
         return await self._within(deadline, "", self._tasks_served)
 
     async def ping(self) -> None:
         """Raises TransportError unless Redis answers."""
-        deadline = Deadline(_LOOK_MS)
+        deadline = self._begin(_LOOK_MS)
         await self._within(deadline, "", lambda: self._link.call("PING"))
 
     async def close(self) -> None:
@@ -203,8 +203,23 @@ class AsyncClient:
     ) -> None:
         await self.close()
 
-    def _deadline(self, budget_ms: int | None) -> Deadline:
+    def _begin(self, budget_ms: int | None) -> Deadline:
+        """Of each call; the deadline is its, in the loop that runs."""
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop:
+            if self._loop is not None and not self._loop.is_closed():
+                msg = "This AsyncClient is used in another event loop; make one for each loop"
+                raise RuntimeError(msg)
+            self._start_over()
+            self._loop = loop
         return Deadline(check_budget(self._settings.budget_ms if budget_ms is None else budget_ms))
+
+    def _start_over(self) -> None:
+        """Without connections; those of a loop that was closed went with it."""
+        self._link = AsyncLink(self._connections, asking.LOAD, asking.LOAD_CANCEL)
+        self._delivery: Delivery | None = None
+        self._idle: deque[AsyncLink] = deque()
+        self._lent: set[AsyncLink] = set()
 
     async def _outcome(self, one: Question, deadline: Deadline) -> Outcome:
         try:

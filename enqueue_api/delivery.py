@@ -75,6 +75,7 @@ class Delivery:
             await asyncio.gather(self._reading, return_exceptions=True)
             self._reading = None
         self._fail(RedisError("the client was closed"))
+        self._mailbox.start_over()  # what was read last must not be taken out of what comes next
         await self._link.close()
 
     async def _read(self) -> None:

@@ -291,6 +291,47 @@ def test_who_waits_when_the_client_is_closed_is_told_so(desk: Desk, redis_url: s
     run(story())
 
 
+def test_a_client_that_was_closed_opens_itself_again(processes: Processes, redis_url: str) -> None:
+    processes.start_worker("echo")
+
+    async def story() -> None:
+        client = AsyncClient(redis_url)
+        for number in range(3):
+            async with client:
+                assert (await client.ask("echo", number, LONG_MS)).answer == number
+
+    run(story())
+
+
+def test_a_loop_that_was_closed_may_be_followed_by_another(
+    processes: Processes, redis_url: str
+) -> None:
+    processes.start_worker("echo")
+    client = AsyncClient(redis_url)
+
+    async def story(number: int) -> None:
+        for job_id in (None, f"own-{number}"):
+            reply = await client.ask("echo", number, LONG_MS, job_id=job_id)
+            assert reply.answer == number
+
+    for number in range(3):
+        asyncio.run(story(number))
+
+
+def test_a_client_of_another_loop_that_runs_is_told_so(redis_url: str, desk: Desk) -> None:
+    async def in_another_loop(client: AsyncClient, call: Call) -> None:
+        with pytest.raises(RuntimeError, match="make one for each loop"):
+            await call(client)
+
+    async def story() -> None:
+        async with AsyncClient(redis_url) as client:
+            await client.ping()
+            for call in (*CALLS.values(), AsyncClient.tasks):
+                await asyncio.to_thread(asyncio.run, in_another_loop(client, call))
+
+    run(story())
+
+
 Call = Callable[[AsyncClient], Awaitable[Any]]
 
 
