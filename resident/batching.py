@@ -62,7 +62,7 @@ def answer_batch(call: Call, questions: list[Any]) -> list[Given | Raised]:
     started = time.monotonic()
     try:
         answers = call(list(questions))
-    except (StopNow, KeyboardInterrupt):
+    except StopNow:
         raise
     except BaseException as error:  # noqa: BLE001  (sys.exit and a library's panic are its answer too)
         if len(questions) == 1:

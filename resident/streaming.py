@@ -77,7 +77,7 @@ def _closing(deltas: Generator[str, Any, Any]) -> Iterator[None]:
     finally:
         try:
             deltas.close()
-        except (StopNow, KeyboardInterrupt):
+        except StopNow:
             raise
         except BaseException as error:  # noqa: BLE001  (the task's own code, and nobody listens)
             _log.warning("a stream did not close well", kind=type(error).__name__)

@@ -62,6 +62,7 @@ ENDS = {
     "sleep": "timed_out",
     "raise": "model_error",
     "sys.exit": "model_error",
+    "interrupt": "model_error",
 }
 
 

@@ -84,10 +84,11 @@ def test_the_time_in_the_model_is_counted_in_whole_microseconds() -> None:
     assert given.model_ms == round(given.model_ms, 3)
 
 
-def test_a_task_that_exits_or_panics_fails_for_its_question_alone() -> None:
+@pytest.mark.parametrize("error", [SystemExit(3), BaseException("panic"), KeyboardInterrupt()])
+def test_a_task_that_exits_or_panics_fails_for_its_question_alone(error: BaseException) -> None:
     def call(questions: list[str]) -> list[str]:
         if "bad" in questions:
-            raise SystemExit(3)
+            raise error
         return questions
 
     good, bad = answer_batch(call, ["good", "bad"])

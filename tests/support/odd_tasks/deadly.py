@@ -35,6 +35,10 @@ def _hang() -> None:
     ctypes.PyDLL(None).pause()  # in C, deaf, and with the GIL
 
 
+def _interrupt() -> None:
+    raise KeyboardInterrupt
+
+
 def _deadlock() -> None:
     lock = threading.Lock()
     lock.acquire()
@@ -50,6 +54,7 @@ DEEDS = {
     "exit well": lambda: os._exit(0),
     "sys.exit": lambda: sys.exit(3),
     "raise": lambda: 1 / 0,
+    "interrupt": _interrupt,
     "hang": _hang,
     "fork and hang": _fork_and_hang,
     "deadlock": _deadlock,
