@@ -67,7 +67,7 @@ class Forks:
         except ConfigurationError as error:
             _log.error("worker cannot start", task=task.name, reason=str(error))
             code = EXIT_MISCONFIGURED
-        except Exception:  # noqa: BLE001  (its only way to tell)
+        except BaseException:  # noqa: BLE001  (its only way to tell)
             _log.exception("worker failed", task=task.name)
         finally:
             os._exit(code)

@@ -254,9 +254,9 @@ def load_task(name: str) -> Task:
         raise ConfigurationError(msg)
     try:
         importlib.import_module(f"tasks.{name}")
-    except ConfigurationError:
+    except (ConfigurationError, KeyboardInterrupt):
         raise
-    except (Exception, SystemExit) as error:
+    except BaseException as error:  # sys.exit and a library's panic are none
         where = _place_in_tasks(error)
         msg = f"tasks/{name}.py cannot be imported: {type(error).__name__}: {error}{where}"
         raise ConfigurationError(msg) from error

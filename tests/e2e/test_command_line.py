@@ -228,6 +228,7 @@ def test_a_server_that_is_no_redis_is_told(info: bytes, processes: Processes) ->
         ("import no_such_library", "tasks/mine.py cannot be imported: ModuleNotFoundError: "),
         ("raise ValueError('two\\nlines')", "cannot be imported: ValueError: two lines"),
         ("raise SystemExit('no GPU')", "tasks/mine.py cannot be imported: SystemExit: no GPU"),
+        ("raise BaseException('panic')", "cannot be imported: BaseException: panic"),
         ("x = 1", "tasks/mine.py has no function `answer` under @task"),
     ],
 )
@@ -239,7 +240,13 @@ def test_a_task_file_that_cannot_be_imported_is_told(
 
 
 @pytest.mark.parametrize(
-    "load", ["1 / 0", "raise OSError('no such\\nfile')", "raise SystemExit('no GPU')"]
+    "load",
+    [
+        "1 / 0",
+        "raise OSError('no such\\nfile')",
+        "raise SystemExit('no GPU')",
+        "raise BaseException('panic')",
+    ],
 )
 @pytest.mark.parametrize("check", [True, False])
 def test_a_model_that_does_not_load_is_told(
