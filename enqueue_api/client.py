@@ -39,8 +39,11 @@ class Client:
     """
 
     def __init__(self, redis: str | redis.Redis, settings: Settings | None = None) -> None:
-        """Takes a Redis URL, or a redis-py client whose connection settings are used."""
-        self._redis = connect(redis) if isinstance(redis, str) else redis
+        """Takes a Redis URL, or a redis-py client whose connection settings are used.
+
+        Raises ConfigurationError if the URL cannot be read.
+        """
+        self._redis = _client_of(redis)
         self._settings = settings or read_settings()
         self._idle: deque[Link] = deque()  # its ends are safe to share
         self._pid = os.getpid()
@@ -294,6 +297,10 @@ class Client:
         if self._pid != os.getpid():  # else parent and child read each other's answers
             self._idle, self._pid = deque(), os.getpid()
         return Loan(self._idle, self._redis, deadline, job_id)
+
+
+def _client_of(given: str | redis.Redis) -> redis.Redis:
+    return given if isinstance(given, redis.Redis) else connect(given)
 
 
 def _answer_in(payload: bytes | None, job_id: str, deadline: Deadline) -> Answered:

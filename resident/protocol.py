@@ -116,16 +116,22 @@ def function_name(task: str) -> str:
     return f"tasks.{task}.answer"
 
 
-def check_id(job_id: str) -> str:
+def check_id(job_id: Any) -> str:
     """Returns the id; raises CallerError (invalid_question) if it is not a legal one."""
+    if not isinstance(job_id, str):
+        msg = f"An id is a text, not {type(job_id).__name__}"
+        raise invalid_question(msg)
     if not _ID.fullmatch(job_id):
         msg = f"The id {job_id[:80]!r} is not 1 to 64 of A-Z a-z 0-9 _ -"
         raise invalid_question(msg)
     return job_id
 
 
-def check_task_name(task: str) -> str:
+def check_task_name(task: Any) -> str:
     """Returns the name; raises CallerError (unknown_task) if no task can have it."""
+    if not isinstance(task, str):
+        msg = f"The name of a task is a text, not {type(task).__name__}"
+        raise error_for(ErrorCode.UNKNOWN_TASK, msg)
     if not _TASK.fullmatch(task):
         msg = f"{task[:80]!r} cannot be a task: a name is 1 to 63 of a-z 0-9 _, a letter first"
         raise error_for(ErrorCode.UNKNOWN_TASK, msg)

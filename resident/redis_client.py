@@ -52,6 +52,9 @@ def connect(url: str) -> redis.Redis:
     Raises:
         ConfigurationError: The URL cannot be read.
     """
+    if not isinstance(url, str):
+        msg = f"A Redis URL is a text, not {type(url).__name__}: {_HOW_TO_WRITE}"
+        raise ConfigurationError(msg)
     keepalive = {} if url.startswith("unix:") else {"socket_keepalive": True}
     try:
         client = redis.Redis.from_url(  # noqa: TID251  (this is the place)

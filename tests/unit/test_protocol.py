@@ -50,6 +50,17 @@ def test_what_no_task_can_be_called_is_an_unknown_task(task: str) -> None:
     assert caught.value.code is ErrorCode.UNKNOWN_TASK
 
 
+@pytest.mark.parametrize("junk", [None, 42, b"faq", ["faq"]])
+def test_an_id_or_a_task_that_is_no_text_is_the_callers_error(junk: object) -> None:
+    kind = type(junk).__name__
+    with pytest.raises(CallerError, match=f"An id is a text, not {kind}") as caught:
+        protocol.check_id(junk)
+    assert caught.value.code is ErrorCode.INVALID_QUESTION
+    with pytest.raises(CallerError, match=f"a task is a text, not {kind}") as caught:
+        protocol.check_task_name(junk)
+    assert caught.value.code is ErrorCode.UNKNOWN_TASK
+
+
 @pytest.mark.parametrize(
     "question", ["今天几点开门？", "", 0, -1.5, None, True, [], {"a": [1, {"b": None}]}, "😀\0"]
 )

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
+from enqueue_api.async_client import AsyncClient
+from enqueue_api.client import Client
 from resident.errors import ConfigurationError
 from resident.link import Link
 from resident.redis_client import check_server, connect, place_of
@@ -83,3 +88,10 @@ def test_a_server_that_is_not_there_is_told_in_sentences() -> None:
 def test_commands_are_never_repeated_behind_our_back() -> None:
     with connect("redis://127.0.0.1:1/0") as client:
         assert client.connection_pool.connection_kwargs["retry"].get_retries() == 0
+
+
+@pytest.mark.parametrize("junk", [None, 6379, b"redis://127.0.0.1:6379/0"])
+@pytest.mark.parametrize("make", [connect, Client, AsyncClient])
+def test_what_is_no_text_is_no_url(make: Callable[[Any], object], junk: object) -> None:
+    with pytest.raises(ConfigurationError, match=f"is a text, not {type(junk).__name__}: write "):
+        make(junk)
