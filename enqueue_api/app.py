@@ -34,7 +34,7 @@ def make_app(settings: Settings, client: AsyncClient | None = None) -> FastAPI:
         yield
         await client.close()
 
-    app = FastAPI(title="Resident", lifespan=lifespan, openapi_url=None)
+    app = FastAPI(title="Resident", lifespan=lifespan, openapi_url=None, redirect_slashes=False)
 
     @app.exception_handler(ResidentError)
     async def refused(_request: Request, error: Exception) -> Response:

@@ -90,6 +90,22 @@ def test_what_is_no_question_is_400(
         assert (reply.status_code, reply.headers["x-resident-error"]) == (400, "invalid_question")
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        *[("GET", path, 404) for path in ("/", "/deal/", "/healthz/", "//deal", "/docs")],
+        ("POST", "/deal/", 404),
+        *[(method, "/deal", 405) for method in ("HEAD", "PUT", "DELETE")],
+        ("POST", "/healthz", 405),
+    ],
+)
+def test_another_path_and_another_method_are_the_web_servers(
+    http: TestClient, method: str, path: str, status: int
+) -> None:
+    reply = http.request(method, f"{path}?question=a", follow_redirects=False)
+    assert (reply.status_code, "x-resident-error" in reply.headers) == (status, False)
+
+
 class FixedClient(AsyncClient):
     """Answers the same to everybody, at once."""
 
