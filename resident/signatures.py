@@ -13,6 +13,8 @@ from resident.errors import ConfigurationError
 
 #: What a function that yields may be annotated with.
 _STREAMS = (collections.abc.Iterator, collections.abc.Generator, collections.abc.Iterable)
+#: What a worker gives it, (model, questions), must find its place.
+_BY_PLACE = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 _HOW_TO_STREAM = "a task that yields is annotated -> Iterator[str]"
 
 
@@ -43,6 +45,10 @@ def read_signature(function: Callable[..., Any]) -> Signature:
             f"it has {len(parameters)}"
         )
         raise ConfigurationError(msg)
+    for one in parameters:
+        if one.kind not in _BY_PLACE:
+            msg = f"{where} gets its {one.name!r} by place: leave out the * before it"
+            raise ConfigurationError(msg)
     hints = typing.get_type_hints(function)
     question = parameters[1].name
     if _is_stream(where, function, hints.get("return")):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import inspect
 import math
 import pkgutil
 import re
@@ -300,7 +301,10 @@ def _is_number(value: Any, low: float, high: float, *types: type[float]) -> bool
 
 #: What each option of @task must be, and the words for it.
 _OPTIONS: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "load": (callable, "a function"),
+    "load": (
+        lambda value: callable(value) and not inspect.iscoroutinefunction(value),
+        "a function that is not async",
+    ),
     "warm_up": (_is_list, "a list of questions"),
     "max_batch": (
         lambda value: _is_number(value, 1, MAX_BATCH_LIMIT, int),

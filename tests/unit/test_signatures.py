@@ -59,6 +59,14 @@ async def async_batch(model: Any, questions: list[str]) -> list[str]:
     return questions
 
 
+def by_name(model: Any, *, questions: list[str]) -> list[str]:
+    return questions
+
+
+def any_number(model: Any, *questions: list[str]) -> list[Any]:
+    return list(questions)
+
+
 def three(model: Any, question: str, more: str) -> Iterator[str]:
     yield ""
 
@@ -93,6 +101,8 @@ def test_a_function_that_is_annotated_to_yield_str_streams(
         (async_stream, "is async"),
         (async_batch, "is async"),
         (three, "it has 3"),
+        (by_name, r"gets its 'questions' by place: leave out the \* before it"),
+        (any_number, r"gets its 'questions' by place: leave out the \* before it"),
     ],
 )
 def test_what_is_wrong_with_a_signature_is_told_in_one_sentence(

@@ -107,6 +107,10 @@ def test_a_task_that_is_not_there_is_answered_with_those_there_are(name: str) ->
         (GOOD.replace("load=dict, ", ""), r"^tasks\.wrong: write @task\(load=\.\.\.\), where load"),
         (GOOD.replace("load=dict, max_batch=4", "dict"), "write @task"),
         (GOOD.replace("load=dict, max_batch=4", "'dict'"), "write @task"),
+        (
+            f"async def load(): ...\n{GOOD.replace('=dict', '=load')}",
+            "a function that is not async",
+        ),
     ],
 )
 def test_a_file_that_is_wrong_is_told_with_its_reason_in_one_line(
@@ -137,7 +141,7 @@ def test_a_file_that_is_wrong_is_told_with_its_reason_in_one_line(
         ("warm_up=5", "a list of questions"),
         ("callbacks=['os.system']", "a list of functions"),
         ("callbacks=5", "a list of functions"),
-        ("load={}", "a function"),
+        ("load={}", "a function that is not async"),
     ],
 )
 def test_an_option_of_another_type_or_out_of_its_range_is_told(
