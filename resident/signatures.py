@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from resident.errors import ConfigurationError
 
 #: What a function that yields may be annotated with.
@@ -55,8 +57,9 @@ def read_signature(function: Callable[..., Any]) -> Signature:
         if question == "questions":
             msg = f"{where} yields, so it takes one question a call: name its parameter `question`"
             raise ConfigurationError(msg)
-        return Signature(hints.get(question, Any), streams=True)
-    return Signature(_item_type(where, hints.get(question, list[Any])), streams=False)
+        return Signature(_readable(where, hints.get(question, Any)), streams=True)
+    item_type = _item_type(where, hints.get(question, list[Any]))
+    return Signature(_readable(where, item_type), streams=False)
 
 
 def _is_stream(where: str, function: Callable[..., Any], returned: Any) -> bool:
@@ -83,3 +86,17 @@ def _item_type(where: str, annotation: Any) -> Any:
         msg = f"{where}: questions must be annotated list[...], not {annotation!r}"
         raise ConfigurationError(msg)
     return arguments[0]
+
+
+def _readable(where: str, question_type: Any) -> Any:
+    """The type, if JSON can be read as one; else each caller would be told that it is wrong."""
+    try:
+        reason = ""
+        if isinstance(msgspec.inspect.type_info(question_type), msgspec.inspect.CustomType):
+            reason = "; a dataclass, a TypedDict or a msgspec.Struct can"
+    except TypeError as error:
+        reason = f": {error}"
+    if reason:
+        msg = f"{where}: no question can be read as {question_type!r:.60}{reason}"
+        raise ConfigurationError(msg)
+    return question_type

@@ -59,6 +59,22 @@ async def async_batch(model: Any, questions: list[str]) -> list[str]:
     return questions
 
 
+class Plain:
+    """Nothing that msgspec knows, as a class of pydantic is none."""
+
+
+def plain(model: Any, questions: list[Plain]) -> list[str]:
+    return []
+
+
+def plain_stream(model: Any, question: Plain) -> Iterator[str]:
+    yield ""
+
+
+def two_arrays(model: Any, questions: list[set[int] | list[int]]) -> list[int]:
+    return []
+
+
 def by_name(model: Any, *, questions: list[str]) -> list[str]:
     return questions
 
@@ -101,6 +117,12 @@ def test_a_function_that_is_annotated_to_yield_str_streams(
         (async_stream, "is async"),
         (async_batch, "is async"),
         (three, "it has 3"),
+        (
+            plain,
+            "no question can be read as .*Plain.*; a dataclass, a TypedDict or a msgspec.Struct",
+        ),
+        (plain_stream, "no question can be read as .*Plain"),
+        (two_arrays, r"no question can be read as set\[int\] \| list\[int\]: Type unions may not"),
         (by_name, r"gets its 'questions' by place: leave out the \* before it"),
         (any_number, r"gets its 'questions' by place: leave out the \* before it"),
     ],
