@@ -39,7 +39,8 @@ def expired(budget_ms: int, job_id: str) -> ResidentError:
 
 def lost(error: BaseException, job_id: str = "") -> TransportError:
     """Redis broke off, and did not come back before the budget was over."""
-    return TransportError(f"Redis was lost while waiting: {error}", job_id)
+    reason = str(error) or "it did not answer"  # asyncio's TimeoutError says nothing
+    return TransportError(f"Redis was lost while waiting: {reason}", job_id)
 
 
 def refused_by_redis(error: RedisError, job_id: str = "") -> TransportError:
