@@ -8,7 +8,7 @@ from enum import IntEnum, StrEnum
 from typing import Any
 
 import msgspec
-from redis.exceptions import NoScriptError, ResponseError
+from redis.exceptions import InvalidResponse, NoScriptError, ResponseError
 
 from resident import keys
 from resident.errors import ErrorCode, error_for
@@ -183,11 +183,15 @@ def _digest_of(task: str, data: bytes) -> str:
 
 
 def read_asked(answer: Any) -> Asked:
-    """What ask.lua did, by its answer."""
-    if type(answer) is int:
-        return _QUEUED if answer == _QUEUED.code else Asked(AskCode(answer), 0, 0)
-    code, waiting, limit = answer
-    return Asked(AskCode(code), waiting, limit)
+    """What ask.lua did, by its answer; raises InvalidResponse if it is none of its answers."""
+    if answer == _QUEUED.code:
+        return _QUEUED
+    try:
+        code, waiting, limit = (answer, 0, 0) if type(answer) is int else answer
+        return Asked(AskCode(code), waiting, limit)
+    except (TypeError, ValueError):
+        msg = f"{answer!r:.60} is no answer to an ask"
+        raise InvalidResponse(msg) from None
 
 
 def cancel(
