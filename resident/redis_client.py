@@ -83,7 +83,11 @@ class AsyncConnections:
         """Raises ConfigurationError if the URL cannot be read."""
         connect(url).close()
         self._pool = redis.asyncio.ConnectionPool.from_url(
-            url, protocol=2, retry=AsyncRetry(NoBackoff(), 0), socket_timeout=None
+            url,
+            protocol=2,
+            retry=AsyncRetry(NoBackoff(), 0),
+            driver_info=None,  # redis-py would read its version from the disk for each connection
+            socket_timeout=None,
         )
 
     def make(self) -> Any:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import resource
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import pytest
@@ -287,6 +289,34 @@ def test_who_waits_when_the_client_is_closed_is_told_so(desk: Desk, redis_url: s
         for one in asked:
             with pytest.raises(TransportError, match="closed"):
                 await one
+
+    run(story())
+
+
+@contextmanager
+def no_more_files() -> Iterator[None]:
+    """This process can open none, nor a socket."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = os.dup(0)
+    os.close(free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+def test_a_process_that_cannot_open_more_files_is_told_so_and_asks_again_later(
+    processes: Processes, redis_url: str
+) -> None:
+    processes.start_worker("echo")
+
+    async def story() -> None:
+        async with AsyncClient(redis_url) as client:
+            for call in CALLS.values():
+                with no_more_files(), pytest.raises(TransportError, match="open files"):
+                    await call(client)
+            assert (await client.ask("echo", "?", LONG_MS)).answer == "?"
 
     run(story())
 
