@@ -47,13 +47,15 @@ def perform(worker: SimpleWorker, job_id: str, reply_ttl_ms: int) -> None:
     worker.set_state(WorkerStatus.BUSY)  # a full Redis refuses it here, where nothing has begun
     try:
         job = worker.job_class.fetch(job_id, worker.connection, worker.serializer)
+        job.origin = queue.name  # RQ takes it off the list of the queue that the job names
         worker.execute_job(job, queue)
     except Exception as error:  # noqa: BLE001  (what anybody wrote must not end the service)
         _raise_unless_malformed(error)
         _log.warning("malformed job", job=job_id, kind=type(error).__name__)
         _discard(worker, job_id, error, reply_ttl_ms)
-    # RQ took it off the list of the queue that the job names, which may be another.
-    waiting.remove(job_id)
+    # RQ may not have come so far. If it is to be run again, another worker may have claimed it.
+    if not _is_queued(worker.connection, job_id):
+        waiting.remove(job_id)
 
 
 def let_dependents_go(worker: SimpleWorker, parents: str) -> None:
@@ -109,6 +111,13 @@ def _discard(worker: SimpleWorker, job_id: str, error: Exception, reply_ttl_ms: 
         pipeline.execute(raise_on_error=False)
     worker.executions.clear()
     worker.set_state(WorkerStatus.IDLE)
+
+
+def _is_queued(connection: Redis, job_id: str) -> bool:
+    try:
+        return connection.hget(f"{keys.JOB}{job_id}", "status") == b"queued"
+    except ResponseError:  # no hash, so no job
+        return False
 
 
 def _mailbox_of(connection: Redis, job_key: str) -> str:

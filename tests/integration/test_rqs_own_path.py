@@ -13,7 +13,11 @@ from rq import Queue
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
-from resident import keys
+from resident import keys, special
+from resident.settings import Settings
+from resident.task import load_task
+from resident.worker import ResidentWorker
+from tests.support.inline import answer_what_waits
 from tests.support.junk import SPECIAL
 from tests.support.live import Live, start_worker
 from tests.support.lua import ECHO, a_desk
@@ -141,3 +145,38 @@ def test_what_anybody_wrote_where_parents_are_noted_makes_room(
     wait_until(lambda: not connection.exists(ECHO.parents))
     Live(connection).answers_one()
     assert worker.poll() is None
+
+
+def test_a_job_that_is_to_run_again_stays_with_the_worker_that_claims_it_next(
+    connection: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live = Live(connection)
+    worker = ResidentWorker(load_task("echo"), connection, Settings())
+    begin = worker.execute_job
+    with a_desk(connection) as other:
+
+        def run_and_claim_again(job: Job, queue: Queue) -> None:
+            begin(job, queue)
+            other.claim()
+
+        monkeypatch.setattr(worker, "execute_job", run_and_claim_again)
+        (job_id,) = live.put(live.fields("again") | {"repeats_left": "2"})
+        special.perform(worker, other.claim().special, 1_000)
+    assert connection.lrange(live.of.intermediate, 0, -1) == [job_id.encode()]
+    monkeypatch.undo()
+    special.perform(worker, job_id, 1_000)
+    answer_what_waits(connection, "echo")
+    assert live.answer(job_id) == "again"
+    assert live.is_finished(job_id)
+    assert not live.left_behind()
+
+
+def test_a_job_that_names_another_queue_is_taken_off_the_list_of_its_own(
+    processes: Processes, connection: Redis
+) -> None:
+    processes.start_worker("echo")
+    live = Live(connection)
+    (job_id,) = live.put(live.fields("strayed") | SPECIAL | {"origin": "elsewhere"})
+    assert live.answer(job_id) == "strayed"
+    live.check_that_it_serves()
+    assert live.is_finished(job_id)
