@@ -113,6 +113,8 @@ def release(
 ) -> int:
     """Puts jobs back to the front of the queue, those that are still held by these executions.
 
+    With them what the worker took for RQ's own perform_job, if RQ has not begun it.
+
     Args:
         link: Where.
         task: The task's name.
@@ -130,6 +132,7 @@ def release(
         args[1:] = [death.lease, death.code, death.most]
     args += [value for job in jobs for value in job]
     script_keys = [of.queue, of.started, executions, of.leases, of.metrics, of.popped]
+    script_keys += [f"{keys.WORKER}{worker_name}", of.intermediate]
     return int(_RELEASE.call(link, script_keys, args))
 
 

@@ -93,7 +93,7 @@ class Leases:
             released = holders.release(
                 self._link, dead.task, dead.name, jobs, _death(dead, len(jobs))
             )
-            if jobs:
+            if jobs or released:
                 _log.warning("put back", worker=dead.name, jobs=released)
             self._unregistered.append(self._unburied.pop(0))
 

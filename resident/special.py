@@ -56,6 +56,7 @@ def perform(worker: SimpleWorker, job_id: str, reply_ttl_ms: int) -> None:
     # RQ may not have come so far. If it is to be run again, another worker may have claimed it.
     if not _is_queued(worker.connection, job_id):
         waiting.remove(job_id)
+    worker.connection.hdel(worker.key, "special")
 
 
 def let_dependents_go(worker: SimpleWorker, parents: str) -> None:

@@ -352,8 +352,8 @@ class ResidentWorker(SimpleWorker):
         self._scripts.withdraw()  # from here on it is handed nothing
         mine = {(one.id, one.execution) for one in known}
         unknown = [one for one in self._scripts.executions() if one not in mine]
-        if unknown:
-            released = self._scripts.release(unknown)
+        released = self._scripts.release(unknown)
+        if unknown or released:
             _log.info("put back", worker=self.name, jobs=released)
         self._offering.note_put_back()
 

@@ -9,7 +9,8 @@
 --                                                queue in front of this call; they come first
 -- KEYS[3] list   rq:queue:<task>:intermediate    RQ's own, for a job that it shall perform
 -- KEYS[4] zset   rq:wip:<task>                   <job>:<execution> -> expiry, s
--- KEYS[5] hash   rq:worker:<name>                its state: busy, or idle if there is nothing
+-- KEYS[5] hash   rq:worker:<name>                its state: busy, or idle if there is nothing; and
+--                                                special: what it takes for RQ's perform_job
 -- KEYS[6] zset   resident:leases:<task>          worker's token -> end of its lease, ms
 -- KEYS[7] hash   resident:metrics:<task>         counts of what was skipped
 -- KEYS[8] string rq:suspended                    there while rq suspend holds
@@ -307,6 +308,7 @@ if #jobs > 0 then
 end
 if special then
   write('RPUSH', KEYS[3], special)
+  write('HSET', KEYS[5], 'special', special)
   jobs = {{special}}
 end
 for kind, count in pairs(skipped) do

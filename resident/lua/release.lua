@@ -16,6 +16,9 @@
 -- KEYS[5] hash  resident:metrics:<task>        how many had expired
 -- KEYS[6] list  rq:queue:<task>:popped         ids that a blocking pop took, and whose claim may
 --                                              have gone down with the worker's connection
+-- KEYS[7] hash  rq:worker:<name>               its field special: a job that it took for RQ's own
+--                                              perform_job, which goes back if RQ has not begun it
+-- KEYS[8] list  rq:queue:<task>:intermediate   where such a job is until then
 -- ARGV[1] RQ's key prefix
 -- ARGV[2] the worker's token if nothing is to be done while its lease lasts, else ''
 -- ARGV[3] '' if the worker lives; else what its death is to be called
@@ -90,6 +93,15 @@ for i = #ARGV - 1, FIRST, -2 do
     end
   elseif was_held and not state[1] and redis.call('EXISTS', job) == 0 then
     count_expired()
+  end
+end
+local special = redis.pcall('HGET', KEYS[7], 'special')
+if type(special) == 'string' then
+  redis.call('HDEL', KEYS[7], 'special')
+  local job = prefix .. ':job:' .. special
+  local state = redis.pcall('HMGET', job, 'status', 'deaths', 'streamed')
+  if redis.pcall('LREM', KEYS[8], 1, special) == 1 and state[1] == 'queued' then
+    released = released + put_back(special, job, state[2], state[3])
   end
 end
 -- If the claim is still to come after all, it finds them on the queue.

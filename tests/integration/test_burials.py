@@ -65,3 +65,10 @@ def test_a_foreign_announcement_keeps_no_job_from_being_put_back(
     desk.connection.set(ECHO.announcement, "junk")
     end(leases, desk)
     assert desk.waiting() == ["a"]
+
+
+def test_a_job_that_a_dead_worker_took_for_rq_is_put_back(leases: Leases, desk: Desk) -> None:
+    desk.ask("a", stopped_callback_name="tasks.echo.stopped")
+    assert desk.claim().special == "a"
+    bury(leases, desk)
+    assert desk.waiting() == ["a"]

@@ -9,6 +9,7 @@ import pytest
 from redis import Redis
 
 from resident import keys
+from tests.support.junk import SPECIAL
 from tests.support.live import Live
 from tests.support.processes import Processes
 from tests.support.waiting import wait_until
@@ -107,6 +108,19 @@ def test_a_worker_that_loses_its_connection_answers_each_question_once(
     worker = processes.start(sys.executable, "-m", "tests.support.halting", step, "cut")
     wait_until(lambda: connection.zcard(live.of.finished) == 5)
     assert [live.answer(job_id) for job_id in ids] == [0, 1, 2, 3, 4]
+    live.check_that_it_serves()
+    worker.terminate()
+    assert f"cut {step}" in worker.communicate(timeout=20)[1]
+
+
+@pytest.mark.parametrize("step", ["claim unread", "after claim"])
+def test_a_worker_that_loses_its_connection_runs_what_it_took_for_rq(
+    step: str, processes: Processes, connection: Redis
+) -> None:
+    live = Live(connection)
+    (job_id,) = live.put(live.fields("rq's own") | SPECIAL)
+    worker = processes.start(sys.executable, "-m", "tests.support.halting", step, "cut")
+    assert live.answer(job_id) == "rq's own"
     live.check_that_it_serves()
     worker.terminate()
     assert f"cut {step}" in worker.communicate(timeout=20)[1]

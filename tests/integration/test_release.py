@@ -179,3 +179,31 @@ def test_a_job_whose_hash_is_gone_has_expired(desk: Desk) -> None:
     desk.connection.delete(f"{keys.JOB}a")
     assert desk.scripts.release([("a", job.execution)]) == 0
     assert desk.counts() == {"expired": 1}
+
+
+def test_a_job_for_rq_that_was_not_begun_goes_back(desk: Desk) -> None:
+    desk.ask("a", stopped_callback_name="tasks.echo.stopped")
+    desk.ask("b")
+    assert desk.claim().special == "a"
+    assert die(desk, []) == 1
+    assert desk.waiting() == ["a", "b"]
+    assert desk.job("a")["deaths"] == "1"
+    assert not desk.connection.exists(ECHO.intermediate)
+    assert desk.scripts.release([]) == 0
+
+
+@pytest.mark.parametrize("end", ["begun", "expired", "junk"])
+def test_a_job_for_rq_that_is_none_any_more_does_not_go_back(end: str, desk: Desk) -> None:
+    desk.ask("a", stopped_callback_name="tasks.echo.stopped")
+    assert desk.claim().special == "a"
+    job = f"{keys.JOB}a"
+    if end == "begun":
+        desk.connection.delete(ECHO.intermediate)  # as RQ does in the same step
+        desk.connection.hset(job, "status", "started")
+    else:
+        desk.connection.delete(job)
+    if end == "junk":
+        desk.connection.set(job, "junk")
+    assert desk.scripts.release([]) == 0
+    assert desk.waiting() == []
+    assert not desk.connection.exists(ECHO.intermediate)
