@@ -337,6 +337,20 @@ def test_a_caller_who_may_not_publish_asks_by_the_queue(
         connection.execute_command("ACL", "SETUSER", "default", "allchannels")
 
 
+@pytest.mark.parametrize("command", ["zadd", "publish"])
+def test_a_caller_who_may_not_run_all_of_it_asks_by_the_queue(
+    command: str, desk: Desk, ear: Ear, connection: Redis
+) -> None:
+    connection.execute_command("ACL", "SETUSER", "default", f"-{command}")
+    try:
+        desk.ask("a")
+    finally:
+        connection.execute_command("ACL", "SETUSER", "default", "+@all")
+    assert desk.waiting() == ["a"]
+    assert desk.job("a")["status"] == "queued"
+    assert not connection.exists(ECHO.started)
+
+
 def test_an_ear_that_may_not_listen_says_so(desk: Desk, connection: Redis) -> None:
     connection.execute_command("ACL", "SETUSER", "default", "resetchannels")
     deaf = Ear(connection, "echo", desk.token)

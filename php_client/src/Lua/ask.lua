@@ -206,9 +206,6 @@ if limit and (waiting >= limit or is_too_long) then
   return {-4, math.floor(needed_ms), budget_ms}
 end
 
-if remember then
-  remember()
-end
 local s, us = now()
 local stamp, description = stamp_of(s, us), 'tasks.' .. task .. '.answer(…)'
 local status, more, first, last, execution = 'queued', args, 8, #args
@@ -216,6 +213,31 @@ if token then
   -- Like no other: nothing of the task runs, so none was handed over in this microsecond, and where
   -- a claim's has its number, which never grows so large, stands an f.
   execution = token .. string.format('f%019x', s * 1000000 + us)
+  local LONGEST_S = 31536000 -- see deadline.lua
+  local started, member = rq .. 'wip:' .. task, id .. ':' .. execution
+  local expiry = string.format('%d', s + math.min(expiry_s, LONGEST_S))
+  -- The worker hears of it when this script is over. Until it is told, nothing is written of the job.
+  local heard = redis.pcall('ZADD', started, expiry, member)
+  if type(heard) == 'number' then
+    local own = string.sub(announcement, 1, -#task - 6)
+    local told = {string.format('%d.%06d', s, us), id, execution, args[2], stamp, args[7],
+      args[9] or '', digest == '' and '' or '1', args[6]}
+    heard = redis.pcall('PUBLISH', own .. 'hand:' .. token, table.concat(told, '\n'))
+    if type(heard) ~= 'number' or heard == 0 then
+      call('ZREM', started, member)
+      call('HDEL', announcement, 'offer')
+    end
+  end
+  if type(heard) ~= 'number' or heard == 0 then
+    -- The worker is gone, or this caller may not do so: to the queue after all.
+    call('RPUSH', queue, id)
+    token = nil
+  end
+end
+if remember then
+  remember()
+end
+if token then
   status, first, last = 'started', 1, args[8] and 10 or 8
   more = {'started_at', stamp, 'last_heartbeat', stamp, 'worker_name', worker, 'execution',
     execution, args[8], args[9]}
@@ -229,24 +251,9 @@ call('HSET', job, 'status', status, 'data', args[6], 'enqueued_at', stamp,
 if not token then
   call('PEXPIRE', job, args[2])
 else
-  local TEN_YEARS_MS, LONGEST_S = 315360000000, 31536000 -- see deadline.lua
+  local TEN_YEARS_MS = 315360000000 -- see deadline.lua
   local is_short = budget_ms < tonumber(keep_ms)
   call('PEXPIRE', job, is_short and string.format('%d', budget_ms + TEN_YEARS_MS) or args[2])
-  local started, member = rq .. 'wip:' .. task, id .. ':' .. execution
-  call('ZADD', started, string.format('%d', s + math.min(expiry_s, LONGEST_S)), member)
-  local own = string.sub(announcement, 1, -#task - 6)
-  local told = {string.format('%d.%06d', s, us), id, execution, args[2], stamp, args[7],
-    args[9] or '', digest == '' and '' or '1', args[6]}
-  local heard = redis.pcall('PUBLISH', own .. 'hand:' .. token, table.concat(told, '\n'))
-  if type(heard) ~= 'number' or heard == 0 then
-    -- The worker is gone, or this caller may not publish: to the queue after all.
-    call('HDEL', announcement, 'offer')
-    call('ZREM', started, member)
-    call('HDEL', job, 'started_at', 'last_heartbeat', 'worker_name', 'execution')
-    call('HSET', job, 'status', 'queued')
-    call('PEXPIRE', job, args[2])
-    call('RPUSH', queue, id)
-  end
 end
 if takes_lane then
   local target = queue .. ':' .. lane
