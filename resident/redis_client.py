@@ -55,7 +55,9 @@ def connect(url: str) -> redis.Redis:
     if not isinstance(url, str):
         msg = f"A Redis URL is a text, not {type(url).__name__}: {_HOW_TO_WRITE}"
         raise ConfigurationError(msg)
-    keepalive = {} if url.startswith("unix:") else {"socket_keepalive": True}
+    options: dict[str, Any] = {} if url.startswith("unix:") else {"socket_keepalive": True}
+    if url.startswith("rediss:"):
+        options["redis_connect_func"] = _begin_tls
     try:
         client = redis.Redis.from_url(  # noqa: TID251  (this is the place)
             url,
@@ -64,7 +66,7 @@ def connect(url: str) -> redis.Redis:
             driver_info=None,  # an answer to it that comes late is taken for one to a command
             socket_timeout=SOCKET_TIMEOUT_S,
             socket_connect_timeout=SOCKET_TIMEOUT_S,
-            **keepalive,
+            **options,
         )
         pool = client.connection_pool
         pool.connection_class(**pool.connection_kwargs)  # which finds out whether these are ones
@@ -74,6 +76,16 @@ def connect(url: str) -> redis.Redis:
         msg = f"RESIDENT_REDIS_URL {place_of(url)} cannot be read: {_HOW_TO_WRITE}"
         raise ConfigurationError(msg) from None
     return client
+
+
+def _begin_tls(connection: Any) -> None:
+    """Reads what TLS itself sends at the start, which redis-py takes for data that is left over.
+
+    A log-in or the choice of a database does so, too; there may be neither.
+    """
+    connection.on_connect()
+    connection.send_command("PING", check_health=False)
+    connection.read_response()
 
 
 class AsyncConnections:

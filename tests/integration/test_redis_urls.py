@@ -58,6 +58,18 @@ def tls_url(tmp_path: Path) -> Iterator[str]:
     server.wait()
 
 
+def test_nothing_is_left_over_on_a_new_connection_over_tls_without_a_log_in(tls_url: str) -> None:
+    with connect(tls_url) as connection:
+        connection.config_set("requirepass", "")
+    scheme, _, rest = tls_url.replace("/3?", "/0?").partition("://")
+    with connect(f"{scheme}://{rest.rpartition('@')[2]}") as connection:
+        pool = connection.connection_pool
+        fresh = pool.connection_class(**pool.connection_kwargs)
+        fresh.connect()
+        assert not fresh.can_read(timeout=0.5)
+        fresh.disconnect()
+
+
 @pytest.mark.parametrize("size", [10, 16_384, 100_000])
 def test_a_link_over_tls_tells_what_there_is_to_read(tls_url: str, size: int) -> None:
     with connect(tls_url) as connection:
