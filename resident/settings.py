@@ -45,8 +45,9 @@ class Settings(BaseSettings):
         604_800, ge=-1, le=31_536_000, description="seconds RQ keeps a failed question"
     )
     reply_ttl_s: float = Field(60.0, ge=1, le=86_400, description="seconds an unread reply is kept")
+    # A supervisor renews leases every 1 to 1.5 s; one that is shorter ends in between.
     lease_s: float = Field(
-        15.0, ge=1, le=3_600, description="seconds a worker may hold a job without a sign of life"
+        15.0, ge=2, le=3_600, description="seconds a worker may hold a job without a sign of life"
     )
     drain_timeout_s: float = Field(
         30.0, ge=0.1, le=3_600, description="seconds a stopping worker may finish what it claimed"

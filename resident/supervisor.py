@@ -27,8 +27,9 @@ from resident.status import Status, publish
 from resident.stopping import Stopping
 from resident.task import Task
 
-#: Between two looks for calls that are overdue; a quarter of the shortest time-out, within these.
-_LOOK_S = (0.025, 0.5)
+#: Between two looks for calls that are overdue: a quarter of the shortest time-out, within these.
+_SHORTEST_LOOK_S = 0.025
+LONGEST_LOOK_S = 0.5
 #: Between two reports for `worker.py --status`, and looks at the workers' memory.
 _STATUS_S = 5.0
 
@@ -62,7 +63,7 @@ class Supervisor:
         self._redis = connect(url)
         self._leases = Leases(connect(url), settings.lease_s)
         shortest_s = min(pool.task.timeout_s for pool in pools)
-        self._look_s = min(max(shortest_s / 4, _LOOK_S[0]), _LOOK_S[1])
+        self._look_s = min(max(shortest_s / 4, _SHORTEST_LOOK_S), LONGEST_LOOK_S)
         self._tick_at = self._status_at = -math.inf
         self._exit_code = 0
 

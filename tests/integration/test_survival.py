@@ -142,7 +142,7 @@ def test_jobs_of_a_killed_worker_are_answered_in_their_order_by_the_next(
 def test_what_a_vanished_host_held_is_answered_by_another(
     project: Path, processes: Processes, live: Live, tmp_path: Path
 ) -> None:
-    short = {"RESIDENT_LEASE_S": "1"}
+    short = {"RESIDENT_LEASE_S": "2"}
     supervisor = start_worker(
         processes, live.connection, tmp_path / "first", "deadly", folder=project, **short
     )

@@ -7,7 +7,9 @@ import os
 import pytest
 
 from resident.errors import ConfigurationError
+from resident.leases import TICK_S
 from resident.settings import Settings, read_settings
+from resident.supervisor import LONGEST_LOOK_S
 
 
 @pytest.fixture(autouse=True)
@@ -56,6 +58,11 @@ def test_a_number_out_of_its_range_is_told_with_the_range(
         assert message.startswith(f"{variable}={value!r}: ")
         assert message.endswith(f" (from {least} to {most})")
         assert "\n" not in message
+
+
+def test_no_lease_ends_between_two_ticks_of_a_supervisor() -> None:
+    least = {name: least for name, least, _ in RANGES}["lease_s"]
+    assert least > TICK_S + LONGEST_LOOK_S
 
 
 def test_all_faults_are_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
