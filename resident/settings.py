@@ -42,7 +42,10 @@ class Settings(BaseSettings):
         description="seconds RQ keeps a finished job; 0 none, -1 for ever",
     )
     failure_ttl: int = Field(
-        604_800, ge=-1, le=31_536_000, description="seconds RQ keeps a failed question"
+        604_800,
+        ge=-1,
+        le=31_536_000,
+        description="seconds RQ keeps a failed question; 0 none, -1 for ever",
     )
     reply_ttl_s: float = Field(60.0, ge=1, le=86_400, description="seconds an unread reply is kept")
     # A supervisor renews leases every 1 to 1.5 s; one that is shorter ends in between.
