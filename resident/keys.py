@@ -136,6 +136,26 @@ def results(job_id: str) -> str:
     return f"{PREFIX}:results:{job_id}"
 
 
+def executions(job_id: str) -> str:
+    """RQ: zset execution -> expiry in s, of runs that last a second or more; expires with them."""
+    return f"{PREFIX}:executions:{job_id}"
+
+
+def execution(job_id: str, execution_id: str) -> str:
+    """RQ: hash, the record of one such run; expires as the job may be thought abandoned."""
+    return f"{PREFIX}:execution:{job_id}:{execution_id}"
+
+
+def dependents(job_id: str) -> str:
+    """RQ: set of jobs that wait for this one's end; never expires."""
+    return f"{JOB}{job_id}:dependents"
+
+
+def dependencies(job_id: str) -> str:
+    """RQ: set of jobs that this one waited for, expires with it; the two colons are RQ's."""
+    return f"{JOB}:{job_id}:dependencies"
+
+
 def hand(token: str) -> str:
     """Ours: the channel on which a worker is told of a question that it was handed."""
     return f"{OWN}:hand:{token}"

@@ -108,7 +108,7 @@ def _discard(worker: SimpleWorker, job_id: str, error: Exception, reply_ttl_ms: 
     with connection.pipeline() as pipeline:
         for execution in worker.executions.values():
             execution.delete(execution.job, pipeline)
-        pipeline.delete(job_key, f"{keys.PREFIX}:executions:{job_id}")
+        pipeline.delete(job_key, keys.executions(job_id))
         pipeline.execute(raise_on_error=False)
     worker.executions.clear()
     worker.set_state(WorkerStatus.IDLE)

@@ -132,7 +132,7 @@ for number = 1, #members do
       gone = gone or {}
       gone[#gone + 1] = job -- as our clients asked it, and run once: it has nothing else
     elseif outcome == '3' or ttl == '0' then
-      call('DEL', job, job .. ':dependencies', results)
+      call('DEL', job, prefix .. ':job::' .. id .. ':dependencies', results) -- the two colons are RQ's
     elseif write('HSET', job, 'status', outcome == '1' and 'finished' or 'failed', 'ended_at',
       stamp, 'last_heartbeat', stamp) == 3 then
       call('DEL', job) -- it was gone; half a hash is none that RQ could read

@@ -196,9 +196,9 @@ def test_a_job_with_ttl_0_takes_along_what_earlier_runs_left(desk: Desk) -> None
     desk.ask("a")
     claim = desk.claim()
     desk.connection.xadd(keys.results("a"), {"type": "1"})
-    desk.connection.sadd(f"{keys.JOB}a:dependencies", "b")
+    desk.connection.sadd(keys.dependencies("a"), "b")
     desk.settle(claim, ttl_s=0, by_hash=True)
-    assert not desk.connection.exists(keys.results("a"), f"{keys.JOB}a:dependencies")
+    assert not desk.connection.exists(keys.results("a"), keys.dependencies("a"))
 
 
 def test_a_failed_job_is_in_rqs_failed_registry_with_its_traceback(desk: Desk) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import astuple
+from pathlib import Path
 
 import pytest
+from redis import Redis
 from rq import Queue
-from rq.executions import ExecutionRegistry
+from rq.executions import Execution, ExecutionRegistry
 from rq.intermediate_queue import IntermediateQueue
 from rq.job import Job
 from rq.registry import FailedJobRegistry, FinishedJobRegistry, StartedJobRegistry
@@ -18,6 +21,8 @@ from rq.worker_registration import WORKERS_BY_QUEUE_KEY
 from resident import keys
 
 FAQ = keys.of_task("faq")
+#: A text of a script from which it makes the name of a key.
+PART_OF_A_NAME = re.compile(r"'(:?(?:[a-z]+:+)+|(?:[a-z]*:)+[a-z]+)'")
 
 
 def test_rqs_keys_are_where_rq_looks_for_them() -> None:
@@ -32,7 +37,22 @@ def test_rqs_keys_are_where_rq_looks_for_them() -> None:
     assert Job.redis_job_namespace_prefix == keys.JOB
     assert Worker.redis_worker_namespace_prefix == keys.WORKER
     assert keys.results("x") == Result.get_key("x")
-    assert ExecutionRegistry.key_template.format("x") == f"{keys.PREFIX}:executions:x"
+    assert keys.executions("x") == ExecutionRegistry.key_template.format("x")
+    assert keys.execution("x", "e") == Execution("e", "x", Redis()).key
+    assert keys.dependents("x") == Job.dependents_key_for("x")
+    assert keys.dependencies("x") == Job("x", Redis()).dependencies_key
+
+
+def test_every_name_that_a_script_makes_itself_stands_here() -> None:
+    known = Path(keys.__file__).read_text("utf-8")
+    made = {
+        part.strip(":")
+        for script in (Path(keys.__file__).parent / "lua").glob("*.lua")
+        for part in PART_OF_A_NAME.findall(re.sub("--.*", "", script.read_text("utf-8")))
+    }
+    assert {"failed", "metrics", "parents", "dependencies", "hand"} <= made
+    words = {word for name in made for word in re.split(":+", name)} - {"resident"}
+    assert not [word for word in words if not re.search(rf"[:`]{word}\b", known)]
 
 
 def test_every_key_that_is_not_rqs_begins_with_resident() -> None:
