@@ -29,7 +29,7 @@ from resident.lua_script import script_of
 
 _ANNOUNCE = script_of("clock", "write", "announce")
 _CLAIM = script_of("clock", "write", "deadline", "claim_plain", "lanes", "claim")
-_SETTLE = script_of("write", "settle")
+_SETTLE = script_of("write", "settle_held", "settle")
 
 #: No TTL of RQ's is longer, ms.
 LONGEST_TTL_MS = 31_536_000_000

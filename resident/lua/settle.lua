@@ -3,10 +3,6 @@
 -- one that was lost is another worker's, and nothing is written for it. So a caller gets one reply,
 -- and a settle that is sent twice is harmless.
 --
--- Whose a job is stands in its hash: the execution that was claimed last, until it is put back. For a
--- question whose id nobody else can have asked with the registry says the same, all of them in one
--- look: whoever takes a job from an execution takes that out of it.
---
 -- KEYS[1] zset rq:wip:<task>                  <job>:<execution> -> expiry, s; gone when it is filed
 -- KEYS[2] zset rq:finished:<task>             job -> expiry, s
 -- KEYS[3] set  rq:worker:<name>:executions    what this worker has run for long
@@ -32,74 +28,36 @@
 --
 -- Returns 1 if all are settled, else one code a job: 0 lost, 1 settled, 2 settled and others depend
 -- on it.
--- Needs write.lua in front.
---
+-- Needs write.lua and settle_held.lua in front.
+
 -- A table takes Redis as long as a third of a command does: what is rare has none until it is there.
 
-local LOST, SETTLED, SETTLED_WITH_DEPENDENTS = 0, 1, 2
-local FIRST, VALUES = 11, 5
-local call, args = redis.call, ARGV -- globals would be looked up each time
-local prefix, name, started, reply_ttl_ms, ended, stamp = args[1], args[2], args[3], args[4],
-  args[6], args[7]
-local job_prefix, results_prefix = prefix .. ':job:', prefix .. ':results:'
-
--- Dependents, RQ's records (a tick may have written them for a batch that is younger than it thought)
--- and ids like ours that were asked anew are seldom there: one call looks for all of them, and if it
--- finds any, the hash says whose a job is.
-local members, rarities = {}, {KEYS[3], KEYS[4]}
-for i = FIRST, #args, VALUES do
-  local id, number = args[i], #members + 1
-  members[number] = id .. ':' .. args[i + 1]
-  rarities[number + 2] = job_prefix .. id .. ':dependents'
+local name, started, reply_ttl_ms, ended, stamp = args[2], args[3], args[4], args[6], args[7]
+local results_prefix = prefix .. ':results:'
+local task, own = string.sub(KEYS[1], #prefix + 6)
+if is_any_rare or lost > 0 then
+  own = string.sub(KEYS[4], 1, -#task - 6) -- our prefix, with its colon
 end
-local is_any_rare = call('EXISTS', unpack(rarities)) > 0
-local by_hash = args[5] == '1' or is_any_rare
-
--- Of one alone its removal says as much as a look. A first write that needs no memory: after it
--- Redis refuses none in this script, and what was asked before it became full is answered.
-local scores, is_there
-if #members == 1 then
-  is_there = write('ZREM', KEYS[1], members[1]) == 1
-else
-  scores = redis.pcall('ZMSCORE', KEYS[1], unpack(members))
-end
--- Codes of those that are not just settled; which are passed over; how many deltas were sent.
-local codes, passed, streamed, lost = {}, {}, {}, 0
-for number = 1, #members do
-  if scores then
-    is_there = scores[number]
-  end
-  if by_hash or not is_there then
-    local job = job_prefix .. args[FIRST + (number - 1) * VALUES]
-    local state = redis.pcall('HMGET', job, 'execution', 'status', 'streamed')
-    if state.err then -- no hash: whatever it is, it is not a job
-      call('DEL', job)
-      state = {}
-    end
-    if state[1] and state[1] == args[FIRST + (number - 1) * VALUES + 1] then
-      streamed[number] = state[3]
-      if state[3] then
-        call('HDEL', job, 'streamed')
-      end
-      passed[number] = state[2] == 'finished' or state[2] == 'failed'
-    elseif state[1] == 'cancelled' then -- see cancel.lua; its caller has been told
-      passed[number] = true
-    elseif state[1] or state[2] or not is_there or call('EXISTS', job) == 1 then
-      passed[number], codes[number], lost = true, LOST, lost + 1
-    end -- else somebody deleted the job while it ran: its caller is answered if nobody was before
-  end
-end
-if scores then
-  write('ZREM', KEYS[1], unpack(members))
-end
-local task = string.sub(KEYS[1], #prefix + 6)
-local own = string.sub(KEYS[4], 1, -#task - 6) -- our prefix, with its colon
 if lost > 0 then
   local metrics = own .. 'metrics:' .. task
   write('HINCRBY', metrics, 'lost', lost)
   call('EXPIRE', metrics, '86400')
 end
 
+-- Their callers are told.
+for number = 1, #members do
+  local i = FIRST + (number - 1) * VALUES
+  local reply_key = args[i + 2]
+  if not passed[number] and reply_key ~= '' then
+    local length = write('RPUSH', reply_key, args[i + 3])
+    if length > 1 and by_hash and not streamed[number] and reply_key == 'resident:reply:' .. args[i] then
+      call('LTRIM', reply_key, '-1', '-1') -- the other was an earlier run's; RQ ran it again
+    end
+    call('PEXPIRE', reply_key, reply_ttl_ms)
+  end
+end
+
+-- And they are filed.
 local finished, failed, gone, outcomes, ttls, scored_ttl, score = {}
 if args[10] ~= '' then
   outcomes, ttls = {}, {}
@@ -111,17 +69,10 @@ end
 for number = 1, #members do
   if not passed[number] then
     local i = FIRST + (number - 1) * VALUES
-    local id, execution, reply_key, result = args[i], args[i + 1], args[i + 2], args[i + 4]
+    local id, execution, result = args[i], args[i + 1], args[i + 4]
     local outcome = outcomes and outcomes[number] or args[8]
     local ttl = outcomes and ttls[number] or args[9]
     local job, results = job_prefix .. id, results_prefix .. id
-    if reply_key ~= '' then
-      local length = write('RPUSH', reply_key, args[i + 3])
-      if length > 1 and by_hash and not streamed[number] and reply_key == 'resident:reply:' .. id then
-        call('LTRIM', reply_key, '-1', '-1') -- the other was an earlier run's; RQ ran it again
-      end
-      call('PEXPIRE', reply_key, reply_ttl_ms)
-    end
     if is_any_rare and call('EXISTS', rarities[number + 2]) == 1 then
       codes[number] = SETTLED_WITH_DEPENDENTS
       write('SADD', own .. 'parents:' .. task, id)
