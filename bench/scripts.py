@@ -27,10 +27,11 @@ from resident.claimed import Claim
 from resident.ear import Ear
 from resident.embedded_redis import EmbeddedRedis
 from resident.link import Link
+from resident.packed_claim import Limits
 from resident.pools import load_pools
 from resident.pulse import Pulse
 from resident.redis_client import connect
-from resident.scripts import Limits, WorkerScripts, new_token
+from resident.scripts import WorkerScripts, new_token
 from resident.settings import read_settings
 from resident.streaming import Streams
 from script.table import table

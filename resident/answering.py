@@ -19,8 +19,8 @@ from resident.death_penalty import TimeLimit
 from resident.protocol import Milliseconds, encode_answered, encode_failed
 from resident.pulse import Pulse
 from resident.replies import describe
-from resident.scripts import Outcome, Settlement
 from resident.settings import Settings
+from resident.settlement import Outcome, Settlement
 from resident.streaming import Streams
 from resident.task import Task
 

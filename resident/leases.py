@@ -20,6 +20,7 @@ from resident import holders, keys, scripts
 from resident.errors import ErrorCode
 from resident.holders import Alive, Death
 from resident.link import Link
+from resident.packed_claim import Limits
 from resident.redis_client import may_pass
 
 #: Between two looks at what workers are at; RQ's execution records are for what runs longer.
@@ -147,7 +148,7 @@ class Leases:
             self._away_since = 0.0
 
 
-_NO_LIMITS = scripts.Limits(0, 0, 0, 0)
+_NO_LIMITS = Limits(0, 0, 0, 0)
 
 
 def _death(dead: Dead, jobs: int) -> Death | None:

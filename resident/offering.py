@@ -10,7 +10,8 @@ from redis.exceptions import ResponseError
 from resident.claimed import Claim
 from resident.ear import Ear
 from resident.redis_client import may_pass
-from resident.scripts import Settlement, WorkerScripts
+from resident.scripts import WorkerScripts
+from resident.settlement import Settlement
 
 _log = structlog.get_logger()
 

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 import secrets
-import time
 from collections.abc import Callable
-from enum import IntEnum
 from typing import Any
 
-import msgspec
 from redis.exceptions import ResponseError
 from rq.defaults import DEFAULT_WORKER_TTL
 
@@ -24,77 +20,22 @@ from resident.holders import (
     withdraw,
     withdraw_command,
 )
-from resident.link import Command, Link, pack
+from resident.link import Command, Link
 from resident.lua_script import script_of
+from resident.packed_claim import CLAIM, Limits, PackedClaim
+from resident.settlement import SETTLE, SettleCommand, Settlement
 
 _ANNOUNCE = script_of("clock", "write", "announce")
-_CLAIM = script_of("clock", "write", "deadline", "claim_plain", "lanes", "claim")
-_SETTLE = script_of("write", "settle_held", "settle")
 
-#: No TTL of RQ's is longer, ms.
-LONGEST_TTL_MS = 31_536_000_000
-#: For so long after its claim nobody can have taken a question for abandoned, or have asked anew
-#: after its budget, without a word to the registry of those that run.
-REGISTRY_KNOWS_S = 1.0
 #: What took longer a tick may have told RQ of: it does so after a second, by another clock.
 TICK_MAY_SEE_S = 0.5
 #: Of a turn that only settles.
 _NO_CLAIM = Claim()
-#: What stands in a packed claim for the claim's number; no name has such a thing in it.
-_NUMBER = b"\0" * (24 - TOKEN_LENGTH)
 
 
 def new_token() -> str:
     """What tells a worker, and the executions that it began, from all others."""
     return secrets.token_hex(TOKEN_LENGTH // 2)
-
-
-class Outcome(IntEnum):
-    """How a job ends; FINISHED and FAILED are RQ's Result.Type of the same number."""
-
-    FINISHED = 1
-    FAILED = 2
-    DISCARDED = 3
-
-
-class SettleCode(IntEnum):
-    """What settle.lua did with a job."""
-
-    LOST = 0
-    SETTLED = 1
-    SETTLED_WITH_DEPENDENTS = 2
-
-
-class Settlement(msgspec.Struct, frozen=True, gc=False):
-    """How one job ends; see settle.lua for ttl_s and result.
-
-    Attributes:
-        by_hash: Only the job's hash says whether this worker still holds it.
-    """
-
-    id: str
-    execution: str
-    outcome: Outcome
-    reply_key: str
-    reply: bytes
-    result: bytes
-    ttl_s: int
-    by_hash: bool = True
-
-
-class Limits(msgspec.Struct, frozen=True):
-    """The numbers that a worker's scripts need.
-
-    Attributes:
-        keep_ms: With less of its budget left, a job that is claimed is kept from expiring at once;
-            otherwise a tick will do that in time. Without a supervisor nobody ticks.
-    """
-
-    lease_ms: int
-    reply_ttl_ms: int
-    max_data_bytes: int
-    longest_batch_s: int
-    keep_ms: int = LONGEST_TTL_MS
 
 
 class WorkerScripts:
@@ -107,12 +48,13 @@ class WorkerScripts:
         self._link = link
         self._task = task
         self._name = worker_name
-        self._limits = limits
-        self._reply_ttl_ms = str(limits.reply_ttl_ms)
-        self._token = token or new_token()
-        self._claims = 0
-        self._claim_terms: tuple[int, ...] = ()
-        self._claim_parts: list[bytes] = []
+        self._keys = keys.of_task(task)
+        self._token = token = token or new_token()
+        self._settle = SettleCommand(task, worker_name, limits.reply_ttl_ms)
+        self._claim = PackedClaim(task, worker_name, token, limits)
+        # As claim.lua has it: RQ's DEFAULT_WORKER_TTL or the longest batch.
+        expiry_s = max(limits.longest_batch_s, DEFAULT_WORKER_TTL) + 60
+        self._offer = f"{token} {expiry_s} {limits.keep_ms} {worker_name}"
         self._is_loaded = False
         #: Whether RQ's record of the worker says busy: its last claim brought something, or a tick
         #: saw that what it was handed takes long. The next claim that brings nothing says idle.
@@ -121,17 +63,6 @@ class WorkerScripts:
         self.found_waiting = False
         #: As far as its claims and what it is handed have taught it.
         self.clock = Clock(link)
-        self._keys = of = keys.of_task(task)
-        worker, executions = f"{keys.WORKER}{worker_name}", keys.worker_executions(worker_name)
-        settle_keys = (of.started, of.finished, executions, of.anew)
-        self._settle_head = _SETTLE.command(settle_keys, (keys.PREFIX, worker_name))
-        self._claim_keys = [
-            *(of.queue, of.popped, of.intermediate, of.started, worker, of.leases, of.metrics),
-            *(keys.SUSPENDED, of.lanes, keys.QUEUES, of.announcement),
-        ]
-        # As claim.lua has it: RQ's DEFAULT_WORKER_TTL or the longest batch.
-        expiry_s = max(limits.longest_batch_s, DEFAULT_WORKER_TTL) + 60
-        self._offer = f"{self._token} {expiry_s} {limits.keep_ms} {worker_name}"
         #: With less of its budget left a question is not begun any more, ms.
         self.least_ms = 0
 
@@ -201,7 +132,7 @@ class WorkerScripts:
     ) -> list[Command]:
         commands: list[Command] = []
         if settlements:
-            commands.append(self.settle_command(settlements, started))
+            commands.append(self._settle_command(settlements, started))
         if also:
             commands.append(also)
         if max_batch:
@@ -233,41 +164,19 @@ class WorkerScripts:
         return int(self._link.call("LLEN", self._keys.queue))
 
     def _load(self) -> None:
-        for script in (_SETTLE, _CLAIM):
+        for script in (SETTLE, CLAIM):
             self._link.call("SCRIPT", "LOAD", script.source)
         self.clock.read()
         self._is_loaded = True
 
-    def settle_command(self, settlements: list[Settlement], started: bytes) -> tuple[Any, ...]:
-        """Replies, and RQ's books."""
+    def _settle_command(self, settlements: list[Settlement], started: bytes) -> Command:
         now_s = self.clock.now_s()
-        second, micros = divmod(int(now_s * 1e6), 1_000_000)
         took_s = now_s - float(started)
         self.is_busy = self.is_busy or took_s > TICK_MAY_SEE_S
-        by_hash = took_s > REGISTRY_KNOWS_S
-        usual, ttl_s = settlements[0].outcome, settlements[0].ttl_s
-        others: list[str] = []
-        values: list[Any] = []
-        for number, one in enumerate(settlements, 1):
-            values += (one.id, one.execution, one.reply_key, one.reply, one.result)
-            by_hash = by_hash or one.by_hash
-            if one.outcome is not usual or one.ttl_s != ttl_s:
-                others.append(f"{number}:{one.outcome:d}:{one.ttl_s}")
-        # Numbers as text, which hiredis packs in a third of the time.
-        now, stamp = f"{second}.{micros:06d}", f"{_calendar(second)}.{micros:06d}Z"
-        terms = (started, self._reply_ttl_ms, "1" if by_hash else "0", now, stamp)
-        return (*self._settle_head, *terms, f"{usual:d}", f"{ttl_s}", ";".join(others), *values)
+        return self._settle.of(settlements, started, now_s, took_s)
 
-    def _claim_command(self, max_batch: int, *, adds: bool = False) -> bytes:
-        """The claim; packed anew (9 µs) only if more of it has changed than its number."""
-        self._claims += 1
-        terms = (max_batch, self.is_busy or adds, adds, self.least_ms)
-        if terms != self._claim_terms:
-            self._claim_terms = terms
-            packed = pack(_CLAIM.command(self._claim_keys, self._claim_args(*terms)))
-            self._claim_parts = packed.split(_NUMBER)
-        head, tail = self._claim_parts
-        return b"%b%012x%b" % (head, self._claims, tail)
+    def _claim_command(self, max_batch: int, *, adds: bool = False) -> Command:
+        return self._claim.next(max_batch, self.is_busy or adds, adds, self.least_ms)
 
     def offer_command(self) -> Command:
         """Offers this worker to whoever asks while the task has nothing to do; see ask.lua."""
@@ -280,25 +189,6 @@ class WorkerScripts:
     def withdraw(self) -> None:
         """The same at once."""
         withdraw(self._link, self._task)
-
-    def _claim_args(
-        self, max_batch: int, is_busy: bool, adds: bool, least_ms: int
-    ) -> tuple[Any, ...]:
-        limits = self._limits
-        return (
-            keys.PREFIX,
-            self._name,
-            self._token.encode() + _NUMBER,
-            max_batch,
-            limits.lease_ms,
-            limits.max_data_bytes,
-            int(is_busy),
-            limits.longest_batch_s,
-            int(adds),
-            least_ms,
-            limits.reply_ttl_ms,
-            limits.keep_ms,
-        )
 
     def executions(self) -> list[Execution]:
         """What Redis says this worker runs, in the order of its claims."""
@@ -332,9 +222,3 @@ def _raise_refusal(*answers: Any) -> None:
     for answer in answers:
         if isinstance(answer, ResponseError):
             raise answer
-
-
-@functools.lru_cache(maxsize=4)
-def _calendar(second: int) -> str:
-    """A second as RQ writes times, up to its point."""
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))

@@ -35,18 +35,12 @@ from resident.link import Link, Woken
 from resident.offering import Offering
 from resident.outage import call_until_back
 from resident.pace import Pace
+from resident.packed_claim import LONGEST_TTL_MS, Limits
 from resident.pulse import Pulse
 from resident.redis_client import SOCKET_TIMEOUT_S
-from resident.scripts import (
-    LONGEST_TTL_MS,
-    Limits,
-    Outcome,
-    SettleCode,
-    Settlement,
-    WorkerScripts,
-    new_token,
-)
+from resident.scripts import WorkerScripts, new_token
 from resident.settings import Settings
+from resident.settlement import Outcome, SettleCode, Settlement
 from resident.signals import held_back
 from resident.streaming import Streams
 from resident.task import Task, model_of, single_question_function

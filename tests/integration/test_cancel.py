@@ -9,7 +9,7 @@ from rq.serializers import JSONSerializer
 
 from resident import asking, keys, replies
 from resident.asking import AskCode, CancelCode, Priority, lane_of
-from resident.scripts import SettleCode
+from resident.settlement import SettleCode
 from tests.support.lua import ECHO, Desk, offer, offered
 
 

@@ -12,7 +12,7 @@ from rq.suspension import resume, suspend
 
 from resident import keys, protocol
 from resident.claimed import Claim
-from resident.scripts import Outcome, SettleCode
+from resident.settlement import Outcome, SettleCode
 from tests.support.lua import BUDGET_MS, DATA, ECHO, TEN_YEARS_MS, Desk, Full
 from tests.support.waiting import wait_until
 

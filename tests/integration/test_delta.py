@@ -12,7 +12,7 @@ from resident.claimed import Claimed
 from resident.deltas import DeltaCode, Part, send_part
 from resident.errors import ErrorCode
 from resident.holders import Death, release
-from resident.scripts import Outcome
+from resident.settlement import Outcome
 from tests.support.lua import ECHO, Desk, Full
 
 TTL_MS = 60_000

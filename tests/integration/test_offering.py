@@ -15,7 +15,7 @@ from resident.claimed import Claim
 from resident.ear import Ear
 from resident.link import Command
 from resident.offering import ALONE, Offering
-from resident.scripts import SettleCode
+from resident.settlement import SettleCode
 from tests.support.lua import DATA, ECHO, Desk, Full, offered, settlement
 
 QUEUED = Asked(AskCode.QUEUED, 0, 0)

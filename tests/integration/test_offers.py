@@ -15,7 +15,7 @@ from rq.suspension import suspend
 from resident import keys
 from resident.asking import AskCode, Asked
 from resident.ear import Ear
-from resident.scripts import SettleCode
+from resident.settlement import SettleCode
 from tests.support.lua import BUDGET_MS, DATA, ECHO, TEN_YEARS_MS, Desk, Full, offer, offered
 from tests.support.waiting import wait_until
 
@@ -136,7 +136,7 @@ def test_what_is_handed_over_is_an_execution_that_comes_behind_all_claimed_ones(
     desk: Desk, ear: Ear
 ) -> None:
     desk.ask("handed")
-    desk.scripts._claims = 0xEFFF_FFFF_FFFF - 1
+    desk.scripts._claim._count = 0xEFFF_FFFF_FFFF - 1
     desk.ask("claimed")
     (job,) = desk.claim().jobs
     (handed, _), (claimed, execution) = reversed(desk.scripts.executions())

@@ -14,7 +14,7 @@ from resident import asking, keys, protocol
 from resident.asking import AskCode
 from resident.claimed import Claim
 from resident.holders import Alive, tick
-from resident.scripts import Outcome, SettleCode, Settlement
+from resident.settlement import Outcome, SettleCode, Settlement
 from tests.support.lua import BUDGET_MS, ECHO, JUDGED, Desk, Full, settlement
 
 MAILBOX = f"resident:mailbox:{'a' * 32}"

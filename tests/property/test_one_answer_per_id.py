@@ -25,7 +25,7 @@ from resident.asking import AskCode, CancelCode, Priority, lane_of
 from resident.claimed import Claim, Claimed
 from resident.embedded_redis import EmbeddedRedis
 from resident.redis_client import connect
-from resident.scripts import SettleCode
+from resident.settlement import SettleCode
 from tests.support.lua import ECHO, Desk, a_desk, settlement
 
 IDS = sampled_from("abc")

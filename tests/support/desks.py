@@ -21,7 +21,8 @@ from enqueue_api.client import Client
 from resident import keys, protocol
 from resident.errors import ErrorCode, TryAgain
 from resident.link import Link
-from resident.scripts import Limits, WorkerScripts
+from resident.packed_claim import Limits
+from resident.scripts import WorkerScripts
 from resident.settings import Settings
 from tests.support.waiting import wait_until
 

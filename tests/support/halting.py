@@ -16,11 +16,13 @@ from redis import Redis
 from redis.exceptions import ConnectionError
 
 import resident.worker
-from resident import holders, log, scripts
+from resident import holders, log
 from resident.batching import StopNow
 from resident.link import Command, Link
+from resident.packed_claim import CLAIM
 from resident.redis_client import connect
 from resident.settings import read_settings
+from resident.settlement import SETTLE
 from resident.task import Task
 from resident.worker import ResidentWorker
 
@@ -28,12 +30,12 @@ from resident.worker import ResidentWorker
 def step_of(command: Command) -> str:
     """What a command to Redis is on the worker's way."""
     if isinstance(command, bytes):  # packed
-        return "claim" if scripts._CLAIM.sha.encode() in command else "other"
+        return "claim" if CLAIM.sha.encode() in command else "other"
     if command[0] == "BLMOVE":
         return "pop"
     if command[:2] == ("EVALSHA", holders._RELEASE.sha):
         return "release"
-    if command[:2] == ("EVALSHA", scripts._SETTLE.sha):
+    if command[:2] == ("EVALSHA", SETTLE.sha):
         return "settle"
     return "other"
 

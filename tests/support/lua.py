@@ -12,7 +12,9 @@ from resident import asking, keys, scripts
 from resident.asking import Asked, Asking
 from resident.claimed import Claim
 from resident.link import Link
-from resident.scripts import Limits, Outcome, SettleCode, Settlement, WorkerScripts
+from resident.packed_claim import Limits
+from resident.scripts import WorkerScripts
+from resident.settlement import Outcome, SettleCode, Settlement
 
 ECHO = keys.of_task("echo")
 BUDGET_MS = 5_000
