@@ -12,10 +12,12 @@ from tests.support.waiting import wait_until
 
 ASK_UNDER_PREFIX = """
 from enqueue_api.client import Client
+from resident.redis_client import connect
 from resident.settings import read_settings
 import json
-with Client(read_settings().redis_url.get_secret_value()) as client:
-    for _ in range(3):  # the third is handed over
+url = read_settings().redis_url.get_secret_value()
+with Client(url) as client, connect(url) as redis:
+    while not redis.pubsub_channels("shop:resident:hand:*"):  # then the next one is handed over
         client.ask("echo", "!")
     print(json.dumps([client.ask("echo", "?", job_id="a").answer, client.tasks()]))
 """
