@@ -33,6 +33,7 @@ from resident.pulse import Pulse
 from resident.redis_client import connect
 from resident.scripts import WorkerScripts, new_token
 from resident.settings import read_settings
+from resident.settlement import NOTHING_ENDED, Ended
 from resident.streaming import Streams
 from script.table import table
 
@@ -83,12 +84,12 @@ class Ours:
 
     def claim(self, count: int) -> None:
         """In one call."""
-        self._held = self._scripts.turn([], b"0", count, 0, lambda _: None)
+        self._held = self._scripts.turn(NOTHING_ENDED, count, 0)
 
     def settle(self, count: int) -> None:
         """In one call."""
         ends = self._answerer.settlements(self._held)
-        self._scripts.turn(ends, self._held.started, 0, 0, lambda _: None)
+        self._scripts.turn(Ended(ends, self._held.started, bool), 0, 0)
 
 
 class Handed(Ours):

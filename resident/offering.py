@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import structlog
 from redis.exceptions import ResponseError
 
@@ -11,7 +9,7 @@ from resident.claimed import Claim
 from resident.ear import Ear
 from resident.redis_client import may_pass
 from resident.scripts import WorkerScripts
-from resident.settlement import Settlement
+from resident.settlement import NOTHING_ENDED, Ended
 
 _log = structlog.get_logger()
 
@@ -19,8 +17,6 @@ _log = structlog.get_logger()
 ALONE = 16
 #: Among many, a wait is one for the queue only, and no longer than this, s.
 AMONG_MANY_S = 0.1
-
-OnSettled = Callable[[list[int]], object]
 
 
 class Offering:
@@ -61,52 +57,38 @@ class Offering:
         if self._ear.is_open:
             self._ear.close()
 
-    def turn(
-        self,
-        settlements: list[Settlement],
-        started: bytes,
-        max_batch: int,
-        wait_s: float,
-        on_settled: OnSettled,
-    ) -> Claim:
+    def turn(self, ended: Ended, max_batch: int, wait_s: float) -> Claim:
         """One turn: settle; then what was handed over, or is on the queue, or comes in wait_s.
 
         Errors worth catching: as of WorkerScripts.turn.
         """
         scripts, ear = self._scripts, self._ear
         if not max_batch or not (ear.is_open or self._may_listen()):
-            return scripts.turn(settlements, started, max_batch, wait_s, on_settled)
+            return scripts.turn(ended, max_batch, wait_s)
         # While its offer stands it is handed one at a time, and hears of it when it waits.
         if not self._is_offered and (handed := ear.heard()):
-            scripts.turn(settlements, started, 0, 0, on_settled)
+            scripts.turn(ended, 0, 0)
             return self._taken(handed)
-        if settlements and self._crowd and not (ear.is_waiting or ear.has_popped):
-            return self._turn_among_many(settlements, started, max_batch, wait_s, on_settled)
+        if ended.settlements and self._crowd and not (ear.is_waiting or ear.has_popped):
+            return self._turn_among_many(ended, max_batch, wait_s)
         if scripts.is_busy or ear.has_popped:
-            claim = self._look(settlements, started, max_batch, on_settled)
+            claim = self._look(ended, max_batch)
             if claim.suspended or not claim.is_over:
                 return claim
-            settlements = []
-        if settlements or not self._is_offered:
+            ended = NOTHING_ENDED
+        if ended.settlements or not self._is_offered:
             offer = None if self._is_offered else scripts.offer_command()
             self._is_offered = True
-            scripts.turn(settlements, started, 0, 0, on_settled, offer)
-        return self._wait(max_batch, wait_s, on_settled)
+            scripts.turn(ended, 0, 0, offer)
+        return self._wait(max_batch, wait_s)
 
-    def _turn_among_many(
-        self,
-        settlements: list[Settlement],
-        started: bytes,
-        max_batch: int,
-        wait_s: float,
-        on_settled: OnSettled,
-    ) -> Claim:
-        scripts, wait_s = self._scripts, min(wait_s, AMONG_MANY_S)
-        claim = scripts.turn(settlements, started, max_batch, wait_s, on_settled)
+    def _turn_among_many(self, ended: Ended, max_batch: int, wait_s: float) -> Claim:
+        scripts = self._scripts
+        claim = scripts.turn(ended, max_batch, min(wait_s, AMONG_MANY_S))
         self._crowd = ALONE if scripts.found_waiting else self._crowd - 1 if claim.jobs else 0
         return claim
 
-    def _wait(self, max_batch: int, wait_s: float, on_settled: OnSettled) -> Claim:
+    def _wait(self, max_batch: int, wait_s: float) -> Claim:
         refusal = handed = None
         try:
             handed = self._ear.wait(wait_s)
@@ -116,7 +98,7 @@ class Offering:
             refusal = error
         if handed:
             return self._taken(handed)
-        claim = self._look([], b"0", max_batch, on_settled)
+        claim = self._look(NOTHING_ENDED, max_batch)
         if refusal and claim.is_over:  # full: it refuses to wait, but not to claim what is there
             raise refusal
         return claim
@@ -133,15 +115,13 @@ class Offering:
                 _log.warning("questions are not handed over", reason=str(error))
         return not self._is_forbidden
 
-    def _look(
-        self, settlements: list[Settlement], started: bytes, max_batch: int, on_settled: OnSettled
-    ) -> Claim:
+    def _look(self, ended: Ended, max_batch: int) -> Claim:
         """Claims what is on the queue; a worker with something to do is not to be handed more."""
         if self._ear.has_popped:
             self._crowd = ALONE
         withdrawal = self._scripts.withdraw_command() if self._is_offered else None
         self._is_offered = self._ear.has_popped = False
-        return self._scripts.turn(settlements, started, max_batch, 0, on_settled, withdrawal)
+        return self._scripts.turn(ended, max_batch, 0, withdrawal)
 
     def _taken(self, handed: Claim) -> Claim:
         late_s = self._scripts.clock.lateness_s(handed.started)

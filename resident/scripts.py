@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
 from typing import Any
 
 from redis.exceptions import ResponseError
@@ -23,7 +22,7 @@ from resident.holders import (
 from resident.link import Command, Link
 from resident.lua_script import script_of
 from resident.packed_claim import CLAIM, Limits, PackedClaim
-from resident.settlement import SETTLE, SettleCommand, Settlement
+from resident.settlement import SETTLE, Ended, SettleCommand
 
 _ANNOUNCE = script_of("clock", "write", "announce")
 
@@ -72,22 +71,14 @@ class WorkerScripts:
         self._is_loaded = self.is_busy = False
 
     def turn(
-        self,
-        settlements: list[Settlement],
-        started: bytes,
-        max_batch: int,
-        wait_s: float,
-        on_settled: Callable[[list[int]], object],
-        also: Command | None = None,
+        self, ended: Ended, max_batch: int, wait_s: float, also: Command | None = None
     ) -> Claim:
         """One turn of a worker: settle, wait for a job, claim it and what waits; in one write.
 
         Args:
-            settlements: How the jobs of a batch end; may be empty.
-            started: When that batch was claimed.
+            ended: What to settle.
             max_batch: The most questions to claim; 0 to settle only.
             wait_s: How long to wait if nothing does; 0 not at all.
-            on_settled: Called as soon as the batch is settled, with one SettleCode a settlement.
             also: A command between settle and wait, an offer or its withdrawal; should Redis refuse
                 it, the worker is handed nothing, or what it is handed waits for its next turn.
 
@@ -96,12 +87,13 @@ class WorkerScripts:
         """
         if not self._is_loaded:
             self._load()
-        self._link.send_all(self._turn_commands(settlements, started, max_batch, wait_s, also))
-        codes: Any = self._next_answer() if settlements else None
+        self._link.send_all(self._turn_commands(ended, max_batch, wait_s, also))
+        jobs = len(ended.settlements)
+        codes: Any = self._next_answer() if jobs else None
         if max_batch:
             self.found_waiting = self._link.has_read_more()  # a wait parts it from what it brings
-        if settlements and not isinstance(codes, ResponseError):
-            on_settled(codes if isinstance(codes, list) else [codes] * len(settlements))
+        if jobs and not isinstance(codes, ResponseError):
+            ended.on_settled(codes if isinstance(codes, list) else [codes] * jobs)
         if also:
             self._next_answer()
         if not max_batch:
@@ -123,16 +115,11 @@ class WorkerScripts:
         return claim
 
     def _turn_commands(
-        self,
-        settlements: list[Settlement],
-        started: bytes,
-        max_batch: int,
-        wait_s: float,
-        also: Command | None,
+        self, ended: Ended, max_batch: int, wait_s: float, also: Command | None
     ) -> list[Command]:
         commands: list[Command] = []
-        if settlements:
-            commands.append(self._settle_command(settlements, started))
+        if ended.settlements:
+            commands.append(self._settle_command(ended))
         if also:
             commands.append(also)
         if max_batch:
@@ -169,11 +156,11 @@ class WorkerScripts:
         self.clock.read()
         self._is_loaded = True
 
-    def _settle_command(self, settlements: list[Settlement], started: bytes) -> Command:
+    def _settle_command(self, ended: Ended) -> Command:
         now_s = self.clock.now_s()
-        took_s = now_s - float(started)
+        took_s = now_s - float(ended.started)
         self.is_busy = self.is_busy or took_s > TICK_MAY_SEE_S
-        return self._settle.of(settlements, started, now_s, took_s)
+        return self._settle.of(ended, now_s, took_s)
 
     def _claim_command(self, max_batch: int, *, adds: bool = False) -> Command:
         return self._claim.next(max_batch, self.is_busy or adds, adds, self.least_ms)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
+from collections.abc import Callable
 from enum import IntEnum
 from typing import Any
 
@@ -52,6 +53,24 @@ class Settlement(msgspec.Struct, frozen=True, gc=False):
     by_hash: bool = True
 
 
+class Ended(msgspec.Struct, frozen=True):
+    """How a batch ended, and whom to tell when that is settled.
+
+    Attributes:
+        settlements: One a job; none if there was no batch.
+        started: When it was claimed, as Redis wrote it.
+        on_settled: Called as soon as it is settled, with one SettleCode a settlement.
+    """
+
+    settlements: list[Settlement]
+    started: bytes
+    on_settled: Callable[[list[int]], object]
+
+
+#: There was no batch.
+NOTHING_ENDED = Ended([], b"0", bool)
+
+
 class SettleCommand:
     """What one worker sends to settle a batch: replies, and RQ's books."""
 
@@ -62,17 +81,15 @@ class SettleCommand:
         self._head = SETTLE.command(script_keys, (keys.PREFIX, worker_name))
         self._reply_ttl_ms = str(reply_ttl_ms)
 
-    def of(
-        self, settlements: list[Settlement], started: bytes, now_s: float, took_s: float
-    ) -> tuple[Any, ...]:
+    def of(self, ended: Ended, now_s: float, took_s: float) -> tuple[Any, ...]:
         """The command.
 
         Args:
-            settlements: At least one.
-            started: When they were claimed, as Redis wrote it.
+            ended: A batch with a job at least.
             now_s: By Redis' clock.
-            took_s: How long they have been held.
+            took_s: How long it has been held.
         """
+        settlements = ended.settlements
         second, micros = divmod(int(now_s * 1e6), 1_000_000)
         by_hash = took_s > REGISTRY_KNOWS_S
         usual, ttl_s = settlements[0].outcome, settlements[0].ttl_s
@@ -85,7 +102,7 @@ class SettleCommand:
                 others.append(f"{number}:{one.outcome:d}:{one.ttl_s}")
         # Numbers as text, which hiredis packs in a third of the time.
         now, stamp = f"{second}.{micros:06d}", f"{_calendar(second)}.{micros:06d}Z"
-        terms = (started, self._reply_ttl_ms, "1" if by_hash else "0", now, stamp)
+        terms = (ended.started, self._reply_ttl_ms, "1" if by_hash else "0", now, stamp)
         return (*self._head, *terms, f"{usual:d}", f"{ttl_s}", ";".join(others), *values)
 
 

@@ -40,7 +40,7 @@ from resident.pulse import Pulse
 from resident.redis_client import SOCKET_TIMEOUT_S
 from resident.scripts import WorkerScripts, new_token
 from resident.settings import Settings
-from resident.settlement import Outcome, SettleCode, Settlement
+from resident.settlement import Ended, Outcome, SettleCode, Settlement
 from resident.signals import held_back
 from resident.streaming import Streams
 from resident.task import Task, model_of, single_question_function
@@ -219,14 +219,9 @@ class ResidentWorker(SimpleWorker):
                 with suppress(RedisError):  # else behind this turn, which may wait for a job
                     self._let_dependents_go()
 
+        ended = Ended(settlements, held.started, on_settled)
         return self._repeat(
-            lambda: turn(
-                settlements,
-                held.started,
-                0 if self._stop_requested else self._task.max_batch,
-                wait_s,
-                on_settled,
-            ),
+            lambda: turn(ended, 0 if self._stop_requested else self._task.max_batch, wait_s),
             lambda: self._release_unknown(settlements),
         )
 

@@ -15,7 +15,7 @@ from resident.claimed import Claim
 from resident.ear import Ear
 from resident.link import Command
 from resident.offering import ALONE, Offering
-from resident.settlement import SettleCode
+from resident.settlement import NOTHING_ENDED, Ended, SettleCode
 from tests.support.lua import DATA, ECHO, Desk, Full, offered, settlement
 
 QUEUED = Asked(AskCode.QUEUED, 0, 0)
@@ -27,7 +27,7 @@ def test_what_was_handed_over_comes_before_what_waits(desk: Desk, ear: Ear) -> N
     desk.ask("waits")
     desk.scripts.is_busy = True  # then it looks at the queue
     offering = Offering(desk.scripts, ear)
-    turns = [offering.turn([], b"0", 10, 5, len) for _ in range(2)]
+    turns = [offering.turn(NOTHING_ENDED, 10, 5) for _ in range(2)]
     assert [[job.id for job in turn.jobs] for turn in turns] == [["handed"], ["waits"]]
 
 
@@ -36,7 +36,7 @@ def test_a_worker_that_finds_something_on_the_queue_withdraws_its_offer(
 ) -> None:
     desk.ask("a", stream=1)
     offering = Offering(desk.scripts, ear)
-    claim = offering.turn([], b"0", 10, 5, len)
+    claim = offering.turn(NOTHING_ENDED, 10, 5)
     assert [job.id for job in claim.jobs] == ["a"]
     assert not offered(desk)
     assert not ear.has_popped
@@ -50,9 +50,8 @@ def test_a_batch_is_settled_once_before_its_worker_offers_itself(
     claim = desk.claim()
     (job,) = claim.jobs
     codes: list[int] = []
-    Offering(desk.scripts, ear).turn(
-        [settlement("a", job.execution)], claim.started, 10, 0.01, codes.extend
-    )
+    ended = Ended([settlement("a", job.execution)], claim.started, codes.extend)
+    Offering(desk.scripts, ear).turn(ended, 10, 0.01)
     assert codes == [SettleCode.SETTLED]
     assert offers
 
@@ -87,7 +86,7 @@ def test_a_suspended_worker_does_not_offer_itself(desk: Desk, ear: Ear) -> None:
     desk.scripts.withdraw()
     suspend(desk.connection)
     desk.scripts.is_busy = True
-    assert Offering(desk.scripts, ear).turn([], b"0", 10, 5, len).suspended
+    assert Offering(desk.scripts, ear).turn(NOTHING_ENDED, 10, 5).suspended
     assert not offered(desk)
 
 
@@ -99,7 +98,7 @@ def test_a_question_among_much_noise_is_heard_and_run_once(desk: Desk, ear: Ear)
     for _ in range(50):
         desk.connection.publish(channel, "noise")
     executions = desk.scripts.executions()
-    handed = Offering(desk.scripts, ear).turn([], b"0", 1, 5, bool)
+    handed = Offering(desk.scripts, ear).turn(NOTHING_ENDED, 1, 5)
     assert [(job.id, job.execution) for job in handed.jobs] == executions
     assert desk.settle(handed) == [SettleCode.SETTLED]
 
@@ -112,7 +111,7 @@ def hear_again(offering: Offering, desk: Desk, ear: Ear, ago_s: int, left_ms: in
     seconds, _ = desk.connection.time()
     terms = (seconds - ago_s, execution.encode(), left_ms, DATA)
     desk.connection.publish(keys.hand(desk.token), b"%d.000000\na\n%b\n%d\n\n\n\n\n%b" % terms)
-    return offering.turn([], b"0", 1, 5, bool)
+    return offering.turn(NOTHING_ENDED, 1, 5)
 
 
 def test_what_was_said_long_ago_is_settled_by_the_hash_and_by_the_clock_of_now(
@@ -142,7 +141,7 @@ def test_a_worker_that_finds_something_when_it_has_waited_in_vain_is_not_offered
         desk.ask("a", stream=1)
 
     monkeypatch.setattr(ear, "wait", wait_in_vain)
-    claim = Offering(desk.scripts, ear).turn([], b"0", 1, 5, lambda _codes: None)
+    claim = Offering(desk.scripts, ear).turn(NOTHING_ENDED, 1, 5)
     assert [job.id for job in claim.jobs] == ["a"]
     assert not offered(desk)
 
@@ -175,7 +174,7 @@ def among_two(desk: Desk, ear: Ear) -> tuple[Offering, Claim]:
 
 def next_of(offering: Offering, claim: Claim, on_settled: Callable[[Any], object] = bool) -> Claim:
     settlements = [settlement(job.id, job.execution) for job in claim.jobs]
-    return offering.turn(settlements, claim.started, 1, 5, on_settled)
+    return offering.turn(Ended(settlements, claim.started, on_settled), 1, 5)
 
 
 def test_a_worker_among_many_does_not_offer_itself(
@@ -223,7 +222,7 @@ def test_a_worker_that_stops_settles_and_neither_offers_itself_nor_waits(
     desk.ask("b")
     claim, codes = desk.claim(1), list[int]()
     settlements = [settlement("a", claim.jobs[0].execution)]
-    after = Offering(desk.scripts, ear).turn(settlements, claim.started, 0, 5, codes.extend)
+    after = Offering(desk.scripts, ear).turn(Ended(settlements, claim.started, codes.extend), 0, 5)
     assert (after.jobs, codes, offers) == ((), [SettleCode.SETTLED], [])
     assert desk.waiting() == ["b"]
 
@@ -254,7 +253,7 @@ def test_a_worker_that_looks_on_the_queue_finds_what_rq_itself_must_perform(
     desk.scripts.withdraw()
     desk.ask("special", retries_left=3)
     desk.scripts.is_busy = True  # then it looks
-    assert Offering(desk.scripts, ear).turn([], b"0", 10, 5, bool).special == "special"
+    assert Offering(desk.scripts, ear).turn(NOTHING_ENDED, 10, 5).special == "special"
     assert not offers
 
 
@@ -267,7 +266,7 @@ def test_what_waits_is_claimed_although_a_full_redis_refuses_to_wait(
     desk.scripts.is_busy = False  # else it would look before it waits
     desk.ask("b", stream=1)
     full.fill()
-    assert [job.id for job in offering.turn([], b"0", 10, 5, bool).jobs] == ["b"]
+    assert [job.id for job in offering.turn(NOTHING_ENDED, 10, 5).jobs] == ["b"]
     desk.scripts.is_busy = False
     with pytest.raises(OutOfMemoryError):
-        offering.turn([], b"0", 10, 5, bool)
+        offering.turn(NOTHING_ENDED, 10, 5)

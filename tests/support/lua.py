@@ -14,7 +14,7 @@ from resident.claimed import Claim
 from resident.link import Link
 from resident.packed_claim import Limits
 from resident.scripts import WorkerScripts
-from resident.settlement import Outcome, SettleCode, Settlement
+from resident.settlement import Ended, Outcome, SettleCode, Settlement
 
 ECHO = keys.of_task("echo")
 BUDGET_MS = 5_000
@@ -69,7 +69,7 @@ class Desk:
         wait_s: float = 0.0,
     ) -> tuple[list[SettleCode], Claim]:
         codes: list[int] = []
-        claim = self.scripts.turn(settlements, started, max_batch, wait_s, codes.extend)
+        claim = self.scripts.turn(Ended(settlements, started, codes.extend), max_batch, wait_s)
         return [SettleCode(code) for code in codes], claim
 
     def end_lease(self) -> None:
