@@ -22,11 +22,11 @@ with starting("worker.py"):
     from resident.embedded_redis import EmbeddedRedis
     from resident.generations import Generations
     from resident.loading import load
-    from resident.pools import MOST_WORKERS, Pool, load_pools, read_pools
+    from resident.pools import Pool, load_pools, read_pools
     from resident.pulse import Pulse
     from resident.readiness import ReadyFile
     from resident.redis_client import looking_at
-    from resident.settings import Settings, read_settings
+    from resident.settings import MOST_WORKERS, Settings, read_settings
     from resident.supervisor import Supervisor
 
 

@@ -16,12 +16,11 @@ with starting("enqueue_api"):
     import structlog
 
     from enqueue_api.client import Client
-    from enqueue_api.deadline import LONGEST_BUDGET_MS
     from enqueue_api.listening import listen, url_of
     from resident import log
     from resident.asking import Priority
     from resident.errors import ResidentError
-    from resident.settings import Settings, read_settings
+    from resident.settings import LONGEST_BUDGET_MS, Settings, read_settings
 
 _EXIT_ERROR_REPLY = 1
 

@@ -6,9 +6,8 @@ import time
 from typing import Any
 
 from resident.errors import ErrorCode, error_for
+from resident.settings import LONGEST_BUDGET_MS
 
-#: A budget is at most a day; RQ's job timeouts and Redis' TTLs mean nothing beyond.
-LONGEST_BUDGET_MS = 86_400_000
 #: Redis may say so much later, in seconds, what it has to say at the end of a budget.
 GRACE_S = 0.045
 #: To Redis, a block of 0 s lasts for ever.

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from resident.errors import ConfigurationError
+from resident.settings import MOST_WORKERS
 from resident.task import Task, load_task, task_names
 
 _POOL = re.compile(r"([^=]+)(?:=(\d{1,3}))?")
-MOST_WORKERS = 256
 
 
 @dataclass(frozen=True)

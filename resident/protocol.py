@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from resident import keys
+from resident import keys, names
 from resident.errors import ErrorCode, ResidentError, error_for, invalid_question
 
 #: Version of the reply format; readers accept this one and the one before.
@@ -29,7 +29,6 @@ FAILURE_CALLBACK = "resident.replies.deliver_error"
 MAX_DEPTH = 64
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_TASK = re.compile(r"[a-z][a-z0-9_]{0,62}")
 
 
 class Milliseconds(msgspec.Struct, frozen=True):
@@ -111,11 +110,6 @@ def new_id() -> str:
     return os.urandom(16).hex()
 
 
-def function_name(task: str) -> str:
-    """The dotted name that RQ knows the task's function by."""
-    return f"tasks.{task}.answer"
-
-
 def check_id(job_id: Any) -> str:
     """Returns the id; raises CallerError (invalid_question) if it is not a legal one."""
     if not isinstance(job_id, str):
@@ -132,7 +126,7 @@ def check_task_name(task: Any) -> str:
     if not isinstance(task, str):
         msg = f"The name of a task is a text, not {type(task).__name__}"
         raise error_for(ErrorCode.UNKNOWN_TASK, msg)
-    if not _TASK.fullmatch(task):
+    if not names.TASK.fullmatch(task):
         msg = f"{task[:80]!r} cannot be a task: a name is 1 to 63 of a-z 0-9 _, a letter first"
         raise error_for(ErrorCode.UNKNOWN_TASK, msg)
     return task
@@ -159,7 +153,7 @@ def encode_job_data(task: str, question: Any, max_bytes: int) -> bytes:
 @functools.lru_cache(maxsize=256)
 def data_head(task: str) -> bytes:
     """How the job data of a question to this task begins."""
-    return b'["%s",null,[' % function_name(task).encode()
+    return b'["%s",null,[' % names.function_name(task).encode()
 
 
 def decode_plain_data(data: bytes, head: bytes, max_bytes: int) -> Any:

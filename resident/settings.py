@@ -10,8 +10,13 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from resident import names
 from resident.errors import ConfigurationError
 
+#: Processes of one task.
+MOST_WORKERS = 256
+#: A budget is at most a day; RQ's job timeouts and Redis' TTLs mean nothing beyond.
+LONGEST_BUDGET_MS = 86_400_000
 _SCHEMES = ("redis://", "rediss://", "unix://")
 
 
@@ -31,9 +36,12 @@ class Settings(BaseSettings):
         SecretStr("redis://127.0.0.1:6379/0"),
         description="Redis: redis://[user:password@]host:port/db, rediss:// for TLS, unix:///path",
     )
-    workers: int = Field(1, ge=1, le=256, description="worker processes of each task")
+    workers: int = Field(1, ge=1, le=MOST_WORKERS, description="worker processes of each task")
     budget_ms: int = Field(
-        5_000, ge=1, le=86_400_000, description="how long a caller waits unless it says otherwise"
+        5_000,
+        ge=1,
+        le=LONGEST_BUDGET_MS,
+        description="how long a caller waits unless it says otherwise",
     )
     result_ttl: int = Field(
         500,
@@ -78,7 +86,7 @@ class Settings(BaseSettings):
     http_host: str = Field("127.0.0.1", description="address that `enqueue_api serve` binds")
     http_port: int = Field(8000, ge=0, le=65_535, description="its port")
     http_task: str = Field(
-        "faq", pattern=r"^[a-z][a-z0-9_]{0,62}$", description="the task that answers /deal"
+        "faq", pattern=f"^{names.TASK.pattern}$", description="the task that answers /deal"
     )
     http_concurrency: int = Field(
         64, ge=1, le=4_096, description="questions in flight over HTTP before callers are refused"

@@ -11,13 +11,13 @@ import importlib
 import inspect
 import math
 import pkgutil
-import re
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
+from resident import names
 from resident.errors import ConfigurationError, ErrorCode, error_for, invalid_question
 from resident.signatures import read_signature
 
@@ -28,9 +28,6 @@ MAX_TIMEOUT_S = 86_400.0
 #: How long questions wait for company at most, in ms, and what a task may choose instead.
 DEFAULT_TARGET_MS = 20.0
 MAX_TARGET_MS = 50.0
-
-#: The names that clients take; see protocol.check_task_name.
-_ASKABLE = re.compile(r"[a-z][a-z0-9_]{0,62}")
 
 Function = Callable[..., Any]
 
@@ -76,7 +73,7 @@ class Task:
     @property
     def function_name(self) -> str:
         """The dotted name that jobs carry."""
-        return f"tasks.{self.name}.answer"
+        return names.function_name(self.name)
 
     @property
     def longest_batch_s(self) -> float:
@@ -250,7 +247,7 @@ def load_task(name: str) -> Task:
     if name not in known:
         msg = f"There is no task {name!r}. The tasks are: {', '.join(known) or 'none yet'}."
         raise ConfigurationError(msg)
-    if not _ASKABLE.fullmatch(name):
+    if not names.TASK.fullmatch(name):
         msg = f"Nobody could ask for {name!r}: rename tasks/{name}.py to a-z 0-9 _, a letter first"
         raise ConfigurationError(msg)
     try:

@@ -14,7 +14,7 @@ import hiredis
 from bench.load import Ids, Link, RedisLink
 from bench.peer import QUESTION
 from bench.relay import Relay
-from resident import keys, protocol, redis_client
+from resident import keys, names, protocol, redis_client
 
 URL = os.environ["BENCH_URL"]
 TASK = os.environ.get("BENCH_TASK", "echo")
@@ -103,7 +103,7 @@ def fill(count: int) -> int:
     fields = {
         "data": protocol.encode_job_data(TASK, QUESTION, 1_000),
         "origin": TASK,
-        "description": f"{protocol.function_name(TASK)}(…)",
+        "description": f"{names.function_name(TASK)}(…)",
         "status": "queued",
         "created_at": "2026-11-23T08:09:10.000001Z",
         "enqueued_at": "2026-11-23T08:09:10.000001Z",

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from enqueue_api.deadline import check_budget
-from resident import errors, protocol
+from resident import errors, names, protocol
 from resident.asking import lane_of
 from resident.errors import CallerError, ErrorCode, ResidentError
 from resident.lua_script import source_of
@@ -54,7 +54,7 @@ def test_a_question_becomes_exactly_these_bytes(case: dict[str, Any]) -> None:
 def test_a_worker_reads_the_question_that_was_asked(case: dict[str, Any]) -> None:
     limit = case.get("max_question_bytes", JOBS["max_question_bytes"])
     name, question = protocol.decode_job_data(payload_of(case["data"]), limit)
-    assert name == protocol.function_name(case["task"])
+    assert name == names.function_name(case["task"])
     asked = value_of(case["question"])
     assert (question, type(question)) == (asked, type(asked))
 

@@ -18,7 +18,7 @@ from rq import Callback, Queue
 from rq.serializers import JSONSerializer
 
 from enqueue_api.client import Client
-from resident import keys, protocol
+from resident import keys, names, protocol
 from resident.errors import ErrorCode, TryAgain
 from resident.link import Link
 from resident.packed_claim import Limits
@@ -51,7 +51,7 @@ class Asking:
 def ask_by_rq(desk: Redis, task: str, asking: Asking, **options: Any) -> None:
     """Queue.enqueue of RQ, which knows nothing of us."""
     Queue(task, connection=desk, serializer=JSONSerializer).enqueue(
-        protocol.function_name(task),
+        names.function_name(task),
         *[asking.question] * asking.arguments,
         job_id=asking.job_id,
         result_ttl=asking.result_ttl,
@@ -159,7 +159,7 @@ def _ask_and_be_cancelled(desk: Redis, task: str, asking: Asking) -> None:
 
 def _write(desk: Redis, task: str, asking: Asking, fields: dict[str, Any]) -> None:
     arguments = [asking.question] * asking.arguments
-    data = JSONSerializer.dumps([protocol.function_name(task), None, arguments, {}])
+    data = JSONSerializer.dumps([names.function_name(task), None, arguments, {}])
     present = {name: value for name, value in fields.items() if value is not None}
     key, queue = f"{keys.JOB}{asking.job_id}", keys.of_task(task).queue
     with desk.pipeline(transaction=True) as pipeline:

@@ -12,7 +12,8 @@ from typing import Any
 import redis
 
 from resident import keys
-from resident.protocol import FAILURE_CALLBACK, SUCCESS_CALLBACK, function_name
+from resident.names import function_name
+from resident.protocol import FAILURE_CALLBACK, SUCCESS_CALLBACK
 from tests.support.processes import ROOT, Processes
 from tests.support.waiting import wait_until
 
