@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from urllib.parse import urlsplit
 
 from redis import Redis
 
+from bench.far import Far
 from enqueue_api.client import Client
 from resident import keys
-from tests.support.far import far_from
 from tests.support.processes import Processes
 from tests.support.waiting import wait_until
 
@@ -19,13 +17,11 @@ QUESTIONS = 2_000
 
 
 def test_sixty_four_callers_share_the_way(
-    processes: Processes, redis_url: str, connection: Redis, tmp_path: Path
+    processes: Processes, redis_url: str, connection: Redis
 ) -> None:
-    near = Path(urlsplit(redis_url).path)
-    far = redis_url.replace(str(near), str(tmp_path / "far"))
     of = keys.of_task("echo")
-    with far_from(near, tmp_path / "far", 0.0025):
-        worker = processes.start_worker("echo", RESIDENT_REDIS_URL=far)
+    with Far(redis_url, 0.0025) as far:
+        worker = processes.start_worker("echo", RESIDENT_REDIS_URL=far.url)
         with Client(redis_url) as client, ThreadPoolExecutor(CALLERS) as callers:
             replies = list(callers.map(lambda n: client.ask("echo", n, 20_000), range(QUESTIONS)))
         wait_until(lambda: connection.zcard(of.finished) == QUESTIONS)
