@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
-from resident import holders, keys, scripts
+from resident import holders, keys, packed_claim, scripts
 from resident.lua_script import Script, source_of
-from tests.support.lua import ECHO, Desk
+from resident.packed_claim import Limits
+from resident.scripts import WorkerScripts
+from tests.support.lua import ECHO, LIMITS, Desk
 
 MAILBOX = f"resident:mailbox:{'0' * 32}"
 _CLOCK = "local s, us = now()\nlocal now_ms = s * 1000 + math.floor(us / 1000)\n"
@@ -57,7 +59,9 @@ def test_it_leaves_in_redis_what_the_careful_one_leaves(
     left = []
     for careful in (False, True):
         if careful:
-            monkeypatch.setattr(scripts, "_CLAIM", CAREFUL)
+            monkeypatch.setattr(scripts, "CLAIM", CAREFUL)
+            monkeypatch.setattr(packed_claim, "CLAIM", CAREFUL)
+            desk.scripts = WorkerScripts(desk.link, "echo", desk.name, LIMITS, desk.token)
         desk.connection.flushall()
         desk.scripts.close()
         desk.announce()
@@ -107,8 +111,8 @@ def test_what_is_unusual_is_back_on_the_queue_in_its_order(desk: Desk) -> None:
 
 
 def test_the_deadline_is_kept_at_once_only_if_it_is_near(desk: Desk) -> None:
-    supervised = scripts.Limits(15_000, 60_000, 1_000, 1, keep_ms=3_000)
-    desk.scripts = scripts.WorkerScripts(desk.link, "echo", desk.name, supervised, desk.token)
+    supervised = Limits(15_000, 60_000, 1_000, 1, keep_ms=3_000)
+    desk.scripts = WorkerScripts(desk.link, "echo", desk.name, supervised, desk.token)
     desk.ask("near", 2_000, is_new=True)
     desk.ask("far", 5_000, is_new=True)
     desk.claim()
@@ -117,8 +121,8 @@ def test_the_deadline_is_kept_at_once_only_if_it_is_near(desk: Desk) -> None:
 
 
 def test_a_tick_keeps_the_deadline_of_what_runs_for_long(desk: Desk) -> None:
-    supervised = scripts.Limits(15_000, 60_000, 1_000, 1, keep_ms=3_000)
-    desk.scripts = scripts.WorkerScripts(desk.link, "echo", desk.name, supervised, desk.token)
+    supervised = Limits(15_000, 60_000, 1_000, 1, keep_ms=3_000)
+    desk.scripts = WorkerScripts(desk.link, "echo", desk.name, supervised, desk.token)
     desk.ask("a", 5_000, is_new=True)
     (job,) = desk.claim().jobs
     alive = holders.Alive(desk.token, desk.name, 1_000)
