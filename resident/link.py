@@ -164,7 +164,14 @@ class Link:
                 self._limit_socket(timeout_s)
             answer = _NOT_YET
             while answer is _NOT_YET:
-                answer = self._receive(timeout_s)
+                size = self._socket.recv_into(self._buffer)
+                if not size:
+                    msg = "Redis closed the connection"
+                    raise RedisConnectionError(msg)
+                self._reader.feed(self._buffer, 0, size)  # type: ignore[arg-type]
+                answer = self._reader.gets(False)
+                if answer is _NOT_YET and self._gives_up_at:  # the rest has what is left
+                    self._limit_rest(timeout_s)
         except TimeoutError as error:
             raise self._late(close_late) from error
         except OSError as error:
@@ -176,19 +183,10 @@ class Link:
             self._is_waiting = False
         return answer
 
-    def _receive(self, timeout_s: float) -> Any:
-        """What has come by now; of a part that is not all, the rest has only what is left."""
-        size = self._socket.recv_into(self._buffer)
-        if not size:
-            msg = "Redis closed the connection"
-            raise RedisConnectionError(msg)
-        self._reader.feed(self._buffer, 0, size)  # type: ignore[arg-type]
-        answer = self._reader.gets(False)
-        if answer is _NOT_YET and self._gives_up_at:
-            if time.monotonic() >= self._gives_up_at:
-                raise TimeoutError
-            self._limit_socket(timeout_s)
-        return answer
+    def _limit_rest(self, timeout_s: float) -> None:
+        if time.monotonic() >= self._gives_up_at:
+            raise TimeoutError
+        self._limit_socket(timeout_s)
 
     def _patience_s(self, timeout_s: float) -> float:
         if not self._gives_up_at:
