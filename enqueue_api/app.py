@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import parse_qs, quote
@@ -15,6 +16,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from enqueue_api.async_client import AsyncClient
 from enqueue_api.schemas import Health
 from resident.errors import ErrorCode, ResidentError, error_for, invalid_question
+from resident.protocol import Answered
 from resident.settings import Settings
 
 #: A body is the question, percent-encoded: at most three bytes for one, and the field's name.
@@ -56,7 +58,7 @@ def make_app(settings: Settings, client: AsyncClient | None = None) -> FastAPI:
             msg = f"{settings.http_concurrency} questions are in flight already"
             raise error_for(ErrorCode.OVERLOADED, msg)
         async with in_flight:
-            reply = await client.ask(settings.http_task, question)
+            reply = await _while_there(request, client.ask(settings.http_task, question))
         return PlainTextResponse(quote(_text_of(reply.answer)))
 
     @app.get("/healthz")
@@ -70,6 +72,25 @@ def make_app(settings: Settings, client: AsyncClient | None = None) -> FastAPI:
         return JSONResponse(health.model_dump(), status_code=200 if health.ok else 503)
 
     return app
+
+
+async def _while_there(request: Request, asking: Coroutine[Any, Any, Answered]) -> Answered:
+    """The reply; raises ResidentError (cancelled) as soon as the caller hangs up."""
+    asked, left = asyncio.ensure_future(asking), asyncio.ensure_future(_hung_up(request))
+    try:
+        await asyncio.wait((asked, left), return_when=asyncio.FIRST_COMPLETED)
+        if not asked.done():
+            raise error_for(ErrorCode.CANCELLED, "The caller hung up")
+        return asked.result()
+    finally:
+        asked.cancel()  # which takes the question back
+        left.cancel()
+        await asyncio.gather(asked, left, return_exceptions=True)
+
+
+async def _hung_up(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 async def _question_in(request: Request, max_bytes: int) -> str:

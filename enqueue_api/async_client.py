@@ -34,6 +34,8 @@ T = TypeVar("T")
 
 #: How long `cancel`, `tasks` and `ping` may take.
 _LOOK_MS = int(SOCKET_TIMEOUT_S * 1000)
+#: So many connections are kept of those on which single coroutines have waited.
+_MOST_IDLE = 8
 
 
 class AsyncClient:
@@ -42,7 +44,8 @@ class AsyncClient:
     Any number of questions in flight share two connections: one asks, the other waits at a
     mailbox. Only where a reply is for others too (an id of one's own, and `wait`) or comes in
     deltas does a waiting coroutine take a connection for itself. A lost connection is opened again
-    and the wait goes on, within each budget; a coroutine that is cancelled leaves nothing behind.
+    and the wait goes on, within each budget. A coroutine that is cancelled leaves nothing behind:
+    its question is taken back, unless it had an id of one's own, whose answer others may want.
 
     The methods are those of `enqueue_api.client.Client`, with the same outcomes. A loop that was
     closed may be followed by another (`asyncio.run` once more); in two that run it is a
@@ -164,9 +167,7 @@ class AsyncClient:
     async def cancel(self, job_id: str) -> bool:
         """Takes a question back; as `Client.cancel`."""
         deadline = self._begin(_LOOK_MS)
-        kept_ms = int(self._settings.reply_ttl_s * 1000)
-        token = protocol.new_id()
-        command = asking.cancel_command(protocol.check_id(job_id), kept_ms, token)
+        command = self._cancelling(protocol.check_id(job_id), protocol.new_id())
 
         async def cancel() -> CancelCode:
             return CancelCode(await self._run(command, asking.LOAD_CANCEL))
@@ -241,9 +242,20 @@ class AsyncClient:
                 payload = await reply
         except TimeoutError:
             raise await self._no_reply(one, deadline) from None
+        except asyncio.CancelledError:
+            self._withdraw(one.id)
+            raise
         finally:
             self._delivery.forget(one.id)
         return outcome.answer_in(payload, one.id)
+
+    def _withdraw(self, job_id: str) -> None:
+        """Nobody waits for it any more, so it need not run; what Redis says to that is dropped."""
+        if self._link.is_open:
+            self._link.call_all([self._cancelling(job_id)])
+
+    def _cancelling(self, job_id: str, token: str = "") -> tuple[Any, ...]:
+        return asking.cancel_command(job_id, int(self._settings.reply_ttl_s * 1000), token)
 
     async def _no_reply(self, one: Question, deadline: Deadline) -> ResidentError:
         """Why there is none: Redis is away, or nobody answered in time."""
@@ -349,4 +361,7 @@ class AsyncClient:
 
     def _give_back(self, link: AsyncLink) -> None:
         self._lent.discard(link)
-        self._idle.append(link)
+        if len(self._idle) < _MOST_IDLE:
+            self._idle.append(link)
+        else:
+            link.drop(RedisConnectionError("nobody needs it"))

@@ -210,12 +210,44 @@ def test_a_coroutine_that_is_cancelled_leaves_nothing_behind(desk: Desk, redis_u
                 one.cancel()
             await asyncio.wait([asked[0], asked[1], apart])
             await until(lambda: len(blocked(desk.connection)) == 1)
-            for job_id in desk.waiting():
-                reply_to(desk, job_id)
+            await until(lambda: len(desk.waiting()) == 1)
+            (job_id,) = desk.waiting()
+            assert [*desk.connection.scan_iter(f"{keys.JOB}*")] == [f"{keys.JOB}{job_id}".encode()]
+            reply_to(desk, job_id)
             assert (await asked[2]).answer == "!"
             await until(lambda: not list(desk.connection.scan_iter("resident:mailbox:*")))
             assert client._delivery is not None
             assert client._delivery._waiting == {}
+
+    run(story())
+
+
+def test_a_question_that_others_may_wait_for_is_not_taken_back(desk: Desk, redis_url: str) -> None:
+    async def story() -> None:
+        async with AsyncClient(redis_url) as client:
+            (asked,) = start([client.ask("echo", 1, LONG_MS, job_id="own")])
+            await until(lambda: desk.waiting() == ["own"] and blocked(desk.connection))
+            asked.cancel()
+            await asyncio.wait([asked])
+            await client.ping()
+            assert desk.waiting() == ["own"]
+
+    run(story())
+
+
+def test_few_of_the_connections_of_many_who_waited_apart_are_kept(
+    desk: Desk, redis_url: str
+) -> None:
+    many = 30
+
+    async def story() -> None:
+        async with AsyncClient(redis_url) as client:
+            apart = start(client.wait(f"own-{number}", LONG_MS) for number in range(many))
+            await until(lambda: len(blocked(desk.connection)) == many)
+            for number in range(many):
+                reply_to(desk, f"own-{number}")
+            await asyncio.gather(*apart)
+            await until(lambda: len(desk.connection.client_list()) < many)
 
     run(story())
 

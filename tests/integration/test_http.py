@@ -12,6 +12,7 @@ from fastapi.testclient import TestClient
 
 from enqueue_api.app import make_app
 from enqueue_api.async_client import AsyncClient
+from resident.errors import ErrorCode
 from resident.protocol import Answered, Milliseconds
 from resident.settings import Settings
 from tests.support.processes import Processes
@@ -169,3 +170,45 @@ def test_more_callers_than_places_are_refused_at_once() -> None:
         for caller in callers:
             caller.join()
     assert codes == [200, 200]
+
+
+class HangingClient(AsyncClient):
+    """Answers nobody."""
+
+    def __init__(self) -> None:
+        self.asked = self.cancelled = 0
+
+    async def ask(self, *_: object, **__: object) -> Answered:
+        self.asked += 1
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.cancelled += 1
+        raise AssertionError
+
+    async def close(self) -> None:
+        """There is nothing to close."""
+
+
+def test_a_caller_who_hangs_up_takes_its_question_back_and_leaves_its_place() -> None:
+    hanging = HangingClient()
+    app = make_app(Settings(http_concurrency=1), hanging)
+    scope = {"type": "http", "method": "GET", "path": "/deal", "query_string": b"question=a"}
+    scope |= {"headers": [], "http_version": "1.1", "scheme": "http"}
+
+    async def hang_up() -> None:
+        messages = [{"type": "http.request"}, {"type": "http.disconnect"}]
+        sent: list[dict[str, object]] = []
+
+        async def receive() -> dict[str, object]:
+            return messages.pop(0)
+
+        async def send(message: dict[str, object]) -> None:
+            sent.append(message)
+
+        await app(scope, receive, send)  # type: ignore[arg-type]
+        assert sent[0]["status"] == ErrorCode.CANCELLED.http_status
+
+    for _ in range(2):  # the second finds the only place free
+        asyncio.run(hang_up())
+    assert (hanging.asked, hanging.cancelled) == (2, 2)
