@@ -162,16 +162,10 @@ class Link:
                 raise Woken
             if timeout_s != self._limited_to_s:
                 self._limit_socket(timeout_s)
-            answer = _NOT_YET
-            while answer is _NOT_YET:
-                size = self._socket.recv_into(self._buffer)
-                if not size:
-                    msg = "Redis closed the connection"
-                    raise RedisConnectionError(msg)
-                self._reader.feed(self._buffer, 0, size)  # type: ignore[arg-type]
-                answer = self._reader.gets(False)
-                if answer is _NOT_YET and self._gives_up_at:  # the rest has what is left
-                    self._limit_rest(timeout_s)
+            self._receive()
+            while (answer := self._reader.gets(False)) is _NOT_YET:
+                self._limit_rest(timeout_s)
+                self._receive()
         except TimeoutError as error:
             raise self._late(close_late) from error
         except OSError as error:
@@ -183,10 +177,19 @@ class Link:
             self._is_waiting = False
         return answer
 
+    def _receive(self) -> None:
+        size = self._socket.recv_into(self._buffer)
+        if not size:
+            msg = "Redis closed the connection"
+            raise RedisConnectionError(msg)
+        self._reader.feed(self._buffer, 0, size)  # type: ignore[arg-type]
+
     def _limit_rest(self, timeout_s: float) -> None:
-        if time.monotonic() >= self._gives_up_at:
-            raise TimeoutError
-        self._limit_socket(timeout_s)
+        """Of an answer that comes in parts, the rest has only the time that is left."""
+        if self._gives_up_at:
+            if time.monotonic() >= self._gives_up_at:
+                raise TimeoutError
+            self._limit_socket(timeout_s)
 
     def _patience_s(self, timeout_s: float) -> float:
         if not self._gives_up_at:

@@ -202,6 +202,7 @@ class WorkerScripts:
             args += (field, value)
         of = self._keys
         script_keys = [of.ready, of.announcement, keys.TASKS, keys.QUEUES, of.queue, of.rates]
+        script_keys.append(of.lanes)
         return int(_ANNOUNCE.call(self._link, script_keys, args))
 
 

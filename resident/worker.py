@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import structlog
 from redis import Redis
+from redis.client import Pipeline
 from redis.exceptions import RedisError, ResponseError
 from rq import SimpleWorker
 from rq.serializers import JSONSerializer
@@ -123,7 +124,7 @@ class ResidentWorker(SimpleWorker):
         self._has_parents = False
         self._next_announcement = self._next_heartbeat = 0.0
         self._drained_by = math.inf
-        self._was_interrupted = False
+        self._was_interrupted = self._is_suspended = False
 
     @property
     def connection_timeout(self) -> int:
@@ -185,6 +186,12 @@ class ResidentWorker(SimpleWorker):
         _log.info("draining", worker=self.name, signal=signal.Signals(signum).name)
         self._link.wake()
         self._offering.wake()
+
+    def heartbeat(self, timeout: int | None = None, pipeline: Pipeline | None = None) -> None:
+        """RQ's own. Its wait for the end of a suspension comes by here, and callers may ask on."""
+        super().heartbeat(timeout, pipeline)
+        if self._is_suspended:
+            self._announcing.ready()
 
     def handle_payload(self, message: Any) -> None:
         """Obeys a command of RQ's; what is none must not end the thread that listens."""
@@ -262,6 +269,7 @@ class ResidentWorker(SimpleWorker):
     def _see_to(self, claim: Claim, burst: bool) -> None:
         """What there is to do when there is no question."""
         self._repeat(lambda: self._counts.write(self.connection, self.key))
+        self._is_suspended = claim.suspended
         if claim.suspended:
             self._pulse.overdue_at = math.inf
             self._watchdog.rest()
@@ -270,6 +278,7 @@ class ResidentWorker(SimpleWorker):
             self._pulse.overdue_at = time.monotonic() + self._task.timeout_s + SPECIAL_MARGIN_S
             self._watchdog.expect_within(self._task.timeout_s + SPECIAL_MARGIN_S)
             self._repeat(lambda: special.perform(self, claim.special, self._limits.reply_ttl_ms))
+        self._is_suspended = False
         self._pulse.seen_at = time.monotonic()
         self._pulse.overdue_at = 0
         self._watchdog.expect_within(self._task.timeout_s)

@@ -9,6 +9,7 @@
 -- KEYS[5] list rq:queue:<task>        only its name is used
 -- KEYS[6] hash resident:rates:<task>  worker -> questions a second that it can answer; 0 if it
 --                                     has not seen enough to tell
+-- KEYS[7] list resident:lanes:<task>  see lanes.lua; if none is there, none waits in lanes
 -- ARGV[1] worker, ARGV[2] ttl_ms, ARGV[3] task, ARGV[4] its rate, ARGV[5...] fields and values
 --
 -- Returns how many workers are ready for the task.
@@ -54,6 +55,10 @@ if ttl_ms > 0 then
   write('ZADD', KEYS[1], now_ms + ttl_ms, ARGV[1])
   write('HSET', KEYS[6], ARGV[1], ARGV[4])
   write('HSET', KEYS[2], 'rate', rate_of_all(), unpack(ARGV, 5))
+  local lanes = KEYS[7]
+  if redis.call('EXISTS', lanes .. ':high', lanes .. ':normal', lanes .. ':low') == 0 then
+    redis.call('HDEL', KEYS[2], 'laned') -- claims count it down; anybody may have written it
+  end
 end
 local ready = redis.call('ZCARD', KEYS[1])
 if ready > 0 then

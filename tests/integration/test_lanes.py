@@ -47,6 +47,15 @@ def test_high_is_taken_before_normal_and_low_after(desk: Desk) -> None:
     assert lanes_left(desk.connection) == []
 
 
+def test_how_many_wait_in_lanes_is_forgotten_when_none_do_whoever_wrote_it(desk: Desk) -> None:
+    desk.connection.hset(ECHO.announcement, "laned", "inf")
+    desk.announce()
+    assert ask(desk, "first") is AskCode.QUEUED
+    ask(desk, "second", HIGH)
+    desk.announce()
+    assert desk.connection.hget(ECHO.announcement, "laned") == b"1"
+
+
 def test_tenants_take_turns_so_that_one_question_is_not_behind_thousands(desk: Desk) -> None:
     for number in range(1_000):
         ask(desk, f"loud-{number}", tenant="loud")

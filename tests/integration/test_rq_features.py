@@ -123,6 +123,11 @@ def test_waiting_questions_are_answered_after_a_suspension(
     desks.ask_by_hand(connection, "echo", asking)
     [worker] = Worker.all(connection=connection)
     wait_until(lambda: connection.hget(worker.key, "state") == b"suspended")
+    # Callers may ask on: they are not told that no worker is ready.
+    ready = keys.of_task("echo").ready
+    announced_until = connection.zscore(ready, worker.name)
+    assert announced_until
+    wait_until(lambda: (connection.zscore(ready, worker.name) or 0) > announced_until)
     assert connection.lrange(keys.of_task("echo").queue, 0, -1) == [asking.job_id.encode()]
     assert fetch(connection, asking.job_id).get_status() is JobStatus.QUEUED
 
