@@ -14,9 +14,9 @@ from enqueue_api.async_stream import AsyncStream
 from resident import keys, protocol
 from resident.errors import ErrorCode, ResidentError, TransportError, TryAgain
 from resident.protocol import Milliseconds
-from tests.integration.test_async_asking import blocked, run, until
 from tests.support.lua import Desk, Full
 from tests.support.processes import Processes
+from tests.support.stories import blocked, run, until
 from tests.support.streams import start_teller
 
 BUDGET_MS = 20_000
