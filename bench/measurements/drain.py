@@ -10,11 +10,16 @@ from bench.run import Goal, Row, Run
 _NO_RESULT = {"RESIDENT_RESULT_TTL": "0"}
 _OURS = catalogue.timed("Resident")
 _OURS_0 = catalogue.timed("Resident, result_ttl 0", **_NO_RESULT)
+_UNCHECKED = catalogue.UNCHECKED.with_options(catalogue.UNCHECKED.name, BENCH_TASK="timed")
+_UNCHECKED_0 = _UNCHECKED.with_options(f"{_UNCHECKED.name}, result_ttl 0", **_NO_RESULT)
 _RQ_0 = catalogue.RQ.with_options("rq.SimpleWorker, result_ttl 0", **_NO_RESULT)
 _FLOOR_0 = catalogue.FLOOR.with_options(f"{catalogue.FLOOR.name}, result_ttl 0", **_NO_RESULT)
 _GOALS = {_OURS.name: Goal(120, 70), _OURS_0.name: Goal(250, 100)}
 _FLOORS = {_OURS.name: catalogue.FLOOR.name, _OURS_0.name: _FLOOR_0.name}
-_COMPARED = (_OURS, catalogue.FLOOR, catalogue.RQ, _OURS_0, _FLOOR_0, _RQ_0)
+_COMPARED = (
+    *(_OURS, _UNCHECKED, catalogue.FLOOR, catalogue.RQ),
+    *(_OURS_0, _UNCHECKED_0, _FLOOR_0, _RQ_0),
+)
 _PEERS = (*_COMPARED, catalogue.HUEY, catalogue.BARE, catalogue.BATCHED)
 
 

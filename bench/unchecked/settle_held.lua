@@ -1,0 +1,1 @@
+-- Nothing: whose a job is settle.lua finds out by itself.
