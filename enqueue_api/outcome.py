@@ -68,7 +68,7 @@ def refusal(question: Question, asked: Asked, served: list[str] | None) -> Resid
         msg = f"An answer of {question.task!r} takes {asked.waiting} ms now, the budget is "
         return error_for(ErrorCode.OVERLOADED, f"{msg}{asked.limit} ms", question.id)
     if asked.code is AskCode.CONFLICT:
-        msg = f"Another question was asked with the id {question.id!r}"
+        msg = f"Another question was asked with the id {question.id!r}; each needs one of its own"
         return error_for(ErrorCode.CONFLICT, msg, question.id)
     msg = f"No worker is ready for the task {question.task!r}."
     if served is not None:

@@ -24,8 +24,8 @@ class ReadyFile:
         Raises:
             ConfigurationError: It could not be written.
         """
-        if self._path and (self._path.is_dir() or not os.access(self._path.parent, os.W_OK)):
-            msg = f"RESIDENT_READY_FILE={str(self._path)!r} cannot be written"
+        if self._path and (reason := _fault_of(self._path)):
+            msg = f"RESIDENT_READY_FILE={str(self._path)!r} cannot be written: {reason}"
             raise ConfigurationError(msg)
         self.take_away()
 
@@ -44,3 +44,11 @@ class ReadyFile:
                 self._path.unlink(missing_ok=True)
         except OSError as error:
             _log.error("the ready file cannot be taken away", error=str(error))
+
+
+def _fault_of(path: Path) -> str:
+    if path.is_dir():
+        return "it is a folder"
+    if not path.parent.is_dir():
+        return "its folder does not exist"
+    return "" if os.access(path.parent, os.W_OK) else "its folder may not be written to"

@@ -260,7 +260,7 @@ final class Door
             self::OVERLOADED => $this->overloaded($question, $answer[1], $answer[2]),
             self::CONFLICT => new CallerError(
                 ErrorCode::Conflict,
-                "Another question was asked with the id '$question->id'",
+                "Another question was asked with the id '$question->id'; each needs one of its own",
                 $question->id
             ),
             self::TOO_LATE => new TryAgain(

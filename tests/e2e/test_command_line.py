@@ -126,10 +126,15 @@ def test_a_wrong_setting_is_told_by_its_name(name: str, value: str, processes: P
     assert said.startswith(f"RESIDENT_{name}={value!r}: ")
 
 
-@pytest.mark.parametrize("path", ["/no/such/folder/ready", "."])
-def test_a_ready_file_that_cannot_be_written_is_told(path: str, processes: Processes) -> None:
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [("/no/such/folder/ready", "its folder does not exist"), (".", "it is a folder")],
+)
+def test_a_ready_file_that_cannot_be_written_is_told(
+    path: str, reason: str, processes: Processes
+) -> None:
     said = fault(processes, "echo", RESIDENT_READY_FILE=path)
-    assert said == f"RESIDENT_READY_FILE={path!r} cannot be written"
+    assert said == f"RESIDENT_READY_FILE={path!r} cannot be written: {reason}"
 
 
 @pytest.mark.parametrize("prefix", ["a b", "", "rq%s", "店"])
