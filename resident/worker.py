@@ -45,16 +45,11 @@ from resident.settlement import Ended, Outcome, SettleCode, Settlement
 from resident.signals import held_back
 from resident.streaming import Streams
 from resident.task import Task, model_of, single_question_function
+from resident.tending import Tending
 from resident.watchdog import Watchdog
 
 #: One blocking pop.
 WAIT_S = 5.0
-#: Between two heartbeats.
-HEARTBEAT_S = 5.0
-#: Between two announcements of a worker that has something to do: callers are told by its pace
-#: whether it pays to wait.
-ANNOUNCE_S = 1.0
-
 #: What RQ's own path may take beside the function, before the worker is thought to hang.
 SPECIAL_MARGIN_S = 30.0
 
@@ -110,6 +105,7 @@ class ResidentWorker(SimpleWorker):
         )
         self._pace = Pace(task.max_batch)
         self._announcing = Announcing(task, settings, self._scripts, self._pace)
+        self._tend = Tending(self.name, self._announcing.ready, (self._beat, self._clean_up))
         self._answerer = Answerer(
             task,
             model_of(task),
@@ -122,7 +118,6 @@ class ResidentWorker(SimpleWorker):
         self._held = Claim()
         self._counts = Counts()
         self._has_parents = False
-        self._next_announcement = self._next_heartbeat = 0.0
         self._drained_by = math.inf
         self._was_interrupted = self._is_suspended = False
 
@@ -287,26 +282,10 @@ class ResidentWorker(SimpleWorker):
         special.let_dependents_go(self, keys.of_task(self._task.name).parents)
         self._has_parents = False
 
-    def _tend(self) -> None:
-        """What RQ and the callers must hear from time to time, between two calls of the model."""
-        now = time.monotonic()
-        if now < self._next_announcement:
-            return
-        self._next_announcement = now + ANNOUNCE_S
-        duties: list[Callable[[], object]] = [self._announcing.ready]
-        if now >= self._next_heartbeat:
-            self._next_heartbeat = now + HEARTBEAT_S
-            self._watchdog.expect_within(self._task.timeout_s)
-            # The task's code may have taken the handlers away.
-            duties += [self._install_signal_handlers, self._beat, self._clean_up]
-        for duty in duties:
-            try:
-                duty()
-            except Exception as error:  # noqa: BLE001  (none of these must end the service)
-                _log.warning("heartbeat failed", worker=self.name, error=str(error))
-
     def _beat(self) -> None:
         """RQ's heartbeat; registers again if the worker's hash was lost or is none."""
+        self._watchdog.expect_within(self._task.timeout_s)
+        self._install_signal_handlers()  # the task's code may have taken them away
         silence_s = int(self._task.timeout_s) + 60
         try:
             is_registered = self.connection.hexists(self.key, "birth")

@@ -19,9 +19,9 @@ def test_a_worker_announces_itself_between_batches_that_it_runs_or_refuses(
     """Else callers would hear `no_worker` where nothing comes but what is refused."""
     live, task, left = Live(connection), load_task("echo"), list[int]()
     worker = ResidentWorker(task, connection, Settings())
-    monkeypatch.setattr("resident.worker.ANNOUNCE_S", 0.0)
+    monkeypatch.setattr("resident.tending.ANNOUNCE_S", 0.0)
     monkeypatch.setattr(
-        worker._announcing, "ready", lambda: left.append(connection.llen(live.of.queue))
+        worker._tend, "_announce", lambda: left.append(connection.llen(live.of.queue))
     )
     fields = live.fields() | {"data": call_data(function, None, ["?"], {})}
     live.put(*[fields] * (3 * task.max_batch))
