@@ -16,12 +16,13 @@ import structlog
 from redis.exceptions import RedisError, ResponseError
 from rq.worker import SimpleWorker
 
-from resident import holders, keys, scripts
+from resident import holders, keys
 from resident.errors import ErrorCode
 from resident.holders import Alive, Death
 from resident.link import Link
 from resident.packed_claim import Limits
 from resident.redis_client import may_pass
+from resident.scripts import announce
 
 #: Between two looks at what workers are at; RQ's execution records are for what runs longer.
 TICK_S = 1.0
@@ -126,7 +127,7 @@ class Leases:
             self._unregistered.pop(0)
 
     def _unregister(self, dead: Dead) -> None:
-        scripts.WorkerScripts(self._link, dead.task, dead.name, _NO_LIMITS).announce(0, {})
+        announce(self._link, dead.task, dead.name, 0, {})
         key = f"{keys.WORKER}{dead.name}"
         with suppress(ValueError, TypeError, AttributeError):  # a hash that RQ cannot read
             worker = SimpleWorker.find_by_key(key, connection=self._client)

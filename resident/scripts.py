@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 from typing import Any
 
 from redis.exceptions import ResponseError
@@ -189,21 +190,35 @@ class WorkerScripts:
         """Takes leave: this worker holds nothing any more."""
         self._link.call("ZREM", self._keys.leases, self._token)
 
-    def announce(self, ttl_ms: int, description: dict[str, Any], rate: float = 0.0) -> int:
-        """Says for ttl_ms that this worker is ready, 0 that it no longer is.
+    def announce(self, ttl_ms: int, description: Mapping[str, Any], rate: float = 0.0) -> int:
+        """Says for ttl_ms that this worker is ready; see `announce`."""
+        return announce(self._link, self._task, self._name, ttl_ms, description, rate)
 
-        Args:
-            ttl_ms: How long that is true.
-            description: What the task is and takes.
-            rate: Questions a second that this worker can answer; 0 if it cannot tell.
-        """
-        args: list[Any] = [self._name, ttl_ms, self._task, f"{rate:.3f}"]
-        for field, value in description.items():
-            args += (field, value)
-        of = self._keys
-        script_keys = [of.ready, of.announcement, keys.TASKS, keys.QUEUES, of.queue, of.rates]
-        script_keys.append(of.lanes)
-        return int(_ANNOUNCE.call(self._link, script_keys, args))
+
+def announce(
+    link: Link,
+    task: str,
+    worker_name: str,
+    ttl_ms: int,
+    description: Mapping[str, Any],
+    rate: float = 0.0,
+) -> int:
+    """Says for ttl_ms that a worker is ready, 0 that it no longer is; returns how many are.
+
+    Args:
+        link: Where.
+        task: The task's name.
+        worker_name: Its name in RQ.
+        ttl_ms: How long that is true.
+        description: What the task is and takes.
+        rate: Questions a second that this worker can answer; 0 if it cannot tell.
+    """
+    args: list[Any] = [worker_name, ttl_ms, task, f"{rate:.3f}"]
+    for field, value in description.items():
+        args += (field, value)
+    of = keys.of_task(task)
+    script_keys = [of.ready, of.announcement, keys.TASKS, keys.QUEUES, of.queue, of.rates, of.lanes]
+    return int(_ANNOUNCE.call(link, script_keys, args))
 
 
 def _raise_refusal(*answers: Any) -> None:
