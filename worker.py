@@ -18,7 +18,6 @@ with starting("worker.py"):
     from pydantic import SecretStr
 
     from resident import log, status
-    from resident.arrival import wait_for_server
     from resident.embedded_redis import EmbeddedRedis
     from resident.generations import Generations
     from resident.loading import load
@@ -27,6 +26,7 @@ with starting("worker.py"):
     from resident.readiness import ReadyFile
     from resident.redis_client import looking_at
     from resident.settings import MOST_WORKERS, Settings, read_settings
+    from resident.startup import wait_for_server
     from resident.supervisor import Supervisor
 
 
