@@ -37,14 +37,30 @@ Execution = tuple[str, str]
 
 
 class Alive(msgspec.Struct, frozen=True):
-    """A worker whose process is there; at_it_ms is how long it has been at its batch.
+    """A worker whose process is there.
 
-    That is 0 if it is at none, or has been for less than RQ needs to be told.
+    Attributes:
+        at_it_ms: How long it has been at its batch; 0 if it is at none, or has been for less than
+            RQ needs to be told.
+        is_silent: It is at none, and has not shown itself for longer than it waits for one.
     """
 
     token: str
     name: str
     at_it_ms: int = 0
+    is_silent: bool = False
+
+
+class Ticked(msgspec.Struct, frozen=True):
+    """What a tick found: tokens of workers.
+
+    Attributes:
+        ended: Whose leases have ended, not more than a few at a time.
+        frozen: Those silent ones who run something all the same: they do not hear of it.
+    """
+
+    ended: list[str]
+    frozen: list[str]
 
 
 class Death(msgspec.Struct, frozen=True):
@@ -136,7 +152,7 @@ def release(
     return int(_RELEASE.call(link, script_keys, args))
 
 
-def tick(link: Link, task: str, lease_ms: int, workers: list[Alive]) -> list[str]:
+def tick(link: Link, task: str, lease_ms: int, workers: list[Alive]) -> Ticked:
     """Keeps what these workers of a task run from being taken for abandoned.
 
     Args:
@@ -144,13 +160,11 @@ def tick(link: Link, task: str, lease_ms: int, workers: list[Alive]) -> list[str
         task: The task's name.
         lease_ms: How long the leases go on.
         workers: Those that are alive.
-
-    Returns:
-        Tokens of workers whose leases have ended, not more than a few at a time.
     """
     of = keys.of_task(task)
     args: list[Any] = [keys.PREFIX, lease_ms]
     for one in workers:
-        args += (one.token, one.name, one.at_it_ms)
+        args += (one.token, one.name, one.at_it_ms, int(one.is_silent))
     script_keys = [of.started, of.leases, of.queue, of.popped, of.announcement]
-    return [token.decode() for token in _TICK.call(link, script_keys, args)]
+    ended, frozen = _TICK.call(link, script_keys, args)
+    return Ticked([token.decode() for token in ended], [token.decode() for token in frozen])

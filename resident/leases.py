@@ -67,20 +67,27 @@ class Leases:
         self._unburied.append(dead)
         self._try(self._put_back)
 
-    def tick(self, workers: Sequence[tuple[str, Alive]], tasks: Sequence[str]) -> None:
-        """Renews what these workers hold, each with its task, and looks for those that vanished."""
+    def tick(self, workers: Sequence[tuple[str, Alive]], tasks: Sequence[str]) -> list[str]:
+        """Renews what these workers hold, each with its task, and looks for those that vanished.
+
+        Returns the tokens of those that do not hear of what they run.
+        """
         by_task: defaultdict[str, list[Alive]] = defaultdict(list, {task: [] for task in tasks})
         for task, worker in workers:
             by_task[task].append(worker)
-        self._try(lambda: self._renew(by_task))
+        frozen: list[str] = []
+        self._try(lambda: self._renew(by_task, frozen))
+        return frozen
 
     def close(self) -> None:
         """Closes the link; a forked worker does so with the one that it inherited."""
         self._link.close()
 
-    def _renew(self, by_task: dict[str, list[Alive]]) -> None:
+    def _renew(self, by_task: dict[str, list[Alive]], frozen: list[str]) -> None:
         for task, alive in by_task.items():
-            for token in holders.tick(self._link, task, self._lease_ms, alive):
+            ticked = holders.tick(self._link, task, self._lease_ms, alive)
+            frozen += ticked.frozen
+            for token in ticked.ended:
                 self._take_over(task, token)
         self._put_back()
         self._take_leave()

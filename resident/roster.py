@@ -18,6 +18,8 @@ from resident.task import Task
 
 #: A worker that is at no call of the model shows itself more often than this, or hangs.
 STUCK_S = 60.0
+#: One that has nothing to do shows itself each time that it has waited 5 s for something.
+SILENT_S = 8.0
 
 
 @dataclass
@@ -48,6 +50,10 @@ class Running:
         began = self.pulse.batch_began
         seconds = now - began if began else 0.0
         return int(seconds * 1000) if seconds >= TICK_S else 0
+
+    def is_silent(self, now: float) -> bool:
+        """Whether it has nothing to do, as far as it knows, and does not come by to look."""
+        return self.serves and not self.pulse.is_busy and now > self.pulse.seen_at + SILENT_S
 
     def fault(self, now: float, load_timeout_s: float) -> str:
         """Why it must be killed, or nothing."""
@@ -156,7 +162,10 @@ class Roster:
 
     def alive(self, now: float) -> list[tuple[str, Alive]]:
         """Whose leases go on: each with its task."""
-        return [(one.task.name, Alive(one.token, one.name, one.at_it_ms(now))) for one in self]
+        return [
+            (one.task.name, Alive(one.token, one.name, one.at_it_ms(now), one.is_silent(now)))
+            for one in self
+        ]
 
     def report(self, now: float) -> list[Worker]:
         """What `worker.py --status` shows."""

@@ -180,19 +180,26 @@ class Supervisor:
     def _kill_what_hangs(self) -> None:
         now = time.monotonic()
         for one in self._roster:
-            why = "" if one.killed else one.fault(now, self._settings.load_timeout_s)
-            if why:
-                is_overdue = one.pulse.overdue_at > 0
-                one.killed = ErrorCode.TIMED_OUT if is_overdue else ErrorCode.CRASHED
-                _log.error("worker killed", task=one.task.name, pid=one.pid, reason=why)
-                os.kill(one.pid, signal.SIGKILL)
+            if why := one.fault(now, self._settings.load_timeout_s):
+                self._kill(one, why)
+
+    def _kill(self, one: Running, why: str) -> None:
+        if one.killed:
+            return
+        is_overdue = one.pulse.overdue_at > 0
+        one.killed = ErrorCode.TIMED_OUT if is_overdue else ErrorCode.CRASHED
+        _log.error("worker killed", task=one.task.name, pid=one.pid, reason=why)
+        os.kill(one.pid, signal.SIGKILL)
 
     def _tick(self) -> None:
         now = time.monotonic()
         if now < self._tick_at:
             return
         self._tick_at = now + TICK_S
-        self._leases.tick(self._roster.alive(now), self._roster.tasks)
+        frozen = self._leases.tick(self._roster.alive(now), self._roster.tasks)
+        for one in self._roster:
+            if one.token in frozen:
+                self._kill(one, "it does not hear of what it was given")
         if now >= self._status_at and not self._burst:
             self._status_at = now + _STATUS_S
             if not self._stopping.is_under_way:

@@ -12,15 +12,16 @@
 -- ARGV[1] RQ's key prefix
 -- ARGV[2] how long a lease lasts, ms
 -- ARGV[3...] of each worker: its token, which its execution ids begin with; its name; for how many
---   ms it has been at its batch, 0 if it may speak for itself
+--   ms it has been at its batch, 0 if it may speak for itself; 1 if it is at none, but silent
 --
--- Returns the tokens whose leases have ended, a few at a time; they stay until they are removed.
+-- Returns the tokens whose leases have ended, a few at a time, which stay until they are removed; and
+-- those of silent workers that run something.
 -- Needs clock.lua, write.lua and deadline.lua in front.
 
 local TOKEN_LENGTH = 12
 local MOST_ENDED = 16
 local LONGEST_S = 31536000
-local FIRST, VALUES = 3, 3
+local FIRST, VALUES = 3, 4
 
 local prefix, lease_ms = ARGV[1], tonumber(ARGV[2])
 local s, us = now()
@@ -44,9 +45,10 @@ local function record(id, execution, name, began_ms, expiry)
 end
 
 write('ZREM', KEYS[2], '') -- needs no memory, and Redis refuses no write behind it
-local lease_end, busy, is_any_busy = string.format('%d', now_ms + lease_ms), {}, false
+local lease_end = string.format('%d', now_ms + lease_ms)
+local busy, silent, frozen, is_any_busy, is_any_silent = {}, {}, {}, false, false
 for i = FIRST, #ARGV, VALUES do
-  local token, name, at_it_ms = unpack(ARGV, i, i + VALUES - 1)
+  local token, name, at_it_ms, is_silent = unpack(ARGV, i, i + VALUES - 1)
   write('ZADD', KEYS[2], lease_end, token)
   if at_it_ms ~= '0' then
     local key = prefix .. ':worker:' .. name
@@ -56,6 +58,8 @@ for i = FIRST, #ARGV, VALUES do
     end
     busy[token] = {name = name, key = is_known and key, began_ms = now_ms - at_it_ms}
     is_any_busy = true
+  elseif is_silent == '1' then
+    silent[token], is_any_silent = true, true
   end
 end
 redis.call('EXPIRE', KEYS[2], 86400)
@@ -64,10 +68,14 @@ local offer = is_any_busy and redis.pcall('HGET', KEYS[5], 'offer')
 if type(offer) == 'string' and busy[string.sub(offer, 1, TOKEN_LENGTH)] then
   redis.call('HDEL', KEYS[5], 'offer')
 end
-local started = is_any_busy and redis.pcall('ZRANGE', KEYS[1], 0, -1, 'WITHSCORES') or {}
+local started = (is_any_busy or is_any_silent) and redis.pcall('ZRANGE', KEYS[1], 0, -1, 'WITHSCORES') or {}
 for i = 1, started.err and 0 or #started, 2 do
   local id, execution = string.match(started[i], '^(.*):([^:]*)$')
-  local worker = execution and busy[string.sub(execution, 1, TOKEN_LENGTH)]
+  local token = execution and string.sub(execution, 1, TOKEN_LENGTH)
+  local worker = token and busy[token]
+  if token and silent[token] then
+    frozen[#frozen + 1], silent[token] = token, nil
+  end
   if worker then
     if worker.key then -- of what it was handed nobody has told RQ; it has not ended meanwhile
       redis.call('HSET', worker.key, 'state', 'busy')
@@ -77,4 +85,5 @@ for i = 1, started.err and 0 or #started, 2 do
     record(id, execution, worker.name, worker.began_ms, tonumber(started[i + 1]))
   end
 end
-return redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now_ms, 'LIMIT', 0, MOST_ENDED)
+local ended = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now_ms, 'LIMIT', 0, MOST_ENDED)
+return {ended, frozen}

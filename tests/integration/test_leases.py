@@ -12,9 +12,21 @@ from resident.holders import Alive
 from tests.support.lua import ECHO, LIMITS, Desk, Full, offer, offered
 
 
-def tick(desk: Desk, at_it_ms: int = 0) -> list[str]:
-    alive = Alive(desk.token, desk.name, at_it_ms)
-    return holders.tick(desk.link, "echo", LIMITS.lease_ms, [alive])
+def tick(desk: Desk, at_it_ms: int = 0, *, is_silent: bool = False) -> list[str]:
+    alive = Alive(desk.token, desk.name, at_it_ms, is_silent)
+    ticked = holders.tick(desk.link, "echo", LIMITS.lease_ms, [alive])
+    assert not ticked.frozen or is_silent
+    return ticked.frozen if is_silent else ticked.ended
+
+
+def test_a_silent_worker_that_runs_something_does_not_hear_of_it(desk: Desk) -> None:
+    other = Desk(desk.connection, desk.link, "other")
+    desk.ask("a")
+    other.claim()
+    assert tick(desk, is_silent=True) == []
+    desk.ask("b")
+    desk.claim()
+    assert tick(desk, is_silent=True) == [desk.token]
 
 
 def test_a_worker_at_rest_or_at_a_young_batch_keeps_its_lease_and_nothing_else(desk: Desk) -> None:

@@ -139,6 +139,20 @@ def test_jobs_of_a_killed_worker_are_answered_in_their_order_by_the_next(
     wait_until(lambda: workers_of(supervisor) not in ([], [worker]))
 
 
+def test_what_a_worker_was_given_that_hears_of_nothing_is_answered_by_another(
+    project: Path, processes: Processes, live: Live, tmp_path: Path
+) -> None:
+    supervisor = start_worker(
+        processes, live.connection, tmp_path / "output", "deadly", folder=project
+    )
+    (worker,) = workers_of(supervisor)
+    os.kill(worker, signal.SIGSTOP)
+    (job_id,) = live.put(live.fields("a"))
+    wait_until(lambda: live.connection.hget(f"{keys.JOB}{job_id}", "status") == b"started")
+    assert live.answer(job_id) == "a"
+    assert worker not in workers_of(supervisor)
+
+
 def test_what_a_vanished_host_held_is_answered_by_another(
     project: Path, processes: Processes, live: Live, tmp_path: Path
 ) -> None:

@@ -103,3 +103,14 @@ def test_rq_hears_of_a_batch_after_a_second(place: Place) -> None:
     one.pulse.batch_began = 199.5
     assert one.at_it_ms(200.0) == 0
     assert one.at_it_ms(201.0) == 1500
+
+
+def test_a_worker_with_nothing_to_do_is_silent_when_it_no_longer_comes_by(place: Place) -> None:
+    one = running(place)
+    one.pulse.seen_at = 200.0
+    assert not one.is_silent(207.0)
+    assert one.is_silent(209.0)
+    one.pulse.batch_began = 201.0
+    assert not one.is_silent(209.0)
+    one.pulse.batch_began, one.pulse.overdue_at = 0, 230.0
+    assert not one.is_silent(209.0)
