@@ -17,6 +17,7 @@ from enqueue_api.async_waiting import read_blocked, until_something
 from enqueue_api.deadline import Deadline
 from enqueue_api.question import Question
 from enqueue_api.stream import LEAVE_S, leave_commands, still_reading_commands
+from enqueue_api.waiting import payload_in
 from resident import keys
 from resident.errors import ErrorCode, ResidentError, TransportError, error_for
 from resident.protocol import Answered
@@ -154,7 +155,7 @@ class AsyncStream(AsyncIterator[str]):
         popped = await read_blocked(self._link, commands, self._deadline)
         if is_due:
             self._renew_at = time.monotonic() + RENEW_S
-        return bytes(popped[1]) if popped else None
+        return payload_in(popped)
 
     def _leave(self, *, is_broken: bool = False) -> asyncio.Future[list[Any]]:
         """Says so without waiting for it, so that a cancelled coroutine can, too."""

@@ -13,7 +13,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from enqueue_api import outcome
 from enqueue_api.async_link import AsyncLink
 from enqueue_api.deadline import Deadline
-from enqueue_api.waiting import LOOK_EACH_S, RECONNECT_PAUSE_S, WAKE_EACH_S
+from enqueue_api.waiting import LOOK_EACH_S, RECONNECT_PAUSE_S, WAKE_EACH_S, payload_in
 from resident import keys
 from resident.redis_client import may_pass
 
@@ -61,7 +61,7 @@ async def _read_reply(link: AsyncLink, key: str, deadline: Deadline) -> bytes | 
         reply = await read_blocked(link, [("LINDEX", key, 0)], deadline)
         if reply is None:
             await asyncio.sleep(min(LOOK_EACH_S, deadline.left_s))
-    return reply if reply is None else bytes(reply)
+    return payload_in(reply)
 
 
 async def until_something(

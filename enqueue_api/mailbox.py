@@ -5,6 +5,8 @@ from __future__ import annotations
 import secrets
 from typing import Any
 
+from redis.exceptions import InvalidResponse
+
 from resident import keys
 
 #: So many replies are read at once.
@@ -35,8 +37,15 @@ class Mailbox:
         """A command that reads all that are there, and neither waits nor takes any out."""
         return ("LRANGE", self.key, 0, -1)
 
-    def read(self, replies: list[bytes]) -> list[bytes]:
-        """Takes the answer to the last of these commands, and returns the replies in it."""
+    def read(self, replies: Any) -> list[bytes]:
+        """Takes the answer to the last of these commands, and returns the replies in it.
+
+        Raises:
+            InvalidResponse: It is the answer to something else.
+        """
+        if not isinstance(replies, list) or not all(isinstance(one, bytes) for one in replies):
+            msg = "it answered something else than what it was asked for"
+            raise InvalidResponse(msg)
         self._read = len(replies)
         return replies
 

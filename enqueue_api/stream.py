@@ -12,7 +12,7 @@ from redis.exceptions import OutOfMemoryError, RedisError
 from enqueue_api.deadline import Deadline
 from enqueue_api.door import once_more, put
 from enqueue_api.question import Question
-from enqueue_api.waiting import read_blocked, until_something
+from enqueue_api.waiting import payload_in, read_blocked, until_something
 from resident import asking, keys
 from resident.errors import ErrorCode, ResidentError, TransportError, error_for
 from resident.link import Link
@@ -163,7 +163,7 @@ class _Reading:
                 link.read(link.timeout_s)
             self._renew_at = time.monotonic() + RENEW_S
         (popped,) = read_blocked(link, self._deadline)
-        return bytes(popped[1]) if popped else None
+        return payload_in(popped)
 
 
 def reading_command(job_id: str) -> tuple[object, ...]:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from redis.exceptions import OutOfMemoryError, RedisError
+from redis.exceptions import InvalidResponse, OutOfMemoryError, RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from enqueue_api import outcome
@@ -80,7 +80,7 @@ class Wait:
         self._is_sent = False
         reply = self._read_reply(link)
         self._was_lost = False
-        return bytes(reply if self._keep else reply[1]) if reply else None
+        return payload_in(reply)
 
     def _read_reply(self, link: Link) -> Any:
         (reply,) = read_blocked(link, self._deadline)
@@ -166,6 +166,19 @@ class WaitForMany:
     @property
     def _has_all(self) -> bool | None:
         return len(self._outcomes) == len(self._waiting) or None
+
+
+def payload_in(popped: Any) -> bytes | None:
+    """What a list gave, alone or behind the list's name; None for nothing.
+
+    Raises:
+        InvalidResponse: It is the answer to something else.
+    """
+    payload = popped[1] if isinstance(popped, list) and len(popped) == 2 else popped
+    if payload is None or isinstance(payload, bytes):
+        return payload
+    msg = "it answered something else than what it was asked for"
+    raise InvalidResponse(msg)
 
 
 def job_exists(job_id: str) -> tuple[Any, ...]:

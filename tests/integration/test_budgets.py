@@ -16,7 +16,7 @@ from resident import keys, protocol
 from resident.embedded_redis import EmbeddedRedis
 from resident.errors import ErrorCode, ResidentError, TransportError
 from resident.protocol import Answered, Milliseconds
-from tests.support.broken import WAYS, Broken, hung
+from tests.support.broken import REPLIES, WAYS, Broken, hung
 from tests.support.lua import ECHO, Desk
 from tests.support.waiting import wait_until
 
@@ -51,8 +51,8 @@ def in_time(budget_ms: int = BUDGET_MS) -> Iterator[None]:
 @pytest.mark.parametrize("way", WAYS)
 def test_a_redis_that_breaks_is_a_transport_error_within_the_budget(way: str, call: Call) -> None:
     with Broken(way) as broken, Client(broken.url) as client:
-        if way == "breaks off the reply" and call is CALLS["submit"]:
-            call(client)  # it waits for no reply
+        if way in REPLIES and call is CALLS["submit"]:
+            call(client)  # it waits for none
             return
         with in_time(), pytest.raises(TransportError):
             call(client)

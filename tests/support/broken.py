@@ -16,7 +16,10 @@ WAYS: dict[str, dict[bytes, bytes | None]] = {
     "says nothing": {b"": None},
     "breaks off the ask": {b"EVAL": b"*3\r\n:1\r\n", b"BL": b"*2\r\n$3\r\n"},
     "breaks off the reply": {b"BL": _HALF_A_REPLY},
+    "answers something else": {b"BL": b":7\r\n"},
 }
+#: Those that answer an ask, and spoil the reply.
+REPLIES = ("breaks off the reply", "answers something else")
 #: What a persistent connection of PHP may bring along: an answer that an earlier request left.
 OLD_ANSWER = {b"ECHO": b"*2\r\n$3\r\nkey\r\n$3\r\nold\r\n"}
 _QUEUED = b"*3\r\n:1\r\n:0\r\n:0\r\n"

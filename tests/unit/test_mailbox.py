@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from redis.exceptions import InvalidResponse
 
 from enqueue_api.deadline import GRACE_S, Deadline
 from enqueue_api.mailbox import Mailbox
@@ -20,6 +21,12 @@ def words(mailbox: Mailbox) -> list[str]:
 def test_a_mailbox_is_one_that_workers_honour() -> None:
     assert keys.is_mailbox(Mailbox().key)
     assert Mailbox().key != Mailbox().key
+
+
+@pytest.mark.parametrize("answer", [7, None, b"a", [b"a", 7], [b"a", None]])
+def test_what_is_no_list_of_replies_is_none(answer: object) -> None:
+    with pytest.raises(InvalidResponse):
+        Mailbox().read(answer)
 
 
 def test_replies_are_taken_out_with_the_read_after_theirs() -> None:
