@@ -20,7 +20,6 @@ from resident import holders, keys
 from resident.errors import ErrorCode
 from resident.holders import Alive, Death
 from resident.link import Link
-from resident.packed_claim import Limits
 from resident.redis_client import may_pass
 from resident.scripts import announce
 
@@ -154,9 +153,6 @@ class Leases:
                 away_s = round(time.monotonic() - self._away_since, 3)
                 _log.info("redis back at the supervisor", away_s=away_s)
             self._away_since = 0.0
-
-
-_NO_LIMITS = Limits(0, 0, 0, 0)
 
 
 def _death(dead: Dead, jobs: int) -> Death | None:
