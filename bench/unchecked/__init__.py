@@ -1,9 +1,10 @@
 """Resident's scripts with nothing in them but what they write: what do their checks cost?
 
-Same callers, same worker, same fields and keys; no refusal beside a full backlog, no deadline, no
-second look whose a question is or whether anything about it is unusual. Importing this puts the
-files of this folder in the place of the product's, so it comes before what loads those. Only for
-plain questions that are asked with time to spare, as a load generator asks them.
+Same callers, same worker, same fields and keys; no refusal but for want of a worker or for a full
+backlog, no deadline, no second look whose a question is or whether anything about it is unusual.
+Importing this puts the files of this folder in the place of the product's, so it comes before what
+loads those. Only for plain questions that are asked with time to spare, as a load generator asks
+them.
 """
 
 from __future__ import annotations
