@@ -146,6 +146,8 @@ def test_what_a_worker_was_given_that_hears_of_nothing_is_answered_by_another(
         processes, live.connection, tmp_path / "output", "deadly", folder=project
     )
     (worker,) = workers_of(supervisor)
+    # It is ready a moment before it waits; what came then would lie on the queue.
+    wait_until(lambda: any("b" in one["flags"] for one in live.connection.client_list()))
     os.kill(worker, signal.SIGSTOP)
     (job_id,) = live.put(live.fields("a"))
     wait_until(lambda: live.connection.hget(f"{keys.JOB}{job_id}", "status") == b"started")
@@ -191,12 +193,15 @@ def test_a_killed_supervisor_leaves_no_process_and_no_job_behind(
     assert not live.left_behind()
 
 
+@pytest.mark.parametrize(
+    ("load", "told"), [("os._exit(9)", 0), ("exec('raise KeyboardInterrupt')", 12)]
+)
 def test_workers_that_cannot_live_are_given_up(
-    project: Path, processes: Processes, connection: Redis
+    load: str, told: int, project: Path, processes: Processes, connection: Redis
 ) -> None:
     (project / "tasks" / "stillborn.py").write_text(
         "import os\nfrom resident import task\n"
-        "@task(load=lambda: os._exit(9), preload=False)\n"
+        f"@task(load=lambda: {load}, preload=False)\n"
         "def answer(model, questions): return questions\n",
         "utf-8",
     )
@@ -207,6 +212,7 @@ def test_workers_that_cannot_live_are_given_up(
     assert process.returncode == 1
     assert "workers keep dying before they answer anything" in errors
     assert errors.count("worker died") == 12
+    assert errors.count("worker failed") == told
 
 
 #: worker.py with pauses that a test can wait for.
