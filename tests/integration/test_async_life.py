@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from enqueue_api.async_client import AsyncClient
 from enqueue_api.client import Client
 from resident import keys
-from resident.errors import (
-    TransportError,
-)
+from resident.errors import TransportError
 from resident.protocol import Milliseconds, encode_answered
 from tests.support.lua import Desk, Full
 from tests.support.processes import Processes
@@ -154,6 +154,20 @@ def test_who_waits_when_the_client_is_closed_is_told_so(desk: Desk, redis_url: s
                 await one
 
     run(story())
+
+
+def test_a_loop_that_ends_with_questions_in_flight_leaves_no_task_behind(
+    desk: Desk, redis_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def story() -> None:
+        client = AsyncClient(redis_url)
+        start(client.ask("echo", number, LONG_MS) for number in range(10))
+        await until(lambda: len(desk.waiting()) == 10 and blocked(desk.connection))
+        client._link.drop(RedisConnectionError("lost"))
+
+    asyncio.run(story())
+    gc.collect()
+    assert not caplog.messages
 
 
 @contextmanager
