@@ -64,10 +64,14 @@ def test_a_moment_that_has_passed_does_not_keep_it_from_what_is_there(link: Link
     assert link.read(link.timeout_s) == b"PONG"
 
 
-def test_an_answer_that_comes_in_drops_has_no_longer_than_another_one() -> None:
+@pytest.mark.parametrize(("pause_s", "drops"), [(0.1, 40), (0.0001, 100_000)])
+def test_an_answer_that_comes_in_drops_has_no_longer_than_another_one(
+    pause_s: float, drops: int
+) -> None:
+    answer = b"$%d\r\n%b" % (drops, b"x" * drops)
     with socket.create_server(("127.0.0.1", 0)) as server:
         link = Link(connect(f"redis://127.0.0.1:{server.getsockname()[1]}/0"))
-        dripping = threading.Thread(target=drip, args=(server, b"$40\r\n" + b"x" * 40))
+        dripping = threading.Thread(target=drip, args=(server, answer, pause_s))
         dripping.start()
         began = time.monotonic()
         link.give_up_at(began + 0.3)
@@ -77,11 +81,11 @@ def test_an_answer_that_comes_in_drops_has_no_longer_than_another_one() -> None:
         dripping.join(20)
 
 
-def drip(server: socket.socket, answer: bytes) -> None:
-    """Sends it to the first who comes, a byte each 0.1 s, until that one leaves."""
+def drip(server: socket.socket, answer: bytes, pause_s: float) -> None:
+    """Sends it to the first who comes, byte by byte, until that one leaves."""
     end, _ = server.accept()
     with end, suppress(OSError):
-        end.settimeout(0.1)
+        end.settimeout(pause_s)
         for byte in answer:
             end.sendall(bytes([byte]))
             with suppress(TimeoutError):

@@ -189,7 +189,16 @@ def test_a_job_for_rq_that_was_not_begun_goes_back(desk: Desk) -> None:
     assert desk.waiting() == ["a", "b"]
     assert desk.job("a")["deaths"] == "1"
     assert not desk.connection.exists(ECHO.intermediate)
+    assert not desk.connection.hexists(f"{keys.WORKER}{desk.name}", "special")
     assert desk.scripts.release([]) == 0
+
+
+def test_a_job_for_rq_that_is_back_already_does_not_go_back_twice(desk: Desk) -> None:
+    desk.ask("a", stopped_callback_name="tasks.echo.stopped")
+    assert desk.claim().special == "a"
+    desk.connection.lmove(ECHO.intermediate, ECHO.queue)  # to be run again
+    assert die(desk, []) == 0
+    assert desk.waiting() == ["a"]
 
 
 @pytest.mark.parametrize("end", ["begun", "expired", "junk"])

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from redis import Redis
-from rq import Queue
+from rq import Queue, Worker
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
@@ -180,3 +180,5 @@ def test_a_job_that_names_another_queue_is_taken_off_the_list_of_its_own(
     assert live.answer(job_id) == "strayed"
     live.check_that_it_serves()
     assert live.is_finished(job_id)
+    (worker,) = Worker.all(connection=connection)
+    assert not connection.hexists(worker.key, "special")

@@ -114,3 +114,4 @@ def test_a_worker_with_nothing_to_do_is_silent_when_it_no_longer_comes_by(place:
     assert not one.is_silent(209.0)
     one.pulse.batch_began, one.pulse.overdue_at = 0, 230.0
     assert not one.is_silent(209.0)
+    assert not running(place, serves=False).is_silent(209.0), "it loads yet"

@@ -97,10 +97,10 @@ def test_a_redis_that_is_given_up_ends_the_worker_and_is_not_the_models_fault() 
     assert told.is_closed
 
 
-def test_a_function_that_does_not_close_well_changes_nothing() -> None:
+@pytest.mark.parametrize("error", [RuntimeError("in its end"), KeyboardInterrupt()])
+def test_a_function_that_does_not_close_well_changes_nothing(error: BaseException) -> None:
     def fail() -> None:
-        msg = "in its end"
-        raise RuntimeError(msg)
+        raise error
 
     told, line = Told("a", "b", at_end=fail), Line(DeltaCode.LEFT)
     with pytest.raises(TryAgain, match="Its reader left"):

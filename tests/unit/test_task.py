@@ -90,6 +90,12 @@ def test_a_task_that_is_not_there_is_answered_with_those_there_are(name: str) ->
         load_task(name)
 
 
+def test_ctrl_c_during_an_import_is_no_fault_of_the_file(write: Write) -> None:
+    write("slow", "raise KeyboardInterrupt")
+    with pytest.raises(KeyboardInterrupt):
+        load_task("slow")
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
