@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 from redis import Redis
 
@@ -27,3 +29,18 @@ def test_a_worker_announces_itself_between_batches_that_it_runs_or_refuses(
     live.put(*[fields] * (3 * task.max_batch))
     work_off(worker)
     assert left == [3 * task.max_batch, 2 * task.max_batch, task.max_batch, 0]
+
+
+def test_signal_handlers_that_the_tasks_code_took_away_are_back_with_the_next_heartbeat(
+    connection: Redis,
+) -> None:
+    worker = ResidentWorker(load_task("echo"), connection, Settings())
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        for number in before:
+            signal.signal(number, signal.SIG_IGN)
+        worker._tend()
+        assert signal.SIG_IGN not in map(signal.getsignal, before)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
