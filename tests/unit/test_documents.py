@@ -14,7 +14,7 @@ MOST_LINES = 400
 CODE = [
     path
     for kind in ("py", "lua", "php")
-    for path in sorted(ROOT.glob(f"[!.]*/**/*.{kind}"))
+    for path in sorted([*ROOT.glob(f"*.{kind}"), *ROOT.glob(f"[!.]*/**/*.{kind}")])
     if "vendor" not in path.parts
 ]
 PAGES = sorted(ROOT.glob("docs/**/*.md"))
