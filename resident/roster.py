@@ -19,7 +19,7 @@ from resident.task import Task
 #: A worker that is at no call of the model shows itself more often than this, or hangs.
 STUCK_S = 60.0
 #: One that has nothing to do shows itself each time that it has waited 5 s for something.
-SILENT_S = 8.0
+SILENT_S = 7.0
 
 
 @dataclass
@@ -29,6 +29,8 @@ class Running:
     Attributes:
         killed: What its questions are told, once the supervisor has killed it.
         is_leaving: It was told to end, and another one has taken its place.
+        missed_since: When it had last shown itself, as a tick found that it does not hear of what
+            it runs; else 0.
     """
 
     pid: int
@@ -39,6 +41,7 @@ class Running:
     began: float = field(default_factory=time.monotonic)
     killed: ErrorCode | None = None
     is_leaving: bool = False
+    missed_since: float = 0.0
 
     @property
     def serves(self) -> bool:
@@ -54,6 +57,15 @@ class Running:
     def is_silent(self, now: float) -> bool:
         """Whether it has nothing to do, as far as it knows, and does not come by to look."""
         return self.serves and not self.pulse.is_busy and now > self.pulse.seen_at + SILENT_S
+
+    def is_frozen(self, *, misses: bool) -> bool:
+        """Whether it misses what it was given at this tick, and did at the last one already.
+
+        At one alone it may be about to hear of it: who was frozen with it, or waited for the same
+        Redis, wakes before it or after it.
+        """
+        before, self.missed_since = self.missed_since, self.pulse.seen_at if misses else 0.0
+        return misses and before == self.missed_since and not self.pulse.is_busy
 
     def fault(self, now: float, load_timeout_s: float) -> str:
         """Why it must be killed, or nothing."""

@@ -198,7 +198,7 @@ class Supervisor:
         self._tick_at = now + TICK_S
         frozen = self._leases.tick(self._roster.alive(now), self._roster.tasks)
         for one in self._roster:
-            if one.token in frozen:
+            if one.is_frozen(misses=one.token in frozen):
                 self._kill(one, "it does not hear of what it was given")
         if now >= self._status_at and not self._burst:
             self._status_at = now + _STATUS_S

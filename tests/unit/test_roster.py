@@ -108,10 +108,22 @@ def test_rq_hears_of_a_batch_after_a_second(place: Place) -> None:
 def test_a_worker_with_nothing_to_do_is_silent_when_it_no_longer_comes_by(place: Place) -> None:
     one = running(place)
     one.pulse.seen_at = 200.0
-    assert not one.is_silent(207.0)
-    assert one.is_silent(209.0)
+    assert not one.is_silent(206.0)
+    assert one.is_silent(208.0)
     one.pulse.batch_began = 201.0
     assert not one.is_silent(209.0)
     one.pulse.batch_began, one.pulse.overdue_at = 0, 230.0
     assert not one.is_silent(209.0)
     assert not running(place, serves=False).is_silent(209.0), "it loads yet"
+
+
+def test_a_worker_is_frozen_that_misses_what_it_was_given_at_two_ticks(place: Place) -> None:
+    one = running(place)
+    assert not one.is_frozen(misses=True)
+    assert one.is_frozen(misses=True)
+    assert not one.is_frozen(misses=False)
+    assert not one.is_frozen(misses=True)
+    one.pulse.seen_at = 101.0  # it has come by meanwhile
+    assert not one.is_frozen(misses=True)
+    one.pulse.batch_began = 102.0  # it has just heard of it
+    assert not one.is_frozen(misses=True)
