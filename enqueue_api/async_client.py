@@ -89,7 +89,12 @@ class AsyncClient:
         deadline = self._begin(budget_ms)
         lane = asking.lane_of(priority, tenant)
         one = Question.of(self._settings, task, question, deadline.budget_ms, job_id, lane=lane)
-        await self._put(one, deadline)
+        try:
+            await self._put(one, deadline)
+        except asyncio.CancelledError:
+            if not one.is_shared:  # else its id is known
+                self._withdraw(one.id)
+            raise
         return one.id
 
     async def wait(self, job_id: str, budget_ms: int | None = None) -> Answered:
@@ -159,7 +164,12 @@ class AsyncClient:
             for question in questions
         ]
         puts = [self._put(one, deadline) for one in good]
-        for error in await asyncio.gather(*puts, return_exceptions=True):
+        try:
+            errors = await asyncio.gather(*puts, return_exceptions=True)
+        except asyncio.CancelledError:
+            self._withdraw(*(one.id for one in good))
+            raise
+        for error in errors:
             if error is not None:
                 raise error
         return [one.id for one in good]
@@ -249,10 +259,10 @@ class AsyncClient:
             self._delivery.forget(one.id)
         return outcome.answer_in(payload, one.id)
 
-    def _withdraw(self, job_id: str) -> None:
-        """Nobody waits for it any more, so it need not run; what Redis says to that is dropped."""
-        if self._link.is_open:
-            self._link.call_all([self._cancelling(job_id)])
+    def _withdraw(self, *job_ids: str) -> None:
+        """Nobody waits for them any more, so they need not run; what Redis says is dropped."""
+        if self._link.is_open and job_ids:
+            self._link.call_all([self._cancelling(job_id) for job_id in job_ids])
 
     def _cancelling(self, job_id: str, token: str = "") -> tuple[Any, ...]:
         return asking.cancel_command(job_id, int(self._settings.reply_ttl_s * 1000), token)

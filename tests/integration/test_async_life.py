@@ -6,8 +6,9 @@ import asyncio
 import gc
 import os
 import resource
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -62,6 +63,29 @@ def test_a_question_that_others_may_wait_for_is_not_taken_back(desk: Desk, redis
             await asyncio.wait([asked])
             await client.ping()
             assert desk.waiting() == ["own"]
+
+    run(story())
+
+
+@pytest.mark.parametrize("call", ["submit", "submit_many"])
+def test_questions_whose_ids_nobody_was_told_are_taken_back(
+    call: str, desk: Desk, redis_url: str
+) -> None:
+    async def story() -> None:
+        async with AsyncClient(redis_url) as client:
+            await client.ping()
+            if call == "submit":
+                asking: Coroutine[Any, Any, Any] = client.submit("echo", 1, LONG_MS)
+            else:
+                asking = client.submit_many("echo", range(3), LONG_MS)
+            (asked,) = start([asking])
+            for _ in range(3):  # it is sent, and the answer cannot be there
+                await asyncio.sleep(0)
+            asked.cancel()
+            await asyncio.wait([asked])
+            assert asked.cancelled()
+            await client.ping()
+            assert desk.waiting() == []
 
     run(story())
 
