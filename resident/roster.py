@@ -28,6 +28,8 @@ class Running:
 
     Attributes:
         killed: What its questions are told, once the supervisor has killed it.
+        was_frozen: It was killed because it did not hear of what it was given, which is none's
+            fault.
         is_leaving: It was told to end, and another one has taken its place.
         missed_since: When it had last shown itself, as a tick found that it does not hear of what
             it runs; else 0.
@@ -40,6 +42,7 @@ class Running:
     pulse: Pulse
     began: float = field(default_factory=time.monotonic)
     killed: ErrorCode | None = None
+    was_frozen: bool = False
     is_leaving: bool = False
     missed_since: float = 0.0
 

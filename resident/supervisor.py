@@ -144,10 +144,9 @@ class Supervisor:
         if is_to_blame:
             self._note_death(ended, code)
             self._respawn(place, ended)
-        told = ended.killed or ErrorCode.CRASHED
-        self._leases.bury(
-            Dead(ended.task.name, ended.token, ended.name, told if is_to_blame else None)
-        )
+        counts = is_to_blame and not ended.was_frozen
+        told = (ended.killed or ErrorCode.CRASHED) if counts else None
+        self._leases.bury(Dead(ended.task.name, ended.token, ended.name, told))
 
     def _note_death(self, ended: Running, code: int) -> None:
         cause = signal.Signals(-code).name if code < 0 else f"exit code {code}"
@@ -198,7 +197,8 @@ class Supervisor:
         self._tick_at = now + TICK_S
         frozen = self._leases.tick(self._roster.alive(now), self._roster.tasks)
         for one in self._roster:
-            if one.is_frozen(misses=one.token in frozen):
+            if one.is_frozen(misses=one.token in frozen) and not one.killed:
+                one.was_frozen = True
                 self._kill(one, "it does not hear of what it was given")
         if now >= self._status_at and not self._burst:
             self._status_at = now + _STATUS_S

@@ -153,6 +153,7 @@ def test_what_a_worker_was_given_that_hears_of_nothing_is_answered_by_another(
     wait_until(lambda: live.connection.hget(f"{keys.JOB}{job_id}", "status") == b"started")
     assert live.answer(job_id) == "a"
     assert worker not in workers_of(supervisor)
+    assert live.connection.hget(f"{keys.JOB}{job_id}", "deaths") is None  # the model never saw it
 
 
 def test_what_a_vanished_host_held_is_answered_by_another(
