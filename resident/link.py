@@ -63,6 +63,8 @@ class Link:
         #: The time-out that was asked for last, if the socket's is as long and stays so; else 0.
         self._limited_to_s = 0.0
         self._is_waiting = self._is_woken = False
+        #: Called at each part of an answer that does not come in one.
+        self.on_part: Callable[[], object] | None = None
 
     def give_up_at(self, moment: float) -> None:
         """From now on waits for nothing beyond this moment of the monotonic clock."""
@@ -164,6 +166,8 @@ class Link:
                 self._limit_socket(timeout_s)
             self._receive()
             while (answer := self._reader.gets(False)) is _NOT_YET:
+                if self.on_part is not None:
+                    self.on_part()
                 self._limit_rest(timeout_s)
                 self._receive()
         except TimeoutError as error:

@@ -95,6 +95,7 @@ class ResidentWorker(SimpleWorker):
         self._task = task
         self._settings = settings
         self._is_supervised, self._pulse = pulse is not None, pulse or Pulse()
+        link.on_part = self._show_itself  # a claim may come in drops
         self._watchdog = Watchdog(is_on=self._is_supervised)
         self._limits = _limits_of(task, settings, self._is_supervised)
         self._scripts = WorkerScripts(link, task.name, self.name, self._limits, token)
@@ -339,8 +340,7 @@ class ResidentWorker(SimpleWorker):
             self._was_interrupted = True
             if standard_streams.mend():
                 _log.warning("the task closed the standard streams", task=self._task.name)
-            if self._pulse.seen_at:
-                self._pulse.seen_at = time.monotonic()
+            self._show_itself()
             self._watchdog.expect_within(self._task.timeout_s)
             self._scripts.close()
             self._offering.close()
@@ -349,6 +349,10 @@ class ResidentWorker(SimpleWorker):
                 self._announcing.ready()  # a Redis that was started again may have forgotten it
 
         return call_until_back(call, close_and_mend, self._is_given_up)
+
+    def _show_itself(self) -> None:
+        if self._pulse.seen_at:  # else it does not serve yet
+            self._pulse.seen_at = time.monotonic()
 
     def _is_given_up(self) -> bool:
         """Whether to wait for Redis no longer: nothing is held, or the drain is over."""

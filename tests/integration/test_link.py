@@ -81,6 +81,22 @@ def test_an_answer_that_comes_in_drops_has_no_longer_than_another_one(
         dripping.join(20)
 
 
+def test_whoever_uses_a_link_hears_that_an_answer_comes_in_drops(link: Link) -> None:
+    parts: list[float] = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        slow = Link(connect(f"redis://127.0.0.1:{server.getsockname()[1]}/0"))
+        dripping = threading.Thread(target=drip, args=(server, b"$1\r\nx\r\n", 0.1))
+        dripping.start()
+        slow.on_part = link.on_part = lambda: parts.append(time.monotonic())
+        assert slow.call("PING") == b"x"
+        slow.close()
+        dripping.join(20)
+    assert len(parts) >= 2
+    parts.clear()
+    link.call("PING")
+    assert parts == []
+
+
 def drip(server: socket.socket, answer: bytes, pause_s: float) -> None:
     """Sends it to the first who comes, byte by byte, until that one leaves."""
     end, _ = server.accept()
