@@ -56,7 +56,7 @@ class Ticked(msgspec.Struct, frozen=True):
 
     Attributes:
         ended: Whose leases have ended, not more than a few at a time.
-        frozen: Those silent ones who run something all the same: they do not hear of it.
+        frozen: Those silent ones who run something all the same, or do not take what waits.
     """
 
     ended: list[str]

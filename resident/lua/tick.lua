@@ -15,7 +15,7 @@
 --   ms it has been at its batch, 0 if it may speak for itself; 1 if it is at none, but silent
 --
 -- Returns the tokens whose leases have ended, a few at a time, which stay until they are removed; and
--- those of silent workers that run something.
+-- those of silent workers that run something, or of all silent ones while something waits.
 -- Needs clock.lua, write.lua and deadline.lua in front.
 
 local TOKEN_LENGTH = 12
@@ -67,6 +67,11 @@ while type(redis.pcall('LMOVE', KEYS[4], KEYS[3], 'RIGHT', 'LEFT')) == 'string' 
 local offer = is_any_busy and redis.pcall('HGET', KEYS[5], 'offer')
 if type(offer) == 'string' and busy[string.sub(offer, 1, TOKEN_LENGTH)] then
   redis.call('HDEL', KEYS[5], 'offer')
+end
+if is_any_silent and redis.call('EXISTS', KEYS[3]) == 1 then
+  for token in pairs(silent) do
+    frozen[#frozen + 1], silent[token] = token, nil
+  end
 end
 local started = (is_any_busy or is_any_silent) and redis.pcall('ZRANGE', KEYS[1], 0, -1, 'WITHSCORES') or {}
 for i = 1, started.err and 0 or #started, 2 do

@@ -30,6 +30,14 @@ def test_a_silent_worker_that_runs_something_does_not_hear_of_it(desk: Desk) -> 
     assert tick(desk, is_silent=True) == [desk.token]
 
 
+def test_a_silent_worker_does_not_take_what_waits(desk: Desk) -> None:
+    assert tick(desk, is_silent=True) == []
+    desk.connection.rpush(ECHO.popped, "a")  # for this worker, which will not claim it
+    assert tick(desk, is_silent=True) == [desk.token]
+    desk.connection.delete(ECHO.queue)
+    assert tick(desk, is_silent=True) == []
+
+
 def test_a_worker_at_rest_or_at_a_young_batch_keeps_its_lease_and_nothing_else(desk: Desk) -> None:
     desk.ask("a")
     desk.claim()
