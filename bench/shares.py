@@ -5,8 +5,8 @@
 .venv/bin/python -m bench.shares --callers 64
 
 Redis and the worker share a core, so what both take together a lone question waits for, and many
-questions cannot be quicker. Beside it, the same of the bare loop and of the floor; and, for many
-callers, of Resident with scripts that check nothing (bench/unchecked).
+questions cannot be quicker. Beside it, the same of the bare loop and of the floor; and of Resident
+with scripts that check nothing (bench/unchecked), asked from Python. Each has a Redis of its own.
 """
 
 from __future__ import annotations
@@ -24,9 +24,7 @@ from bench import catalogue
 from bench.harness import Bench, Caller, Cores, alternate
 from script.table import table
 
-_PEERS = (catalogue.BARE, catalogue.FLOOR, catalogue.RESIDENT)
-#: The scripts without checks hand nothing over, so they are slower where one asks alone.
-_MANY_PEERS = (*_PEERS, catalogue.UNCHECKED)
+_PEERS = (catalogue.BARE, catalogue.FLOOR, catalogue.UNCHECKED, catalogue.RESIDENT)
 _PHP_PEERS = (catalogue.PHP_BARE, catalogue.PHP_FLOOR, catalogue.PHP_RESIDENT)
 #: Of one round: the most round trips of one caller, and how long they or many callers take, s.
 _TRIPS, _ROUND_S = 1_500, 0.8
@@ -56,17 +54,14 @@ def main(callers: int, php: bool, rounds: int) -> None:
     if php and callers > 1:
         msg = "--php is for one caller"
         raise click.UsageError(msg)
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        Bench(Cores.of_this_machine(), Path(folder)) as bench,
-        contextlib.ExitStack() as stack,
-    ):
-        peers = _PHP_PEERS if php else _PEERS if callers == 1 else _MANY_PEERS
-        running = {peer.name: stack.enter_context(bench.running(peer)) for peer in peers}
-        turns = {
-            name: functools.partial(shares_of, bench, caller, callers)
-            for name, caller in running.items()
-        }
+    cores = Cores.of_this_machine()
+    with contextlib.ExitStack() as stack:
+        turns = {}
+        for peer in _PHP_PEERS if php else _PEERS:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            bench = stack.enter_context(Bench(cores, folder))
+            caller = stack.enter_context(bench.running(peer))
+            turns[peer.name] = functools.partial(shares_of, bench, caller, callers)
         came = alternate(rounds, turns)
     header = ("µs a question", "took", "Redis", "worker", "callers", "idle")
     rows = [(name, *_words(seen)) for name, seen in came.items()]
