@@ -9,6 +9,8 @@ from redis.exceptions import InvalidResponse
 
 from resident import keys
 
+#: What is wrong with a Redis whose answer is that to another command.
+SENSELESS = "it answered something else than what it was asked for"
 #: So many replies are read at once.
 MOST = 500
 
@@ -44,8 +46,7 @@ class Mailbox:
             InvalidResponse: It is the answer to something else.
         """
         if not isinstance(replies, list) or not all(isinstance(one, bytes) for one in replies):
-            msg = "it answered something else than what it was asked for"
-            raise InvalidResponse(msg)
+            raise InvalidResponse(SENSELESS)
         self._read = len(replies)
         return replies
 

@@ -12,7 +12,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from enqueue_api import outcome
 from enqueue_api.deadline import Deadline
-from enqueue_api.mailbox import Mailbox
+from enqueue_api.mailbox import SENSELESS, Mailbox
 from enqueue_api.outcome import Outcome
 from resident import keys, protocol
 from resident.errors import TransportError
@@ -177,8 +177,7 @@ def payload_in(popped: Any) -> bytes | None:
     payload = popped[1] if isinstance(popped, list) and len(popped) == 2 else popped
     if payload is None or isinstance(payload, bytes):
         return payload
-    msg = "it answered something else than what it was asked for"
-    raise InvalidResponse(msg)
+    raise InvalidResponse(SENSELESS)
 
 
 def job_exists(job_id: str) -> tuple[Any, ...]:
