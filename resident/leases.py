@@ -69,7 +69,7 @@ class Leases:
     def tick(self, workers: Sequence[tuple[str, Alive]], tasks: Sequence[str]) -> list[str]:
         """Renews what these workers hold, each with its task, and looks for those that vanished.
 
-        Returns the tokens of those that do not hear of what they run.
+        Returns the tokens of those that seem to hear of nothing; see Ticked.frozen.
         """
         by_task: defaultdict[str, list[Alive]] = defaultdict(list, {task: [] for task in tasks})
         for task, worker in workers:

@@ -28,11 +28,11 @@ class Running:
 
     Attributes:
         killed: What its questions are told, once the supervisor has killed it.
-        was_frozen: It was killed because it did not hear of what it was given, which is none's
-            fault.
+        was_frozen: It was killed because it did not hear of what there is to do, which is no
+            question's fault.
         is_leaving: It was told to end, and another one has taken its place.
-        missed_since: When it had last shown itself, as a tick found that it does not hear of what
-            it runs; else 0.
+        missed_since: When it had last shown itself, as a tick found that it seems to hear of
+            nothing; else 0.
     """
 
     pid: int
@@ -62,7 +62,7 @@ class Running:
         return self.serves and not self.pulse.is_busy and now > self.pulse.seen_at + SILENT_S
 
     def is_frozen(self, *, misses: bool) -> bool:
-        """Whether it misses what it was given at this tick, and did at the last one already.
+        """Whether it misses what there is to do at this tick, and did at the last one already.
 
         At one alone it may be about to hear of it: who was frozen with it, or waited for the same
         Redis, wakes before it or after it.

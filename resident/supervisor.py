@@ -199,7 +199,7 @@ class Supervisor:
         for one in self._roster:
             if one.is_frozen(misses=one.token in frozen) and not one.killed:
                 one.was_frozen = True
-                self._kill(one, "it does not hear of what it was given")
+                self._kill(one, "it does not hear of what there is to do")
         if now >= self._status_at and not self._burst:
             self._status_at = now + _STATUS_S
             if not self._stopping.is_under_way:
