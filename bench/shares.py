@@ -6,7 +6,8 @@
 
 Redis and the worker share a core, so what both take together a lone question waits for, and many
 questions cannot be quicker. Beside it, the same of the bare loop and of the floor; and of Resident
-with scripts that check nothing (bench/unchecked), asked from Python. Each has a Redis of its own.
+with scripts that check nothing (bench/unchecked), asked from Python. From PHP, of a floor as well
+whose callers hear of refusals at once. Each has a Redis of its own.
 """
 
 from __future__ import annotations
@@ -25,7 +26,10 @@ from bench.harness import Bench, Caller, Cores, alternate
 from script.table import table
 
 _PEERS = (catalogue.BARE, catalogue.FLOOR, catalogue.UNCHECKED, catalogue.RESIDENT)
-_PHP_PEERS = (catalogue.PHP_BARE, catalogue.PHP_FLOOR, catalogue.PHP_RESIDENT)
+_PHP_PEERS = (
+    *(catalogue.PHP_BARE, catalogue.PHP_FLOOR, catalogue.PHP_FLOOR_TOLD),
+    catalogue.PHP_RESIDENT,
+)
 #: Of one round: the most round trips of one caller, and how long they or many callers take, s.
 _TRIPS, _ROUND_S = 1_500, 0.8
 

@@ -45,18 +45,29 @@ function bareAsker(): Closure
     };
 }
 
-/** @return Closure(): mixed one question to the floor: its script and the wait in one write */
+/**
+ * One question to the floor: its script and the wait in one write. With BENCH_WRITES=2 in two, as a caller
+ * must who is to hear of a refusal at once: ext-redis reads the answers of a pipeline all or none.
+ *
+ * @return Closure(): mixed
+ */
 function floorAsker(): Closure
 {
     $redis = connection();
     $script = $redis->script('load', file_get_contents(__DIR__ . '/floor_ask.lua'));
-    return static function () use ($redis, $script): mixed {
+    $isPipelined = getenv('BENCH_WRITES') !== '2';
+    return static function () use ($redis, $script, $isPipelined): mixed {
         $id = bin2hex(random_bytes(16));
-        $pipeline = $redis->pipeline();
         $question = json_encode(QUESTION, JSON_UNESCAPED_UNICODE);
-        $pipeline->evalSha($script, [$id, gmdate('Y-m-d\TH:i:s.000000\Z'), $question], 0);
-        $pipeline->blPop(["floor:reply:$id"], 5);
-        return json_decode($pipeline->exec()[1][1], true)['answer'];
+        $asked = [$script, [$id, gmdate('Y-m-d\TH:i:s.000000\Z'), $question], 0];
+        $awaited = [["floor:reply:$id"], 5];
+        if ($isPipelined) {
+            [, $reply] = $redis->pipeline()->evalSha(...$asked)->blPop(...$awaited)->exec();
+        } else {
+            $redis->evalSha(...$asked);
+            $reply = $redis->blPop(...$awaited);
+        }
+        return json_decode($reply[1], true)['answer'];
     };
 }
 
