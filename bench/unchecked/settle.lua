@@ -20,7 +20,7 @@ for number = 1, #members do
     gone[#gone + 1] = job_prefix .. id
   elseif scores[number] then
     local job, results = job_prefix .. id, results_prefix .. id
-    call('HSET', job, 'status', 'finished', 'ended_at', args[7], 'last_heartbeat', args[7])
+    call('HSET', job, 'status', 'finished', 'ended_at', args[7])
     call('XADD', results, '*', 'type', outcome, 'worker_name', name, 'execution_id', execution,
       'execution_started_at', started, 'execution_ended_at', ended, 'return_value', args[i + 4])
     call('EXPIRE', job, ttl)

@@ -85,7 +85,7 @@ for number = 1, #members do
     elseif outcome == '3' or ttl == '0' then
       call('DEL', job, prefix .. ':job::' .. id .. ':dependencies', results) -- the two colons are RQ's
     elseif write('HSET', job, 'status', outcome == '1' and 'finished' or 'failed', 'ended_at',
-      stamp, 'last_heartbeat', stamp) == 3 then
+      stamp) == 2 then
       call('DEL', job) -- it was gone; half a hash is none that RQ could read
     else
       if result == '' then
