@@ -37,7 +37,7 @@ class Claimed(msgspec.Struct, frozen=True, gc=False):
     left_ms: int
     enqueued_at: bytes
     failure_ttl: bytes
-    reply_to: bytes
+    reply_to: bytes = b""
     by_hash: bytes = b""
     created_at: bytes = b""
     success_callback: bytes = SUCCESS_CALLBACK.encode()

@@ -46,8 +46,11 @@ do
       break
     end
     seen[id] = true
-    reply[i + 3] = {id, token .. string.format('%08x', i - 1), data, left_ms, values[3], values[4],
-      to or '', values[5] == 'shared' and '1' or ''}
+    local told = {id, token .. string.format('%08x', i - 1), data, left_ms, values[3], values[4]}
+    if to or values[5] == 'shared' then -- what is empty at the end is not told
+      told[7], told[8] = to or '', values[5] == 'shared' and '1' or ''
+    end
+    reply[i + 3] = told
   end
 
   if is_plain then
