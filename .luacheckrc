@@ -25,6 +25,17 @@ for _, name in ipairs(found) do
   table.insert(files["resident/lua/settle_held.lua"].ignore, "2[14]1/" .. name)
 end
 
+-- The two halves of an ask likewise.
+local asked = {
+  "announcement", "args", "budget_ms", "call", "digest", "failure_ttl", "id", "job", "lane", "queue",
+  "remember", "reply_to", "rq", "task",
+}
+files["resident/lua/ask.lua"] = {globals = asked}
+files["resident/lua/ask_joined.lua"] = {ignore = {}}
+for _, name in ipairs(asked) do
+  table.insert(files["resident/lua/ask_joined.lua"].ignore, "2[14]1/" .. name)
+end
+
 -- wrk runs it in LuaJIT, a state a thread, whose globals are what its functions share.
 files["bench/fpm/browsers.lua"] = {
   std = "luajit",

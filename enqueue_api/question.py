@@ -72,5 +72,6 @@ class Question(msgspec.Struct, frozen=True):
             self.failure_ttl,
             is_first and not self.is_shared,
             self.lane,
-            (("reply_to", reply_to) if reply_to else ()) + (("stream", 1) if is_read else ()),
+            reply_to,
+            is_read,
         )

@@ -156,6 +156,15 @@ def dependencies(job_id: str) -> str:
     return f"{JOB}:{job_id}:dependencies"
 
 
+def common(task: str, failure_ttl: int, token: str = "") -> str:
+    """Ours: hash, the fields that all jobs of a task have in common; expires a minute later.
+
+    With a worker's token those of jobs that were handed to it.
+    """
+    common = f"{OWN}:common:{task}:{failure_ttl}"
+    return f"{common}:{token}" if token else common
+
+
 def hand(token: str) -> str:
     """Ours: the channel on which a worker is told of a question that it was handed."""
     return f"{OWN}:hand:{token}"

@@ -222,18 +222,23 @@ final class Door
      */
     private function arguments(Question $question, bool $isFirst, Deadline $deadline, string $replyTo = ''): array
     {
-        return [
+        // The id was made for this question, and nobody can have asked it yet.
+        $digest = $isFirst && !$question->isShared ? '' : $question->digest();
+        $arguments = [
             $question->id,
             // Whoever asks again has no more time than is left.
             (string) ($isFirst ? $question->budgetMs : max(1, $deadline->leftMs())),
-            // The id was made for this question, and nobody can have asked it yet.
-            $isFirst && !$question->isShared ? '' : $question->digest(),
-            $question->lane,
             $question->task,
             $question->data,
             (string) $question->failureTtl,
-            ...$question->fields($replyTo),
         ];
+        if ($question->isStreamed) {
+            return [...$arguments, $replyTo, $digest, $question->lane, '1'];
+        }
+        if ($digest !== '' || $question->lane !== '') {
+            return [...$arguments, $replyTo, $digest, $question->lane];
+        }
+        return $replyTo === '' ? $arguments : [...$arguments, $replyTo];
     }
 
     /**

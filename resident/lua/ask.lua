@@ -13,13 +13,16 @@
 --                                        long as the hash is
 -- ARGV[1] id
 -- ARGV[2] budget in ms
--- ARGV[3] '' if the id was made for this question, so that nothing can be known of it; else a
---         digest of the task and the question
--- ARGV[4] '' or the lane: 'high', 'normal' or 'low', with ':<tenant>' behind it if there is one
--- ARGV[5] the task
--- ARGV[6] RQ's job data
--- ARGV[7] how long a failed job is kept, s
--- ARGV[8...] more fields and values of the job hash; none of those that stand below
+-- ARGV[3] the task
+-- ARGV[4] RQ's job data
+-- ARGV[5] how long a failed job is kept, s
+-- What follows may be '', and is left out if nothing but '' follows: a value here takes Redis a hundredth of
+-- an ask.
+-- ARGV[6] the mailbox that the reply goes to, unless it is the id's own key
+-- ARGV[7] a digest of the task and the question; none if the id was made for this question, so that nothing
+--         can be known of it
+-- ARGV[8] the lane: 'high', 'normal' or 'low', with ':<tenant>' behind it if there is one
+-- ARGV[9] 1 if the caller reads the answer in deltas
 --
 -- If a worker listens, nothing of the task waits or runs, and nothing is unusual, the question goes to
 -- that worker at once, started in RQ's books as its claim would have it, and the worker is told on a
@@ -36,6 +39,8 @@
 -- list   resident:lanes:<task>           with ':<priority>' behind it: lanes in which jobs wait
 -- list   rq:queue:<task>:popped          ids on their way from the queue to a worker
 -- string rq:suspended                    there while rq suspend holds
+-- hash   resident:common:<task>          with ':<failure ttl>' behind it, and ':<token>' for those that are
+--                                        handed over: the fields that all such jobs have in common
 -- zset   rq:wip:<task>                   <job>:<execution> -> expiry, s
 -- channel resident:hand:<token>          where a worker hears of what it is handed
 --
@@ -47,73 +52,7 @@
 --   -2 overloaded: number questions wait, limit are allowed
 --   -3 conflict: something else was asked with this id
 --   -4 overloaded: an answer would take number ms, the budget is limit ms
--- Needs clock.lua in front.
-
-local call, args = redis.call, ARGV -- globals would be looked up each time
-local job, queue, announcement = KEYS[1], KEYS[2], KEYS[3]
-local id, budget_ms, digest, lane, task = args[1], tonumber(args[2]), args[3], args[4], args[5]
-
-local rq = string.sub(job, 1, -#id - 5) -- RQ's prefix, with its colon
-
-local remember -- what else is to be done for an id of the caller's own
-if digest ~= '' then
-  -- A digest outlives the budget by the time that a reply is kept, and the model by two hours.
-  local DIGEST_MARGIN_MS = 7200000
-  local ANEW_S = 10 -- settle.lua asks the hash for what it claimed over a second ago
-  local asked_key, reply_key = 'resident:asked:' .. id, 'resident:reply:' .. id
-
-  local function digest_ttl_ms()
-    local kept_ms = tonumber(call('HGET', announcement, 'reply_ttl_ms') or '') or 0
-    return string.format('%d', budget_ms + kept_ms + DIGEST_MARGIN_MS)
-  end
-
-  -- Whether a reply answers; one that says that the question was not run may be asked for again.
-  local function is_answer(reply)
-    local code = string.match(reply or '',
-      '^{"v":%d+,"id":"[%w_-]+","ok":false,"error":{"code":"(%a+)"')
-    return reply and code ~= 'expired' and code ~= 'cancelled'
-  end
-
-  local asked = call('GET', asked_key)
-  local old_reply = call('LINDEX', reply_key, 0)
-  local is_there = is_answer(old_reply)
-  local status = call('HGET', job, 'status')
-  local is_running = status == 'queued' or status == 'started'
-  if (is_there or is_running) and asked and asked ~= digest then
-    return -3
-  end
-  if is_there then
-    return 3
-  end
-  if is_running then
-    -- It waits, and is put back if its worker dies, for as long as anybody waits for it. The TTL of
-    -- one that runs may have been moved on, see deadline.lua: no budget comes near ten years.
-    local TEN_YEARS_MS = 315360000000
-    local ttl_ms = call('PTTL', job)
-    local moved_ms = ttl_ms > TEN_YEARS_MS / 2 and TEN_YEARS_MS or 0
-    if ttl_ms >= 0 and ttl_ms - moved_ms < budget_ms then
-      call('PEXPIRE', job, string.format('%d', moved_ms + budget_ms))
-      call('PEXPIRE', asked_key, digest_ttl_ms())
-    end
-    return 2
-  end
-
-  remember = function()
-    if status then
-      call('DEL', job, rq .. 'results:' .. id)
-    end
-    if old_reply then
-      call('DEL', reply_key)
-    end
-    call('SET', asked_key, digest, 'PX', digest_ttl_ms())
-    -- An id like those that our clients make may have been one of theirs: somebody deleted the
-    -- question while it ran, and settle.lua must not answer this one with that run.
-    if #id == 32 and not string.find(id, '[^0-9a-f]') then
-      local own = string.sub(announcement, 1, -#task - 6) -- our prefix, with its colon
-      call('SET', own .. 'anew:' .. task, '1', 'EX', ANEW_S)
-    end
-  end
-end
+-- Needs clock.lua and ask_joined.lua in front.
 
 local announced = call('HMGET', announcement, 'max_backlog', 'rate', 'model_ms', 'laned',
   'offer')
@@ -144,7 +83,7 @@ local waiting = laned
 -- What a worker offers: the token that its executions begin with, how long RQ is to believe in them in
 -- s, with less of its budget left a question must be kept from expiring in ms, and the worker's name.
 local offer, token, expiry_s, keep_ms, worker = announced[5]
-if offer and lane == '' and laned == 0 and (not args[8] or args[8] == 'reply_to' and not args[10])
+if offer and lane == '' and laned == 0 and not args[9]
   and call('EXISTS', rq .. 'wip:' .. task, queue, queue .. ':popped', rq .. 'suspended') == 0
   then
   token, expiry_s, keep_ms, worker = string.match(offer, '^(%x+) (%d+) (%d+) (%S+)$')
@@ -155,8 +94,8 @@ elseif not token then -- the push says how many wait; it is taken back if those 
   waiting = waiting + call('RPUSH', queue, id) - 1
 end
 -- How long an answer will take: those that wait, the batch that runs, and its own.
-local model_ms = tonumber(announced[3] or '') or 0
-local rate, needed_ms = waiting > 0 and tonumber(announced[2] or '') or 0, model_ms
+local model_ms = announced[3] and tonumber(announced[3]) or 0
+local rate, needed_ms = waiting > 0 and announced[2] and tonumber(announced[2]) or 0, model_ms
 if rate > 0 then
   needed_ms = waiting / rate * 1000 + 2 * model_ms
 end
@@ -172,8 +111,8 @@ if limit and (waiting >= limit or is_too_long) then
 end
 
 local s, us = now()
-local stamp, description = stamp_of(s, us), 'tasks.' .. task .. '.answer(…)'
-local status, more, first, last, execution = 'queued', args, 8, #args
+local stamp, execution = stamp_of(s, us), nil
+local own = string.sub(announcement, 1, -#task - 6) -- our prefix, with its colon
 if token then
   -- Like no other: nothing of the task runs, so none was handed over in this microsecond, and where
   -- a claim's has its number, which never grows so large, stands an f.
@@ -184,9 +123,8 @@ if token then
   -- The worker hears of it when this script is over. Until it is told, nothing is written of the job.
   local heard = redis.pcall('ZADD', started, expiry, member)
   if type(heard) == 'number' then
-    local own = string.sub(announcement, 1, -#task - 6)
-    local told = {string.format('%d.%06d', s, us), id, execution, args[2], stamp, args[7],
-      args[9] or '', digest == '' and '' or '1', args[6]}
+    local told = {string.format('%d.%06d', s, us), id, execution, args[2], stamp, failure_ttl, reply_to,
+      digest == '' and '' or '1', args[4]}
     heard = redis.pcall('PUBLISH', own .. 'hand:' .. token, table.concat(told, '\n'))
     if type(heard) ~= 'number' or heard == 0 then
       call('ZREM', started, member)
@@ -202,17 +140,47 @@ end
 if remember then
   remember()
 end
-if token then
-  status, first, last = 'started', 1, args[8] and 10 or 8
-  more = {'started_at', stamp, 'last_heartbeat', stamp, 'worker_name', worker, 'execution',
-    execution, args[8], args[9]}
+
+-- What all jobs of a task have in common is copied from a hash that is kept for a minute; whoever changes
+-- these fields gives it another name. The field asked says that the fields of a job and no others are as this
+-- script wrote them, as long as there are no more of them; and whether others may ask with the same id.
+local COMMON_MS = '60000'
+local common = own .. 'common:' .. task .. ':' .. failure_ttl .. (token and ':' .. token or '')
+local more, new = nil, 3 -- what else it has of its own, and how many fields its own are that are not common
+if token or reply_to ~= '' or args[9] or remember then
+  more = {}
+  if token then
+    more, new = {'started_at', stamp, 'last_heartbeat', stamp, 'execution', execution}, 6
+  end
+  if reply_to ~= '' then
+    more[#more + 1], more[#more + 2], new = 'reply_to', reply_to, new + 1
+  end
+  if args[9] then
+    more[#more + 1], more[#more + 2], new = 'stream', '1', new + 1
+  end
+  if remember then
+    more[#more + 1], more[#more + 2] = 'asked', 'shared'
+  end
 end
--- The field asked says that these fields and no others are as this script wrote them, as long as
--- there are no more of them; and whether others may ask with the same id.
-call('HSET', job, 'status', status, 'data', args[6], 'enqueued_at', stamp,
-  'failure_ttl', args[7], 'asked', digest == '' and 'new' or 'shared', 'created_at', stamp,
-  'origin', task, 'description', description, 'success_callback_name', 'resident.replies.deliver',
-  'failure_callback_name', 'resident.replies.deliver_error', unpack(more, first, last))
+repeat -- once, unless somebody has made something else of what is copied
+  if redis.pcall('COPY', common, job) ~= 1 then
+    call('DEL', job)
+    call('HSET', job, 'status', token and 'started' or 'queued', 'failure_ttl', failure_ttl, 'asked', 'new',
+      'origin', task, 'description', 'tasks.' .. task .. '.answer(…)',
+      'success_callback_name', 'resident.replies.deliver',
+      'failure_callback_name', 'resident.replies.deliver_error')
+    if token then
+      call('HSET', job, 'worker_name', worker)
+    end
+    redis.pcall('COPY', job, common, 'REPLACE') -- a caller who may not writes all of each job
+    redis.pcall('PEXPIRE', common, COMMON_MS)
+  end
+  local is_whole = redis.pcall('HSET', job, 'data', args[4], 'enqueued_at', stamp, 'created_at', stamp,
+    unpack(more or args, 1, more and #more or 0)) == new
+  if not is_whole then
+    call('DEL', job, common)
+  end
+until is_whole
 if not token then
   call('PEXPIRE', job, args[2])
 else
@@ -225,7 +193,6 @@ if takes_lane then
   call('HSET', job, 'lane', lane)
   call('HSET', announcement, 'laned', laned + 1)
   if call('RPUSH', target, id) == 1 then
-    local own = string.sub(announcement, 1, -#task - 6)
     local index = own .. 'lanes:' .. task .. ':' .. string.match(lane, '^%a+')
     call('LREM', index, 0, lane) -- from when somebody else emptied it
     call('RPUSH', index, lane)

@@ -3,7 +3,7 @@
 -- Seconds and microseconds.
 local function now()
   local time = redis.call('TIME')
-  return tonumber(time[1]), tonumber(time[2])
+  return time[1] + 0, time[2] + 0 -- half of what tonumber takes
 end
 
 -- A moment as RQ writes times: 2026-11-23T08:09:10.000001Z (UTC).

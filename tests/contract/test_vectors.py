@@ -17,7 +17,7 @@ from resident.reading import StreamReader
 from tests.support.vectors import read, value_of
 
 ROOT = Path(__file__).parents[2]
-COPIES = {"ask": ("clock", "ask"), "cancel": ("clock", "write", "lanes", "cancel")}
+COPIES = {"ask": ("clock", "ask_joined", "ask"), "cancel": ("clock", "write", "lanes", "cancel")}
 RENEW = (
     'python -c "from pathlib import Path; from resident.lua_script import source_of; '
     "Path('php_client/src/Lua/{}.lua').write_text(source_of{}, encoding='utf-8')\""

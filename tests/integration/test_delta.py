@@ -21,7 +21,7 @@ TTL_MS = 60_000
 @pytest.fixture
 def job(desk: Desk) -> Claimed:
     """A job that the desk's worker holds, and that somebody reads along."""
-    desk.ask("a", stream="1")
+    desk.ask("a", is_streamed=True)
     desk.connection.set(keys.reading("a"), "1", px=TTL_MS)
     (claimed,) = desk.claim().jobs
     return claimed
@@ -38,7 +38,7 @@ def sent(connection: Redis, job_id: str = "a") -> list[bytes]:
 
 
 def test_a_claim_says_who_reads_along(desk: Desk) -> None:
-    desk.ask("a", stream="1", timeout="7")
+    desk.ask("a", is_streamed=True, timeout="7")
     desk.ask("b")
     assert [(job.stream, job.timeout) for job in desk.claim().jobs] == [(b"1", b"7"), (b"", b"")]
 
@@ -152,7 +152,7 @@ def test_before_its_first_part_a_job_is_put_back_as_usual(desk: Desk, job: Claim
 def test_a_job_that_is_settled_may_stream_anew_when_it_is_requeued(
     outcome: Outcome, desk: Desk
 ) -> None:
-    desk.ask("a", stream="1")
+    desk.ask("a", is_streamed=True)
     desk.connection.set(keys.reading("a"), "1", px=TTL_MS)
     claim = desk.claim()
     send(desk, claim.jobs[0], 0)

@@ -34,7 +34,7 @@ def test_what_was_handed_over_comes_before_what_waits(desk: Desk, ear: Ear) -> N
 def test_a_worker_that_finds_something_on_the_queue_withdraws_its_offer(
     desk: Desk, ear: Ear
 ) -> None:
-    desk.ask("a", stream=1)
+    desk.ask("a", is_streamed=True)
     offering = Offering(desk.scripts, ear)
     claim = offering.turn(NOTHING_ENDED, 10, 5)
     assert [job.id for job in claim.jobs] == ["a"]
@@ -138,7 +138,7 @@ def test_a_worker_that_finds_something_when_it_has_waited_in_vain_is_not_offered
     desk: Desk, ear: Ear, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def wait_in_vain(_wait_s: float) -> None:
-        desk.ask("a", stream=1)
+        desk.ask("a", is_streamed=True)
 
     monkeypatch.setattr(ear, "wait", wait_in_vain)
     claim = Offering(desk.scripts, ear).turn(NOTHING_ENDED, 1, 5)
@@ -260,11 +260,11 @@ def test_a_worker_that_looks_on_the_queue_finds_what_rq_itself_must_perform(
 def test_what_waits_is_claimed_although_a_full_redis_refuses_to_wait(
     desk: Desk, ear: Ear, full: Full
 ) -> None:
-    desk.ask("a", stream=1)
+    desk.ask("a", is_streamed=True)
     offering = Offering(desk.scripts, ear)
     assert desk.claim().jobs  # loads the scripts
     desk.scripts.is_busy = False  # else it would look before it waits
-    desk.ask("b", stream=1)
+    desk.ask("b", is_streamed=True)
     full.fill()
     assert [job.id for job in offering.turn(NOTHING_ENDED, 10, 5).jobs] == ["b"]
     desk.scripts.is_busy = False

@@ -198,9 +198,8 @@ def test_an_offer_is_not_taken_out_of_turn(
     [
         {"lane": "high"},
         {"lane": "normal:shop"},
-        {"stream": 1},
-        {"timeout": 3},
-        {"reply_to": MAILBOX, "stream": 1},
+        {"is_streamed": True},
+        {"reply_to": MAILBOX, "is_streamed": True},
     ],
 )
 def test_an_unusual_question_is_for_the_queue(
@@ -290,7 +289,7 @@ def test_a_question_that_only_somebody_says_is_answered_by_nobody(desk: Desk, ea
 
 
 def test_an_ear_hears_of_the_queue_too(desk: Desk, ear: Ear) -> None:
-    desk.ask("a", stream=1)
+    desk.ask("a", is_streamed=True)
     assert ear.wait(5) is None
     assert ear.has_popped
     assert desk.connection.lrange(ECHO.popped, 0, -1) == [b"a"]
@@ -300,7 +299,7 @@ def test_an_ear_takes_no_second_id_off_the_queue_before_the_first_is_claimed(
     desk: Desk, ear: Ear
 ) -> None:
     for job_id in "ab":
-        desk.ask(job_id, stream=1)
+        desk.ask(job_id, is_streamed=True)
     assert ear.wait(5) is None
     assert ear.wait(5) is None
     assert desk.connection.lrange(ECHO.popped, 0, -1) == [b"a"]
@@ -314,7 +313,7 @@ def test_an_ear_that_a_full_redis_refused_hears_of_the_queue_again(
     with pytest.raises(OutOfMemoryError):
         ear.wait(5)
     full.free()
-    desk.ask("a", stream=1)
+    desk.ask("a", is_streamed=True)
     assert ear.wait(5) is None
     assert ear.has_popped
 

@@ -15,7 +15,7 @@ from resident.asking import AskCode
 from resident.claimed import Claim
 from resident.holders import Alive, tick
 from resident.settlement import Outcome, SettleCode, Settlement
-from tests.support.lua import BUDGET_MS, ECHO, JUDGED, Desk, Full, settlement
+from tests.support.lua import BUDGET_MS, ECHO, FAILURE_TTL_S, JUDGED, Desk, Full, settlement
 
 MAILBOX = f"resident:mailbox:{'a' * 32}"
 
@@ -159,7 +159,8 @@ def test_a_job_with_ttl_0_leaves_nothing_but_its_reply(desk: Desk) -> None:
     desk.settle(desk.claim(), ttl_s=0)
     left = set(desk.snapshot()) - set(before)
     assert left == {
-        *(keys.reply("a"), keys.asked("a"), f"{keys.WORKER}resident-echo-1", ECHO.leases)
+        *(keys.reply("a"), keys.asked("a"), f"{keys.WORKER}resident-echo-1", ECHO.leases),
+        keys.common("echo", FAILURE_TTL_S),  # one a task, for a minute
     }
 
 

@@ -18,6 +18,7 @@ from resident.settlement import Ended, Outcome, SettleCode, Settlement
 
 ECHO = keys.of_task("echo")
 BUDGET_MS = 5_000
+FAILURE_TTL_S = 86_400
 #: So much later is the TTL of a job that runs than its deadline; see deadline.lua.
 TEN_YEARS_MS = 315_360_000_000
 DATA = b'["tasks.echo.answer",null,["?"],{}]'
@@ -47,12 +48,18 @@ class Desk:
         lane: str = "",
         is_new: bool = False,
         data: bytes = DATA,
+        reply_to: str = "",
+        is_streamed: bool = False,
         **fields: Any,
     ) -> Asked:
-        more = tuple(value for field in fields.items() for value in field)
-        return asking.ask(
-            self.link, Asking("echo", job_id, budget_ms, data, 86_400, is_new, lane, more)
+        """Asks it, and adds fields that ask.lua does not write."""
+        question = Asking(
+            "echo", job_id, budget_ms, data, FAILURE_TTL_S, is_new, lane, reply_to, is_streamed
         )
+        asked = asking.ask(self.link, question)
+        if fields:
+            self.connection.hset(f"{keys.JOB}{job_id}", mapping=fields)
+        return asked
 
     def claim(self, max_batch: int = 10, wait_s: float = 0.0) -> Claim:
         return self.turn([], b"0", max_batch, wait_s)[1]

@@ -3,7 +3,7 @@
 -- Seconds and microseconds.
 local function now()
   local time = redis.call('TIME')
-  return tonumber(time[1]), tonumber(time[2])
+  return time[1] + 0, time[2] + 0 -- half of what tonumber takes
 end
 
 -- A moment as RQ writes times: 2026-11-23T08:09:10.000001Z (UTC).
@@ -33,60 +33,13 @@ local function stamp_of(s, us)
     second / 60 % 60, second % 60, us)
 end
 
--- ask: writes one question as an RQ job on its task's queue, or says why not.
--- A script, because the refusals, the join and the write must be one decision: nothing is
--- written for a question that is refused, and an id that is asked twice is run once.
---
--- The usual question finds a ready worker, has an id that was made for it, and goes on the task's
--- own queue. What else there is stands in branches: their functions are made when they are needed,
--- and the constants of a job stand here, not in ARGV. That is 3 of 34 us a question, more of one alone.
---
--- KEYS[1] hash   rq:job:<id>             the job
--- KEYS[2] list   rq:queue:<task>         waiting ids; its lanes are RQ queues beside it, with
---                                        ':<lane>' behind its name
--- KEYS[3] hash   resident:task:<task>    what the task's ready workers announce; there is one as
---                                        long as the hash is
--- ARGV[1] id
--- ARGV[2] budget in ms
--- ARGV[3] '' if the id was made for this question, so that nothing can be known of it; else a
---         digest of the task and the question
--- ARGV[4] '' or the lane: 'high', 'normal' or 'low', with ':<tenant>' behind it if there is one
--- ARGV[5] the task
--- ARGV[6] RQ's job data
--- ARGV[7] how long a failed job is kept, s
--- ARGV[8...] more fields and values of the job hash; none of those that stand below
---
--- If a worker listens, nothing of the task waits or runs, and nothing is unusual, the question goes to
--- that worker at once, started in RQ's books as its claim would have it, and the worker is told on a
--- channel. What it offers and what it is told: docs/protocol.md, Offers; made by offer_command in
--- scripts.py, and read in ear.py.
---
--- Keys beside these, their names made of these:
--- set    rq:queues                       names of all queues
--- set    rq:workers:<task>               keys of RQ's workers on this queue
--- stream rq:results:<id>                 RQ's results of an earlier run of this id
--- list   resident:reply:<id>             the reply, if it is there already
--- string resident:asked:<id>             what was asked with an id of the caller's own
--- string resident:anew:<task>            there if such an id looks like one of ours
--- list   resident:lanes:<task>           with ':<priority>' behind it: lanes in which jobs wait
--- list   rq:queue:<task>:popped          ids on their way from the queue to a worker
--- string rq:suspended                    there while rq suspend holds
--- zset   rq:wip:<task>                   <job>:<execution> -> expiry, s
--- channel resident:hand:<token>          where a worker hears of what it is handed
---
--- Returns a code, or {code, number, limit} where there are numbers:
---    1 queued, or with an idle worker already
---    2 joined: the same id is waiting or running; its reply will be this one's
---    3 answered: the reply is there
---   -1 no_worker: no worker is ready for the task
---   -2 overloaded: number questions wait, limit are allowed
---   -3 conflict: something else was asked with this id
---   -4 overloaded: an answer would take number ms, the budget is limit ms
--- Needs clock.lua in front.
+-- Who asks, and whether the question is there already, in front of ask.lua, which says what KEYS and ARGV
+-- are. Ends the script if it is; what else is to be done for an id of the caller's own is `remember`.
 
 local call, args = redis.call, ARGV -- globals would be looked up each time
 local job, queue, announcement = KEYS[1], KEYS[2], KEYS[3]
-local id, budget_ms, digest, lane, task = args[1], tonumber(args[2]), args[3], args[4], args[5]
+local id, budget_ms, task, failure_ttl = args[1], args[2] + 0, args[3], args[5]
+local reply_to, digest, lane = args[6] or '', args[7] or '', args[8] or ''
 
 local rq = string.sub(job, 1, -#id - 5) -- RQ's prefix, with its colon
 
@@ -144,11 +97,66 @@ if digest ~= '' then
     -- An id like those that our clients make may have been one of theirs: somebody deleted the
     -- question while it ran, and settle.lua must not answer this one with that run.
     if #id == 32 and not string.find(id, '[^0-9a-f]') then
-      local own = string.sub(announcement, 1, -#task - 6) -- our prefix, with its colon
-      call('SET', own .. 'anew:' .. task, '1', 'EX', ANEW_S)
+      call('SET', string.sub(announcement, 1, -#task - 6) .. 'anew:' .. task, '1', 'EX', ANEW_S)
     end
   end
 end
+
+-- ask: writes one question as an RQ job on its task's queue, or says why not.
+-- A script, because the refusals, the join and the write must be one decision: nothing is
+-- written for a question that is refused, and an id that is asked twice is run once.
+--
+-- The usual question finds a ready worker, has an id that was made for it, and goes on the task's
+-- own queue. What else there is stands in branches: their functions are made when they are needed,
+-- and the constants of a job stand here, not in ARGV. That is 3 of 34 us a question, more of one alone.
+--
+-- KEYS[1] hash   rq:job:<id>             the job
+-- KEYS[2] list   rq:queue:<task>         waiting ids; its lanes are RQ queues beside it, with
+--                                        ':<lane>' behind its name
+-- KEYS[3] hash   resident:task:<task>    what the task's ready workers announce; there is one as
+--                                        long as the hash is
+-- ARGV[1] id
+-- ARGV[2] budget in ms
+-- ARGV[3] the task
+-- ARGV[4] RQ's job data
+-- ARGV[5] how long a failed job is kept, s
+-- What follows may be '', and is left out if nothing but '' follows: a value here takes Redis a hundredth of
+-- an ask.
+-- ARGV[6] the mailbox that the reply goes to, unless it is the id's own key
+-- ARGV[7] a digest of the task and the question; none if the id was made for this question, so that nothing
+--         can be known of it
+-- ARGV[8] the lane: 'high', 'normal' or 'low', with ':<tenant>' behind it if there is one
+-- ARGV[9] 1 if the caller reads the answer in deltas
+--
+-- If a worker listens, nothing of the task waits or runs, and nothing is unusual, the question goes to
+-- that worker at once, started in RQ's books as its claim would have it, and the worker is told on a
+-- channel. What it offers and what it is told: docs/protocol.md, Offers; made by offer_command in
+-- scripts.py, and read in ear.py.
+--
+-- Keys beside these, their names made of these:
+-- set    rq:queues                       names of all queues
+-- set    rq:workers:<task>               keys of RQ's workers on this queue
+-- stream rq:results:<id>                 RQ's results of an earlier run of this id
+-- list   resident:reply:<id>             the reply, if it is there already
+-- string resident:asked:<id>             what was asked with an id of the caller's own
+-- string resident:anew:<task>            there if such an id looks like one of ours
+-- list   resident:lanes:<task>           with ':<priority>' behind it: lanes in which jobs wait
+-- list   rq:queue:<task>:popped          ids on their way from the queue to a worker
+-- string rq:suspended                    there while rq suspend holds
+-- hash   resident:common:<task>          with ':<failure ttl>' behind it, and ':<token>' for those that are
+--                                        handed over: the fields that all such jobs have in common
+-- zset   rq:wip:<task>                   <job>:<execution> -> expiry, s
+-- channel resident:hand:<token>          where a worker hears of what it is handed
+--
+-- Returns a code, or {code, number, limit} where there are numbers:
+--    1 queued, or with an idle worker already
+--    2 joined: the same id is waiting or running; its reply will be this one's
+--    3 answered: the reply is there
+--   -1 no_worker: no worker is ready for the task
+--   -2 overloaded: number questions wait, limit are allowed
+--   -3 conflict: something else was asked with this id
+--   -4 overloaded: an answer would take number ms, the budget is limit ms
+-- Needs clock.lua and ask_joined.lua in front.
 
 local announced = call('HMGET', announcement, 'max_backlog', 'rate', 'model_ms', 'laned',
   'offer')
@@ -179,7 +187,7 @@ local waiting = laned
 -- What a worker offers: the token that its executions begin with, how long RQ is to believe in them in
 -- s, with less of its budget left a question must be kept from expiring in ms, and the worker's name.
 local offer, token, expiry_s, keep_ms, worker = announced[5]
-if offer and lane == '' and laned == 0 and (not args[8] or args[8] == 'reply_to' and not args[10])
+if offer and lane == '' and laned == 0 and not args[9]
   and call('EXISTS', rq .. 'wip:' .. task, queue, queue .. ':popped', rq .. 'suspended') == 0
   then
   token, expiry_s, keep_ms, worker = string.match(offer, '^(%x+) (%d+) (%d+) (%S+)$')
@@ -190,8 +198,8 @@ elseif not token then -- the push says how many wait; it is taken back if those 
   waiting = waiting + call('RPUSH', queue, id) - 1
 end
 -- How long an answer will take: those that wait, the batch that runs, and its own.
-local model_ms = tonumber(announced[3] or '') or 0
-local rate, needed_ms = waiting > 0 and tonumber(announced[2] or '') or 0, model_ms
+local model_ms = announced[3] and tonumber(announced[3]) or 0
+local rate, needed_ms = waiting > 0 and announced[2] and tonumber(announced[2]) or 0, model_ms
 if rate > 0 then
   needed_ms = waiting / rate * 1000 + 2 * model_ms
 end
@@ -207,8 +215,8 @@ if limit and (waiting >= limit or is_too_long) then
 end
 
 local s, us = now()
-local stamp, description = stamp_of(s, us), 'tasks.' .. task .. '.answer(…)'
-local status, more, first, last, execution = 'queued', args, 8, #args
+local stamp, execution = stamp_of(s, us), nil
+local own = string.sub(announcement, 1, -#task - 6) -- our prefix, with its colon
 if token then
   -- Like no other: nothing of the task runs, so none was handed over in this microsecond, and where
   -- a claim's has its number, which never grows so large, stands an f.
@@ -219,9 +227,8 @@ if token then
   -- The worker hears of it when this script is over. Until it is told, nothing is written of the job.
   local heard = redis.pcall('ZADD', started, expiry, member)
   if type(heard) == 'number' then
-    local own = string.sub(announcement, 1, -#task - 6)
-    local told = {string.format('%d.%06d', s, us), id, execution, args[2], stamp, args[7],
-      args[9] or '', digest == '' and '' or '1', args[6]}
+    local told = {string.format('%d.%06d', s, us), id, execution, args[2], stamp, failure_ttl, reply_to,
+      digest == '' and '' or '1', args[4]}
     heard = redis.pcall('PUBLISH', own .. 'hand:' .. token, table.concat(told, '\n'))
     if type(heard) ~= 'number' or heard == 0 then
       call('ZREM', started, member)
@@ -237,17 +244,47 @@ end
 if remember then
   remember()
 end
-if token then
-  status, first, last = 'started', 1, args[8] and 10 or 8
-  more = {'started_at', stamp, 'last_heartbeat', stamp, 'worker_name', worker, 'execution',
-    execution, args[8], args[9]}
+
+-- What all jobs of a task have in common is copied from a hash that is kept for a minute; whoever changes
+-- these fields gives it another name. The field asked says that the fields of a job and no others are as this
+-- script wrote them, as long as there are no more of them; and whether others may ask with the same id.
+local COMMON_MS = '60000'
+local common = own .. 'common:' .. task .. ':' .. failure_ttl .. (token and ':' .. token or '')
+local more, new = nil, 3 -- what else it has of its own, and how many fields its own are that are not common
+if token or reply_to ~= '' or args[9] or remember then
+  more = {}
+  if token then
+    more, new = {'started_at', stamp, 'last_heartbeat', stamp, 'execution', execution}, 6
+  end
+  if reply_to ~= '' then
+    more[#more + 1], more[#more + 2], new = 'reply_to', reply_to, new + 1
+  end
+  if args[9] then
+    more[#more + 1], more[#more + 2], new = 'stream', '1', new + 1
+  end
+  if remember then
+    more[#more + 1], more[#more + 2] = 'asked', 'shared'
+  end
 end
--- The field asked says that these fields and no others are as this script wrote them, as long as
--- there are no more of them; and whether others may ask with the same id.
-call('HSET', job, 'status', status, 'data', args[6], 'enqueued_at', stamp,
-  'failure_ttl', args[7], 'asked', digest == '' and 'new' or 'shared', 'created_at', stamp,
-  'origin', task, 'description', description, 'success_callback_name', 'resident.replies.deliver',
-  'failure_callback_name', 'resident.replies.deliver_error', unpack(more, first, last))
+repeat -- once, unless somebody has made something else of what is copied
+  if redis.pcall('COPY', common, job) ~= 1 then
+    call('DEL', job)
+    call('HSET', job, 'status', token and 'started' or 'queued', 'failure_ttl', failure_ttl, 'asked', 'new',
+      'origin', task, 'description', 'tasks.' .. task .. '.answer(…)',
+      'success_callback_name', 'resident.replies.deliver',
+      'failure_callback_name', 'resident.replies.deliver_error')
+    if token then
+      call('HSET', job, 'worker_name', worker)
+    end
+    redis.pcall('COPY', job, common, 'REPLACE') -- a caller who may not writes all of each job
+    redis.pcall('PEXPIRE', common, COMMON_MS)
+  end
+  local is_whole = redis.pcall('HSET', job, 'data', args[4], 'enqueued_at', stamp, 'created_at', stamp,
+    unpack(more or args, 1, more and #more or 0)) == new
+  if not is_whole then
+    call('DEL', job, common)
+  end
+until is_whole
 if not token then
   call('PEXPIRE', job, args[2])
 else
@@ -260,7 +297,6 @@ if takes_lane then
   call('HSET', job, 'lane', lane)
   call('HSET', announcement, 'laned', laned + 1)
   if call('RPUSH', target, id) == 1 then
-    local own = string.sub(announcement, 1, -#task - 6)
     local index = own .. 'lanes:' .. task .. ':' .. string.match(lane, '^%a+')
     call('LREM', index, 0, lane) -- from when somebody else emptied it
     call('RPUSH', index, lane)

@@ -29,7 +29,7 @@ final class Question
         public readonly string $data,
         public readonly int $failureTtl,
         public readonly string $lane,
-        private readonly bool $isStreamed = false,
+        public readonly bool $isStreamed = false,
     ) {
     }
 
@@ -65,20 +65,6 @@ final class Question
             $this->lane,
             true
         );
-    }
-
-    /**
-     * Further fields of the job hash and their values in turn.
-     *
-     * @param string $replyTo The mailbox that the reply goes to, unless it is the id's own key.
-     * @return list<string>
-     */
-    public function fields(string $replyTo = ''): array
-    {
-        return [
-            ...($replyTo === '' ? [] : ['reply_to', $replyTo]),
-            ...($this->isStreamed ? ['stream', '1'] : []),
-        ];
     }
 
     /**

@@ -307,7 +307,7 @@ def test_a_question_that_its_worker_does_not_understand_is_answered_all_the_same
     (worker,) = workers_of(supervisor)
     os.kill(worker, signal.SIGSTOP)
     data, link = call_data("tasks.quick.answer", None, ["handed"], {}), Link(connection)
-    asking.ask(link, Asking("quick", "a", BUDGET_MS, data, 60, more=("reply_to", "no\nmailbox")))
+    asking.ask(link, Asking("quick", "a", BUDGET_MS, data, 60, reply_to="no\nmailbox"))
     link.close()
     assert is_started(connection, "a")
     os.kill(worker, signal.SIGCONT)

@@ -1,0 +1,1 @@
+-- Nothing: every id is new.
