@@ -24,21 +24,14 @@ end
 local is_any_rare = call('EXISTS', unpack(rarities)) > 0
 local by_hash = args[5] == '1' or is_any_rare
 
--- Of one alone its removal says as much as a look. A first write that needs no memory: after it
--- Redis refuses none in this script, and what was asked before it became full is answered.
-local scores, is_there
-if #members == 1 then
-  is_there = write('ZREM', KEYS[1], members[1]) == 1
-else
-  scores = redis.pcall('ZMSCORE', KEYS[1], unpack(members))
-end
+-- Their removal says whether all were there, with half the work of a look at each; if not, the hash says
+-- of each. A first write that needs no memory: after it Redis refuses none in this script, and what was asked
+-- before it became full is answered.
+local are_there = write('ZREM', KEYS[1], unpack(members)) == #members
 -- Codes of those that are not just settled; which are passed over; how many deltas were sent.
 local codes, passed, streamed, lost = {}, {}, {}, 0
 for number = 1, #members do
-  if scores then
-    is_there = scores[number]
-  end
-  if by_hash or not is_there then
+  if by_hash or not are_there then
     local job = job_prefix .. args[FIRST + (number - 1) * VALUES]
     local state = redis.pcall('HMGET', job, 'execution', 'status', 'streamed')
     if state.err then -- no hash: whatever it is, it is not a job
@@ -53,11 +46,8 @@ for number = 1, #members do
       passed[number] = state[2] == 'finished' or state[2] == 'failed'
     elseif state[1] == 'cancelled' then -- see cancel.lua; its caller has been told
       passed[number] = true
-    elseif state[1] or state[2] or not is_there or call('EXISTS', job) == 1 then
+    elseif state[1] or state[2] or not are_there or call('EXISTS', job) == 1 then
       passed[number], codes[number], lost = true, LOST, lost + 1
     end -- else somebody deleted the job while it ran: its caller is answered if nobody was before
   end
-end
-if scores then
-  write('ZREM', KEYS[1], unpack(members))
 end
