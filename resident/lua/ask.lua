@@ -137,6 +137,10 @@ if token then
     token = nil
   end
 end
+if takes_lane then
+  -- In front of all that needs no memory: a full Redis refuses a script's first write, and none behind it.
+  call('HSET', announcement, 'laned', laned + 1)
+end
 if remember then
   remember()
 end
@@ -191,7 +195,6 @@ end
 if takes_lane then
   local target = queue .. ':' .. lane
   call('HSET', job, 'lane', lane)
-  call('HSET', announcement, 'laned', laned + 1)
   if call('RPUSH', target, id) == 1 then
     local index = own .. 'lanes:' .. task .. ':' .. string.match(lane, '^%a+')
     call('LREM', index, 0, lane) -- from when somebody else emptied it

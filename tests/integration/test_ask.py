@@ -13,7 +13,7 @@ from rq.serializers import JSONSerializer
 
 from resident import keys
 from resident.asking import AskCode, Asked
-from tests.support.lua import BUDGET_MS, ECHO, TEN_YEARS_MS, Desk, Full
+from tests.support.lua import BUDGET_MS, ECHO, FAILURE_TTL_S, TEN_YEARS_MS, Desk, Full
 from tests.support.waiting import wait_until
 
 
@@ -137,3 +137,25 @@ def test_a_question_that_redis_has_no_memory_for_is_not_half_written(
     full.free()
     assert desk.snapshot() == before
     assert desk.ask("a").code is AskCode.QUEUED
+
+
+@pytest.mark.parametrize("has_common", [True, False])
+@pytest.mark.parametrize("lane", ["", "high:shop"])
+@pytest.mark.parametrize("is_new", [True, False])
+def test_a_full_redis_refuses_a_question_whatever_is_in_its_way(
+    is_new: bool, lane: str, has_common: bool, desk: Desk, full: Full
+) -> None:
+    """A DEL needs no memory, and behind it Redis would refuse no write of the script."""
+    if not is_new:  # it has ended, and its reply was read
+        desk.ask("a")
+        desk.settle(desk.claim())
+        desk.connection.delete(keys.reply("a"))
+    desk.ask("before", is_new=True)  # a lane is taken only behind another
+    if not has_common:
+        desk.connection.delete(keys.common("echo", FAILURE_TTL_S))
+    before = desk.snapshot()
+    full.fill()
+    with pytest.raises(ResponseError, match="maxmemory"):
+        desk.ask("a", is_new=is_new, lane=lane)
+    full.free()
+    assert desk.snapshot() == before
