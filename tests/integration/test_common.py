@@ -91,18 +91,20 @@ def test_a_job_that_is_in_the_way_of_a_new_one_is_gone(desk: Desk) -> None:
     assert desk.job("a").keys() == desk.job("before").keys()
 
 
-def test_a_caller_who_may_not_copy_writes_all_of_each_job(
-    desk: Desk, redis_server: EmbeddedRedis, connection: Redis
+@pytest.mark.parametrize("denied", [["-copy"], ["-del"], ["-copy", "-del"]])
+def test_a_caller_who_may_not_copy_or_delete_is_served(
+    denied: list[str], desk: Desk, redis_server: EmbeddedRedis, connection: Redis
 ) -> None:
+    commands = ["+@all", *denied]
     connection.acl_setuser(
-        "caller", enabled=True, nopass=True, keys=["*"], channels=["*"], commands=["+@all", "-copy"]
+        "caller", enabled=True, nopass=True, keys=["*"], channels=["*"], commands=commands
     )
     try:
         url = redis_server.url.replace("unix://:", "unix://caller:")
         with connect(url) as theirs, a_desk(theirs, "resident-echo-2") as other:
             other.ask("a", is_new=True)
             other.ask("b", is_new=True)
-        assert not connection.exists(COMMON)
+        assert connection.exists(COMMON) == ("-copy" not in denied)
         assert [job.id for job in desk.claim().jobs] == ["a", "b"]
         assert desk.job("a").keys() == desk.job("b").keys()
     finally:

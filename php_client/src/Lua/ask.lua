@@ -272,7 +272,7 @@ if token or reply_to ~= '' or args[9] or remember then
 end
 repeat -- once, unless somebody has made something else of what is copied
   if redis.pcall('COPY', common, job) ~= 1 then
-    call('DEL', job)
+    redis.pcall('DEL', job) -- most often nothing is there, and a caller who may not is served as well
     call('HSET', job, 'status', token and 'started' or 'queued', 'failure_ttl', failure_ttl, 'asked', 'new',
       'origin', task, 'description', 'tasks.' .. task .. '.answer(…)',
       'success_callback_name', 'resident.replies.deliver',
