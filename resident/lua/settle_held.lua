@@ -3,8 +3,8 @@
 -- Needs write.lua in front.
 --
 -- Whose a job is stands in its hash: the execution that was claimed last, until it is put back. For a
--- question whose id nobody else can have asked with the registry says the same, all of them in one
--- look: whoever takes a job from an execution takes that out of it.
+-- question whose id nobody else can have asked with the registry says the same, of all of them at once:
+-- whoever takes a job from an execution takes that out of it.
 
 local LOST, SETTLED, SETTLED_WITH_DEPENDENTS = 0, 1, 2
 local FIRST, VALUES = 11, 5
@@ -48,6 +48,7 @@ for number = 1, #members do
       passed[number] = true
     elseif state[1] or state[2] or not are_there or call('EXISTS', job) == 1 then
       passed[number], codes[number], lost = true, LOST, lost + 1
-    end -- else somebody deleted the job while it ran: its caller is answered if nobody was before
+    end -- else somebody deleted the job while it ran: its caller is answered if nobody was before. If one of
+    -- the batch was taken, it may as well be this one, which another has answered and deleted: no second reply.
   end
 end

@@ -395,3 +395,19 @@ def test_the_records_of_what_was_cancelled_go_with_the_batch(desk: Desk) -> None
     asking.cancel(desk.link, "x", 60_000)
     desk.settle(claim)
     assert [key for key in desk.snapshot() if "execution" in key] == []
+
+
+@pytest.mark.parametrize("by_hash", [True, False])
+def test_of_a_batch_with_a_job_that_was_taken_one_that_is_gone_is_not_answered(
+    by_hash: bool, desk: Desk
+) -> None:
+    """It may be the one that was taken, which another has answered and deleted since."""
+    for job_id in ("cancelled", "deleted", "held"):
+        desk.ask(job_id, is_new=True)
+    claim = desk.claim()
+    asking.cancel(desk.link, "cancelled", 60_000)
+    desk.connection.delete(f"{keys.JOB}deleted")
+    codes = desk.settle(claim, by_hash=by_hash)
+    assert codes == [SettleCode.SETTLED, SettleCode.LOST, SettleCode.SETTLED]
+    lengths = [desk.connection.llen(keys.reply(job.id)) for job in claim.jobs]
+    assert lengths == [1, 0, 1]  # that it was cancelled, none, the answer
