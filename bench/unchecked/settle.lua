@@ -7,18 +7,16 @@ local members, finished, gone = {}, {}, {}
 for i = FIRST, #args, VALUES do
   members[#members + 1] = args[i] .. ':' .. args[i + 1]
 end
-local scores, score = call('ZMSCORE', KEYS[1], unpack(members)), string.format('%d', ended + ttl)
+local score = string.format('%d', ended + ttl)
 call('ZREM', KEYS[1], unpack(members))
 for number = 1, #members do
   local i = FIRST + (number - 1) * VALUES
   local id, execution, reply_key = args[i], args[i + 1], args[i + 2]
-  if scores[number] then
-    call('RPUSH', reply_key, args[i + 3])
-    call('PEXPIRE', reply_key, args[4])
-  end
-  if scores[number] and ttl == '0' then
+  call('RPUSH', reply_key, args[i + 3])
+  call('PEXPIRE', reply_key, args[4])
+  if ttl == '0' then
     gone[#gone + 1] = job_prefix .. id
-  elseif scores[number] then
+  else
     local job, results = job_prefix .. id, results_prefix .. id
     call('HSET', job, 'status', 'finished', 'ended_at', args[7])
     call('XADD', results, '*', 'type', outcome, 'worker_name', name, 'execution_id', execution,

@@ -1,1 +1,1 @@
--- Nothing: whose a job is settle.lua finds out by itself.
+-- Nothing: every job is its worker's.
