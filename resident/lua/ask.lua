@@ -151,7 +151,7 @@ end
 local COMMON_MS = '60000'
 local common = own .. 'common:' .. task .. ':' .. failure_ttl .. (token and ':' .. token or '')
 local more, new = nil, 3 -- what else it has of its own, and how many fields its own are that are not common
-if token or reply_to ~= '' or args[9] or remember then
+if token or reply_to ~= '' or args[9] then
   more = {}
   if token then
     more, new = {'started_at', stamp, 'last_heartbeat', stamp, 'execution', execution}, 6
@@ -162,11 +162,8 @@ if token or reply_to ~= '' or args[9] or remember then
   if args[9] then
     more[#more + 1], more[#more + 2], new = 'stream', '1', new + 1
   end
-  if remember then
-    more[#more + 1], more[#more + 2] = 'asked', 'shared'
-  end
 end
-repeat -- once, unless somebody has made something else of what is copied
+repeat -- once, unless somebody has made something else of what is copied: asked was in that, the others were not
   if redis.pcall('COPY', common, job) ~= 1 then
     redis.pcall('DEL', job) -- most often nothing is there, and a caller who may not is served as well
     call('HSET', job, 'status', token and 'started' or 'queued', 'failure_ttl', failure_ttl, 'asked', 'new',
@@ -180,7 +177,7 @@ repeat -- once, unless somebody has made something else of what is copied
     redis.pcall('PEXPIRE', common, COMMON_MS)
   end
   local is_whole = redis.pcall('HSET', job, 'data', args[4], 'enqueued_at', stamp, 'created_at', stamp,
-    unpack(more or args, 1, more and #more or 0)) == new
+    'asked', remember and 'shared' or 'new', unpack(more or args, 1, more and #more or 0)) == new
   if not is_whole then
     call('DEL', job, common)
   end

@@ -65,6 +65,7 @@ def test_a_copied_job_that_is_handed_over_is_as_one_that_was_written_whole(
 SPOILT = {
     "a string": lambda connection: connection.set(COMMON, "x"),
     "a list": lambda connection: connection.rpush(COMMON, "x"),
+    "others' hash": lambda connection: connection.hset(COMMON, "note", "x"),
     "a hash with data": lambda connection: connection.hset(COMMON, "data", "x"),
     "a hash with a mailbox": lambda connection: connection.hset(COMMON, "reply_to", "x"),
 }
@@ -79,7 +80,7 @@ def test_what_others_made_of_it_is_made_anew(spoilt: str, way: dict[str, Any], d
     SPOILT[spoilt](desk.connection)
     desk.ask("a", **way)
     assert common_to(desk, "a") == common_to(desk, "written")
-    assert not {"data", "reply_to", "enqueued_at"} & set(desk.connection.hkeys(COMMON))
+    assert not {"data", "reply_to", "enqueued_at", "note"} & set(desk.connection.hkeys(COMMON))
     assert 0 < desk.connection.ttl(COMMON) <= 60
     assert [job.id for job in desk.claim().jobs] == ["written", "a"]
 
