@@ -146,21 +146,21 @@ if remember then
 end
 
 -- What all jobs of a task have in common is copied from a hash that is kept for a minute; whoever changes
--- these fields gives it another name. The field asked says that the fields of a job and no others are as this
--- script wrote them, as long as there are no more of them; and whether others may ask with the same id.
+-- these fields gives it another name. The field asked says that all fields of a job are as this script wrote
+-- them, as long as there are no more of them; and whether others may ask with the same id.
 local COMMON_MS = '60000'
 local common = own .. 'common:' .. task .. ':' .. failure_ttl .. (token and ':' .. token or '')
-local more, new = nil, 3 -- what else it has of its own, and how many fields its own are that are not common
+local more, added = nil, 3 -- what else it has of its own, and how many fields of its own are new to what is copied
 if token or reply_to ~= '' or args[9] then
   more = {}
   if token then
-    more, new = {'started_at', stamp, 'last_heartbeat', stamp, 'execution', execution}, 6
+    more, added = {'started_at', stamp, 'last_heartbeat', stamp, 'execution', execution}, 6
   end
   if reply_to ~= '' then
-    more[#more + 1], more[#more + 2], new = 'reply_to', reply_to, new + 1
+    more[#more + 1], more[#more + 2], added = 'reply_to', reply_to, added + 1
   end
   if args[9] then
-    more[#more + 1], more[#more + 2], new = 'stream', '1', new + 1
+    more[#more + 1], more[#more + 2], added = 'stream', '1', added + 1
   end
 end
 repeat -- once, unless somebody has made something else of what is copied: asked was in that, the others were not
@@ -177,7 +177,7 @@ repeat -- once, unless somebody has made something else of what is copied: asked
     redis.pcall('PEXPIRE', common, COMMON_MS)
   end
   local is_whole = redis.pcall('HSET', job, 'data', args[4], 'enqueued_at', stamp, 'created_at', stamp,
-    'asked', remember and 'shared' or 'new', unpack(more or args, 1, more and #more or 0)) == new
+    'asked', remember and 'shared' or 'new', unpack(more or args, 1, more and #more or 0)) == added
   if not is_whole then
     call('DEL', job, common)
   end
