@@ -295,6 +295,7 @@ class ResidentWorker(SimpleWorker):
         if not is_registered:
             self.connection.delete(self.key)
             self.register_birth()
+            self.set_state(WorkerStatus.BUSY if self._scripts.is_busy else WorkerStatus.IDLE)
         self.heartbeat(max(self.worker_ttl + 60, silence_s))
         self._counts.write(self.connection, self.key)
 

@@ -148,6 +148,7 @@ def test_an_idle_worker_whose_record_is_gone_or_foreign_registers_again(
         spoil()
         wait_until(lambda: connection.type(key) == b"hash" and connection.hexists(key, "birth"))
         wait_until(lambda: connection.exists(keys.of_task("echo").announcement))
+        wait_until(lambda: states(connection) == [b"idle"])
         assert connection.smembers("rq:workers:echo") == {key}
 
 
