@@ -8,7 +8,7 @@ import pytest
 from redis import Redis
 
 from resident.ear import Ear
-from tests.support.lua import Desk, Full, a_desk, offer
+from tests.support.lua import JUDGED, Desk, Full, a_desk, offer
 
 
 @pytest.fixture
@@ -38,3 +38,9 @@ def ear(connection: Redis, desk: Desk) -> Iterator[Ear]:
     offer(desk)
     yield made
     made.close()
+
+
+@pytest.fixture(params=["by its hash", "by the registry"])
+def judged(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both ways to find out whose a job is come to the same."""
+    monkeypatch.setitem(JUDGED, "by_hash", request.param == "by its hash")
