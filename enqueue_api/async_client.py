@@ -324,13 +324,9 @@ class AsyncClient:
                 return await call()
         except TimeoutError:
             self._link.drop_if_silent()
-            msg = "Redis could not be reached: it did not answer"
-            raise TransportError(msg, job_id) from None
-        except (RedisConnectionError, RedisTimeoutError) as error:
-            msg = f"Redis could not be reached: {error}"
-            raise TransportError(msg, job_id) from error
+            raise TransportError("Redis did not answer", job_id) from None
         except RedisError as error:
-            raise outcome.refused_by_redis(error, job_id) from error
+            raise outcome.fault_of_redis(error, job_id) from error
 
     async def _tasks_to_name(self, asked: asking.Asked, deadline: Deadline) -> list[str] | None:
         """The tasks that have ready workers, if the refusal names them and they can be had."""

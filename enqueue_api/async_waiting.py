@@ -79,7 +79,7 @@ async def until_something(
             found = await read()
         except RedisError as error:
             if not may_pass(error):
-                raise outcome.refused_by_redis(error, job_id) from error
+                raise outcome.fault_of_redis(error, job_id) from error
             lost = error
             link.drop(error)
             jitter = random.uniform(0.5, 1)  # noqa: S311

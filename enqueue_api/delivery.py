@@ -140,7 +140,7 @@ class Delivery:
     def _fail(self, error: RedisError) -> None:
         for job_id, reply in self._waiting.items():
             if not reply.done():
-                reply.set_exception(outcome.refused_by_redis(error, job_id))
+                reply.set_exception(outcome.fault_of_redis(error, job_id))
 
 
 @asynccontextmanager

@@ -96,7 +96,7 @@ def put_all(
             refused |= {one.id: TransportError(error.message, one.id) for one in chunk}
         except RedisError as error:
             link.close()
-            refused |= {one.id: outcome.refused_by_redis(error, one.id) for one in chunk}
+            refused |= {one.id: outcome.fault_of_redis(error, one.id) for one in chunk}
     return refused
 
 
@@ -115,7 +115,7 @@ def _put_chunk(
     refused: dict[str, ResidentError] = {}
     for one, asked in zip(chunk, answers, strict=True):
         if isinstance(asked, RedisError):
-            refused[one.id] = outcome.refused_by_redis(asked, one.id)
+            refused[one.id] = outcome.fault_of_redis(asked, one.id)
         elif asked.code < 0:
             refused[one.id] = outcome.refusal(one, asked, served)
     return refused
@@ -147,12 +147,8 @@ def once_more(link: Link, deadline: Deadline, call: Callable[[], T], job_id: str
     except (RedisConnectionError, RedisTimeoutError) as error:
         link.close()
         if deadline.is_over:
-            raise _unreached(error, job_id) from error
+            raise outcome.fault_of_redis(error, job_id) from error
     try:
         return call()
     except RedisError as error:
-        raise _unreached(error, job_id) from error
-
-
-def _unreached(error: RedisError, job_id: str) -> TransportError:
-    return TransportError(f"Redis could not be reached: {error}", job_id)
+        raise outcome.fault_of_redis(error, job_id) from error

@@ -46,4 +46,4 @@ class Loan:
             return
         self._link.close()
         if isinstance(error, RedisError):
-            raise outcome.refused_by_redis(error, self._job_id) from error
+            raise outcome.fault_of_redis(error, self._job_id) from error

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from redis.exceptions import RedisError
+from redis.exceptions import (
+    AskError,
+    AuthenticationError,
+    BusyLoadingError,
+    ClusterError,
+    NoPermissionError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+)
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from enqueue_api.question import Question
 from resident import keys, protocol
@@ -14,6 +25,19 @@ from resident.protocol import Answered
 
 #: What came of one of many questions; `isinstance(one, Answered)` tells, an error can be raised.
 Outcome = Answered | ResidentError
+
+#: The PHP client says the same of them.
+_FAULTS: tuple[tuple[type[RedisError], str], ...] = (
+    (OutOfMemoryError, "is full, so nothing was written"),
+    (NoPermissionError, "does not let this user ask"),
+    (ReadOnlyError, "is a replica that cannot be written to"),
+    (BusyLoadingError, "is still loading its data"),
+    (AuthenticationError, "refuses the user or the password"),
+    (ClusterError, "is a cluster, and Resident needs a single Redis"),
+    (AskError, "is a cluster, and Resident needs a single Redis"),
+    (RedisTimeoutError, "did not answer"),
+    (RedisConnectionError, "cannot be reached"),
+)
 
 
 def answer_in(payload: bytes, job_id: str) -> Answered:
@@ -43,9 +67,12 @@ def lost(error: BaseException, job_id: str = "") -> TransportError:
     return TransportError(f"Redis was lost while waiting: {reason}", job_id)
 
 
-def refused_by_redis(error: RedisError, job_id: str = "") -> TransportError:
-    """Redis answered with an error."""
-    return TransportError(f"Redis: {error}", job_id)
+def fault_of_redis(error: RedisError, job_id: str = "") -> TransportError:
+    """What is wrong with Redis, in words that tell an operator what to do."""
+    cause = error.__cause__  # redis.asyncio makes a lost connection of all that befalls it at first
+    kind = cause if isinstance(cause, RedisError) else error
+    what = next((words for each, words in _FAULTS if isinstance(kind, each)), "refused a command")
+    return TransportError(f"Redis {what} ({error})", job_id)
 
 
 def names_tasks(asked: Asked) -> bool:

@@ -226,7 +226,7 @@ def until_something(
         except RedisError as error:
             link.close()
             if not may_pass(error):
-                raise outcome.refused_by_redis(error, job_id) from error
+                raise outcome.fault_of_redis(error, job_id) from error
             lost, found = error, None
             jitter = random.uniform(0.5, 1)  # noqa: S311
             time.sleep(min(RECONNECT_PAUSE_S * jitter, deadline.left_s))
