@@ -17,6 +17,8 @@ from resident import keys
 
 #: A supervisor that has not been heard of for so long is not shown.
 STATUS_TTL_S = 30
+#: One that has not been heard of for so long, two reports and a little, may be gone or hang.
+SILENT_S = 12
 
 
 class Worker(msgspec.Struct, frozen=True):
@@ -38,6 +40,7 @@ class Status(msgspec.Struct):
         generation: How many times its process has loaded, this one included.
         deaths: Of workers, since then.
         last_death: Of which task, by what, and when; empty if there was none.
+        silent_s: How long ago it told this.
     """
 
     host: str
@@ -46,6 +49,7 @@ class Status(msgspec.Struct):
     deaths: int = 0
     last_death: str = ""
     workers: tuple[Worker, ...] = ()
+    silent_s: int = 0
 
     @classmethod
     def of_this_process(cls, generation: int) -> Status:
@@ -96,11 +100,18 @@ def read(connection: redis.Redis) -> list[Status]:
     names: list[Any] = []
     with suppress(ResponseError):  # it is no set
         names = sorted(connection.smembers(keys.SUPERVISORS))
-    texts = connection.mget(names) if names else []
+    with connection.pipeline(transaction=False) as pipeline:
+        for name in names:
+            pipeline.get(name)
+            pipeline.ttl(name)
+        answers = iter(pipeline.execute(raise_on_error=False))
     found = []
-    for text in texts:
-        with suppress(msgspec.DecodeError):
-            found += [msgspec.json.decode(text, type=Status)] if text else []
+    for text, ttl_s in zip(answers, answers, strict=True):
+        if isinstance(text, bytes):
+            with suppress(msgspec.DecodeError):
+                one = msgspec.json.decode(text, type=Status)
+                one.silent_s = max(STATUS_TTL_S - ttl_s, 0)
+                found.append(one)
     return found
 
 
@@ -142,5 +153,10 @@ def as_table(found: list[Status]) -> str:
         f"{one.host} {one.pid}: {one.deaths} deaths, the last one {one.last_death}"
         for one in found
         if one.deaths
+    ]
+    lines += [
+        f"{one.host} {one.pid}: not heard of for {one.silent_s} s; it and its workers may be gone"
+        for one in found
+        if one.silent_s >= SILENT_S
     ]
     return "\n".join(lines if found else ["No worker.py has been heard of."])

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import msgspec
 import pytest
 from redis import Redis
 
 from resident import keys
-from resident.status import Status, Worker, is_ready_here, publish, read
+from resident.status import STATUS_TTL_S, Status, Worker, as_table, is_ready_here, publish, read
 from tests.support.lua import Full
 
 WORKER = Worker("echo", 1, "resident-echo-1", "idle", 20.0, 0, 5)
@@ -40,19 +41,37 @@ def member(status: Status) -> str:
     return f"{keys.SUPERVISORS}:{status.host}-{status.pid}"
 
 
+def told(connection: Redis) -> list[Status]:
+    """What is read, whenever it was told."""
+    return [msgspec.structs.replace(one, silent_s=0) for one in read(connection)]
+
+
 def test_what_is_told_is_read(status: Status, connection: Redis) -> None:
     publish(connection, status, [WORKER])
-    assert read(connection) == [status]
+    assert told(connection) == [status]
     publish(connection, status, [])
-    assert read(connection) == []
+    assert told(connection) == []
     assert not connection.exists(keys.SUPERVISORS, member(status))
+
+
+def test_a_supervisor_that_has_not_been_heard_of_is_told_apart(
+    status: Status, connection: Redis
+) -> None:
+    """Until it expires: kill -9 leaves what it told last."""
+    publish(connection, status, [WORKER])
+    assert "not heard of" not in as_table(read(connection))
+    connection.expire(member(status), STATUS_TTL_S - 17)
+    [found] = read(connection)
+    assert found.silent_s in {17, 18}
+    said = f"{status.host} {status.pid}: not heard of for {found.silent_s} s; it and its workers"
+    assert said in as_table([found])
 
 
 def test_another_type_where_the_supervisors_stand_is_nobody(
     spoil: Callable[[str], object], connection: Redis
 ) -> None:
     spoil(keys.SUPERVISORS)
-    assert read(connection) == []
+    assert told(connection) == []
 
 
 def test_another_type_where_the_supervisors_stand_makes_room(
@@ -60,10 +79,10 @@ def test_another_type_where_the_supervisors_stand_makes_room(
 ) -> None:
     spoil(keys.SUPERVISORS)
     publish(connection, status, [WORKER])
-    assert read(connection) == [status]
+    assert told(connection) == [status]
     spoil(keys.SUPERVISORS)
     publish(connection, status, [])
-    assert read(connection) == []
+    assert told(connection) == []
 
 
 def test_another_type_where_one_supervisor_stands_hides_it_until_it_tells_again(
@@ -71,9 +90,9 @@ def test_another_type_where_one_supervisor_stands_hides_it_until_it_tells_again(
 ) -> None:
     publish(connection, status, [WORKER])
     spoil(member(status))
-    assert read(connection) == []
+    assert told(connection) == []
     publish(connection, status, [WORKER])
-    assert read(connection) == [status]
+    assert told(connection) == [status]
 
 
 def test_a_full_redis_does_not_cost_the_others_their_place(
@@ -83,7 +102,7 @@ def test_a_full_redis_does_not_cost_the_others_their_place(
     with Full(connection) as full:
         full.fill()
         publish(connection, Status("other", 1, 1), [WORKER])
-    assert read(connection) == [status]
+    assert told(connection) == [status]
 
 
 def test_another_type_where_workers_announce_themselves_is_nobody(
