@@ -27,8 +27,8 @@ end
 
 -- The two halves of an ask likewise.
 local asked = {
-  "announcement", "args", "budget_ms", "call", "digest", "failure_ttl", "id", "job", "lane", "queue",
-  "remember", "reply_to", "rq", "task",
+  "announcement", "args", "budget_ms", "call", "digest", "failure_ttl", "id", "is_read", "job", "lane",
+  "queue", "remember", "reply_to", "rq", "task",
 }
 files["resident/lua/ask.lua"] = {globals = asked}
 files["resident/lua/ask_joined.lua"] = {ignore = {}}

@@ -83,7 +83,7 @@ local waiting = laned
 -- What a worker offers: the token that its executions begin with, how long RQ is to believe in them in
 -- s, with less of its budget left a question must be kept from expiring in ms, and the worker's name.
 local offer, token, expiry_s, keep_ms, worker = announced[5]
-if offer and lane == '' and laned == 0 and not args[9]
+if offer and lane == '' and laned == 0 and not is_read
   and call('EXISTS', rq .. 'wip:' .. task, queue, queue .. ':popped', rq .. 'suspended') == 0
   then
   token, expiry_s, keep_ms, worker = string.match(offer, '^(%x+) (%d+) (%d+) (%S+)$')
@@ -151,7 +151,7 @@ end
 local COMMON_MS = '60000'
 local common = own .. 'common:' .. task .. ':' .. failure_ttl .. (token and ':' .. token or '')
 local more, added = nil, 3 -- what else it has of its own, and how many fields of its own are new to what is copied
-if token or reply_to ~= '' or args[9] then
+if token or reply_to ~= '' or is_read then
   more = {}
   if token then
     more, added = {'started_at', stamp, 'last_heartbeat', stamp, 'execution', execution}, 6
@@ -159,7 +159,7 @@ if token or reply_to ~= '' or args[9] then
   if reply_to ~= '' then
     more[#more + 1], more[#more + 2], added = 'reply_to', reply_to, added + 1
   end
-  if args[9] then
+  if is_read then
     more[#more + 1], more[#more + 2], added = 'stream', '1', added + 1
   end
 end

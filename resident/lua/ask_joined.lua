@@ -4,7 +4,7 @@
 local call, args = redis.call, ARGV -- globals would be looked up each time
 local job, queue, announcement = KEYS[1], KEYS[2], KEYS[3]
 local id, budget_ms, task, failure_ttl = args[1], args[2] + 0, args[3], args[5]
-local reply_to, digest, lane = args[6] or '', args[7] or '', args[8] or ''
+local reply_to, digest, lane, is_read = args[6] or '', args[7] or '', args[8] or '', args[9] == '1'
 
 local rq = string.sub(job, 1, -#id - 5) -- RQ's prefix, with its colon
 
