@@ -62,7 +62,7 @@ def test_a_supervisor_that_has_not_been_heard_of_is_told_apart(
     assert "not heard of" not in as_table(read(connection))
     connection.expire(member(status), STATUS_TTL_S - 17)
     [found] = read(connection)
-    assert found.silent_s in {17, 18}
+    assert 17 <= found.silent_s < STATUS_TTL_S
     said = f"{status.host} {status.pid}: not heard of for {found.silent_s} s; it and its workers"
     assert said in as_table([found])
 
