@@ -12,11 +12,20 @@ from typing import Any
 
 import structlog
 
-from resident.batching import Given, Raised, answer_batch, parts_within
-from resident.claimed import Claim
-from resident.claims import Question, Refused, batch_timeout_s, read_claimed
+from resident import keys
+from resident.batching import Call, Given, Raised, answer_batch, answer_one, parts_within
+from resident.claimed import Claim, Claimed
+from resident.claims import Question, Refused, batch_timeout_s, read_claimed, read_plain
 from resident.death_penalty import TimeLimit
-from resident.protocol import Milliseconds, encode_answered, encode_failed
+from resident.errors import ResidentError
+from resident.protocol import (
+    Milliseconds,
+    data_head,
+    decode_plain_data,
+    encode_answered,
+    encode_failed,
+    reply_key,
+)
 from resident.pulse import Pulse
 from resident.replies import describe
 from resident.settings import Settings
@@ -52,6 +61,7 @@ class Answerer:
         self._streams = streams
         self._pid = os.getpid()
         self._model = model
+        self._head = data_head(task.name)
         self._max_bytes = settings.max_question_bytes
         self._result_ttl_s = settings.result_ttl
         #: Size and ms of each call of the model, for whoever learns from them, and takes them away.
@@ -74,6 +84,28 @@ class Answerer:
                 settled.append(_settlement(question, result, claimed_s))
         return settled
 
+    def alone(self, claim: Claim) -> Settlement | None:
+        """How a question that was handed over ends, straight on: docs/decisions/0013.
+
+        None if it is for `settlements`: anything but a question as our clients ask it.
+        """
+        [job] = claim.jobs
+        try:
+            value = self._task.check(decode_plain_data(job.data, self._head, self._max_bytes))
+        except (ValueError, RecursionError, ResidentError):
+            return None
+        result = answer_one(self._call, value)
+        if type(result) is Raised:
+            question = read_plain(job, self._task, self._max_bytes, self._result_ttl_s)
+            return _settlement(question, result, 0.0) if question else None
+        return _finished(
+            job,
+            reply_key(job.id, job.reply_to.decode()) if job.reply_to else keys.reply(job.id),
+            result,
+            0.0,  # it has waited for nothing
+            self._result_ttl_s,
+        )
+
     def _parts(self, questions: list[Question]) -> list[list[Question]]:
         """What goes into one call each: all, unless the task says what a question costs."""
         cost = self._task.cost
@@ -83,32 +115,36 @@ class Answerer:
         parts = parts_within(costs, self._task.max_cost)
         return [[questions[number] for number in part] for part in parts]
 
-    def _call_within(self, questions: list[Question]) -> Callable[[list[Any]], list[Any]]:
+    def _call_within(self, questions: list[Question]) -> Call:
         timeout_s = batch_timeout_s(self._task, questions)
+        if self._task.streams and questions[0].wants_deltas:
+            return lambda _values: self._call(questions, timeout_s, self._stream)
+        return lambda values: self._call(values, timeout_s)
+
+    def _call(
+        self, questions: list[Any], timeout_s: float = 0.0, answer: Callable[..., Any] | None = None
+    ) -> list[Any]:
+        """Answers from the model, in the task's time if none is given."""
+        self._before_call()
         task, pulse = self._task, self._pulse
+        timeout_s = timeout_s or task.timeout_s
+        answers: list[Any]
+        began = time.monotonic()
+        pulse.overdue_at = began + timeout_s + OVERDUE_S
+        try:
+            answers = self._limit.call(timeout_s, answer or task.answer, self._model, questions)
+        finally:
+            if os.getpid() != self._pid:  # one that the task forked: not the worker
+                _log.warning("the task forked a process that ran on", task=task.name)
+                os._exit(0)
+            pulse.seen_at = ended = time.monotonic()  # else what took long is taken for hanging
+            pulse.overdue_at = 0
+        self.calls.append((len(questions), (ended - began) * 1000))
+        return answers
 
-        def call(values: list[Any]) -> list[Any]:
-            self._before_call()
-            began = time.monotonic()
-            pulse.overdue_at = began + timeout_s + OVERDUE_S
-            try:
-                if task.streams and questions[0].wants_deltas:
-                    answers = self._limit.call(timeout_s, self._stream, questions[0])
-                else:
-                    answers = self._limit.call(timeout_s, task.answer, self._model, values)
-            finally:
-                if os.getpid() != self._pid:  # one that the task forked: not the worker
-                    _log.warning("the task forked a process that ran on", task=task.name)
-                    os._exit(0)
-                pulse.seen_at = ended = time.monotonic()  # else what took long is taken for hanging
-                pulse.overdue_at = 0
-            self.calls.append((len(values), (ended - began) * 1000))
-            return answers
-
-        return call
-
-    def _stream(self, question: Question) -> list[Any]:
-        return [self._streams.answer(question, self._task.deltas(self._model, question.value))]
+    def _stream(self, model: Any, questions: list[Question]) -> list[Any]:
+        [question] = questions
+        return [self._streams.answer(question, self._task.deltas(model, question.value))]
 
 
 def _cost_of(question: Question, cost: Callable[[Any], float]) -> float:
@@ -148,16 +184,20 @@ def _settlement(question: Question, result: Given | Raised, claimed_s: float) ->
             ttl_s=fields.terms.failure_ttl_s,
             by_hash=bool(job.by_hash),
         )
-    ttl_s = fields.terms.result_ttl_s
-    ms = Milliseconds(_queued_ms(fields.enqueued_s, claimed_s), result.model_ms)
+    queued_ms = _queued_ms(fields.enqueued_s, claimed_s)
+    return _finished(job, fields.success_key, result, queued_ms, fields.terms.result_ttl_s)
+
+
+def _finished(job: Claimed, key: str, given: Given, queued_ms: float, ttl_s: int) -> Settlement:
+    answer, ms = given.answer, Milliseconds(queued_ms, given.model_ms)
     return Settlement(  # by place, which is quicker than by name
         job.id,
         job.execution,
         _FINISHED,
-        fields.success_key,
-        encode_answered(job.id, result.answer, ms, result.batch),
+        key,
+        encode_answered(job.id, answer, ms, given.batch),
         # RQ leaves the field out for None, and keeps no result for a job that it deletes.
-        b"" if not ttl_s or result.answer == b"null" else b2a_base64(result.answer, newline=False),
+        b"" if not ttl_s or answer == b"null" else b2a_base64(answer, newline=False),
         ttl_s,
         bool(job.by_hash),
     )

@@ -67,9 +67,21 @@ def answer_batch(call: Call, questions: list[Any]) -> list[Given | Raised]:
     except BaseException as error:  # noqa: BLE001  (sys.exit and a library's panic are its answer too)
         if len(questions) == 1:
             return [Raised(error, _text_of(error))]
-        return [answer_batch(call, [question])[0] for question in questions]
+        return [answer_one(call, question) for question in questions]
     model_ms = round((time.monotonic() - started) * 1000, 3)
     return [_encoded(answer, model_ms, len(questions)) for answer in answers]
+
+
+def answer_one(call: Call, question: Any) -> Given | Raised:
+    """Answers a question that is alone."""
+    started = time.monotonic()
+    try:
+        [answer] = call([question])
+    except StopNow:
+        raise
+    except BaseException as error:  # noqa: BLE001  (sys.exit and a library's panic are its answer too)
+        return Raised(error, _text_of(error))
+    return _encoded(answer, round((time.monotonic() - started) * 1000, 3), 1)
 
 
 def _encoded(answer: Any, model_ms: float, batch: int) -> Given | Raised:

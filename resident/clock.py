@@ -40,7 +40,7 @@ class Clock:
 
         Errors worth catching: those of Link.
         """
-        late_s = self.now_s() - float(said_at)
+        late_s = self._ahead_s + time.monotonic() - float(said_at)
         if abs(late_s) > LATE_S:
             self.read()
             return self.now_s() - float(said_at)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import structlog
 from redis.exceptions import ResponseError
 
@@ -31,10 +33,22 @@ class Offering:
     take three writes instead of one. So among many it does as one that does not offer itself.
     """
 
-    def __init__(self, scripts: WorkerScripts, ear: Ear) -> None:
-        """Takes both ways to Redis."""
+    def __init__(
+        self,
+        scripts: WorkerScripts,
+        ear: Ear,
+        answer_at_once: Callable[[Claim], Claim | None] = lambda claim: claim,
+    ) -> None:
+        """Takes both ways to Redis, and what is done with what it is handed while it waits.
+
+        Args:
+            scripts: One way.
+            ear: The other.
+            answer_at_once: Answers and settles it; None if the turn goes on, else what comes of it.
+        """
         self._scripts = scripts
         self._ear = ear
+        self._answer_at_once = answer_at_once
         self._is_offered = self._is_forbidden = False
         #: So many turns until it offers itself again.
         self._crowd = 0
@@ -89,15 +103,22 @@ class Offering:
         return claim
 
     def _wait(self, max_batch: int, wait_s: float) -> Claim:
-        refusal = handed = None
-        try:
-            handed = self._ear.wait(wait_s)
-        except ResponseError as error:
-            if may_pass(error):
-                raise
-            refusal = error
-        if handed:
-            return self._taken(handed)
+        refusal = None
+        while True:
+            try:
+                handed = self._ear.wait(wait_s)
+            except ResponseError as error:
+                if may_pass(error):
+                    raise
+                refusal = error
+                break
+            if not handed:
+                break
+            came: Claim | None = self._taken(handed)
+            if came and came.jobs:
+                came = self._answer_at_once(came)
+            if came is not None:
+                return came
         claim = self._look(NOTHING_ENDED, max_batch)
         if refusal and claim.is_over:  # full: it refuses to wait, but not to claim what is there
             raise refusal

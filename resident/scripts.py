@@ -23,7 +23,7 @@ from resident.holders import (
 from resident.link import Command, Link
 from resident.lua_script import script_of
 from resident.packed_claim import CLAIM, Limits, PackedClaim
-from resident.settlement import SETTLE, Ended, SettleCommand
+from resident.settlement import SETTLE, Ended, SettleCommand, Settlement
 
 _ANNOUNCE = script_of("clock", "write", "announce")
 
@@ -108,6 +108,18 @@ class WorkerScripts:
             _raise_refusal(waited)
         return claim
 
+    def settle_one(self, one: Settlement, started: bytes) -> int:
+        """Settles one job of a claim that was `started` then; returns its SettleCode.
+
+        Errors worth catching: those of Link; with them it may be settled or not.
+        """
+        if not self._is_loaded:
+            self._load()
+        link, (now_s, took_s) = self._link, self._now_and_took_s(started)
+        link.send_all((self._settle.of_one(one, started, now_s, took_s),))
+        codes = link.read(link.timeout_s)
+        return int(codes[0] if type(codes) is list else codes)
+
     def _note(self, claimed: list[Any]) -> Claim:
         claim = read_claim(claimed)
         self.is_busy = bool(claim.jobs)  # RQ itself notes the state round a special job
@@ -120,7 +132,7 @@ class WorkerScripts:
     ) -> list[Command]:
         commands: list[Command] = []
         if ended.settlements:
-            commands.append(self._settle_command(ended))
+            commands.append(self._settle.of(ended, *self._now_and_took_s(ended.started)))
         if also:
             commands.append(also)
         if max_batch:
@@ -157,11 +169,11 @@ class WorkerScripts:
         self.clock.read()
         self._is_loaded = True
 
-    def _settle_command(self, ended: Ended) -> Command:
+    def _now_and_took_s(self, started: bytes) -> tuple[float, float]:
         now_s = self.clock.now_s()
-        took_s = now_s - float(ended.started)
+        took_s = now_s - float(started)
         self.is_busy = self.is_busy or took_s > TICK_MAY_SEE_S
-        return self._settle.of(ended, now_s, took_s)
+        return now_s, took_s
 
     def _claim_command(self, max_batch: int, *, adds: bool = False) -> Command:
         return self._claim.next(max_batch, self.is_busy or adds, adds, self.least_ms)

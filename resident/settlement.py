@@ -6,11 +6,12 @@ import functools
 import time
 from collections.abc import Callable
 from enum import IntEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from resident import keys
+from resident.link import pack
 from resident.lua_script import script_of
 
 SETTLE = script_of("write", "settle_held", "settle")
@@ -36,6 +37,26 @@ class SettleCode(IntEnum):
     SETTLED_WITH_DEPENDENTS = 2
 
 
+class Tally(NamedTuple):
+    """What came of a batch.
+
+    Attributes:
+        has_parents: Others depend on one of them.
+    """
+
+    finished: int
+    failed: int
+    lost: int
+    has_parents: bool
+
+
+#: An enum looks its members up in Python.
+_FINISHED = Outcome.FINISHED
+_LOST, _WITH_DEPENDENTS = SettleCode.LOST, SettleCode.SETTLED_WITH_DEPENDENTS
+#: What comes of a question alone, nearly always.
+_ONE_SETTLED, _ONE_FINISHED = [int(SettleCode.SETTLED)], Tally(1, 0, 0, False)
+
+
 class Settlement(msgspec.Struct, frozen=True, gc=False):
     """How one job ends; see settle.lua for ttl_s and result.
 
@@ -51,6 +72,15 @@ class Settlement(msgspec.Struct, frozen=True, gc=False):
     result: bytes
     ttl_s: int
     by_hash: bool = True
+
+
+def tally(settlements: list[Settlement], codes: list[int]) -> Tally:
+    """What came of these by the codes of settle.lua."""
+    if codes == _ONE_SETTLED and settlements[0].outcome is _FINISHED:
+        return _ONE_FINISHED
+    ends = [one.outcome for one, code in zip(settlements, codes, strict=True) if code]
+    finished = ends.count(_FINISHED)
+    return Tally(finished, len(ends) - finished, codes.count(_LOST), _WITH_DEPENDENTS in codes)
 
 
 class Ended(msgspec.Struct, frozen=True):
@@ -78,11 +108,14 @@ class SettleCommand:
         of = keys.of_task(task)
         executions = keys.worker_executions(worker_name)
         script_keys = (of.started, of.finished, executions, of.anew)
-        self._head = SETTLE.command(script_keys, (keys.PREFIX, worker_name))
+        #: What is the same each time is packed once, without the number of words in front.
+        head = SETTLE.command(script_keys, (keys.PREFIX, worker_name))
+        self._head, self._words = _packed(head), len(head)
+        self._head_of_one = b"*%d\r\n%b" % (self._words + 13, self._head)
         self._reply_ttl_ms = str(reply_ttl_ms)
 
-    def of(self, ended: Ended, now_s: float, took_s: float) -> tuple[Any, ...]:
-        """The command.
+    def of(self, ended: Ended, now_s: float, took_s: float) -> bytes:
+        """The command, packed.
 
         Args:
             ended: A batch with a job at least.
@@ -90,7 +123,6 @@ class SettleCommand:
             took_s: How long it has been held.
         """
         settlements = ended.settlements
-        second, micros = divmod(int(now_s * 1e6), 1_000_000)
         by_hash = took_s > REGISTRY_KNOWS_S
         usual, ttl_s = settlements[0].outcome, settlements[0].ttl_s
         others: list[str] = []
@@ -100,10 +132,37 @@ class SettleCommand:
             by_hash = by_hash or one.by_hash
             if one.outcome is not usual or one.ttl_s != ttl_s:
                 others.append(f"{number}:{one.outcome:d}:{one.ttl_s}")
-        # Numbers as text, which hiredis packs in a third of the time.
-        now, stamp = f"{second}.{micros:06d}", f"{_calendar(second)}.{micros:06d}Z"
-        terms = (ended.started, self._reply_ttl_ms, "1" if by_hash else "0", now, stamp)
-        return (*self._head, *terms, f"{usual:d}", f"{ttl_s}", ";".join(others), *values)
+        now, stamp = _now_and_stamp(now_s)
+        terms = (
+            *(ended.started, self._reply_ttl_ms, "1" if by_hash else "0", now, stamp),
+            *(f"{usual:d}", f"{ttl_s}", ";".join(others)),
+        )
+        words = (*terms, *values)
+        return b"*%d\r\n%b%b" % (self._words + len(words), self._head, _packed(words))
+
+    def of_one(self, one: Settlement, started: bytes, now_s: float, took_s: float) -> bytes:
+        """The same for one job."""
+        now, stamp = _now_and_stamp(now_s)
+        by_hash = "1" if one.by_hash or took_s > REGISTRY_KNOWS_S else "0"
+        usual, ttl_s = f"{one.outcome:d}", f"{one.ttl_s}"
+        terms = (started, self._reply_ttl_ms, by_hash, now, stamp, usual, ttl_s, "")
+        words = (*terms, one.id, one.execution, one.reply_key, one.reply, one.result)
+        return self._head_of_one + pack(words)[_HEAD_OF_13:]
+
+
+#: Bytes of `*13\r\n`.
+_HEAD_OF_13 = 5
+
+
+def _packed(words: tuple[Any, ...]) -> bytes:
+    """A command's words as they are sent, without their number in front."""
+    return pack(words).partition(b"\r\n")[2]
+
+
+def _now_and_stamp(now_s: float) -> tuple[str, str]:
+    """A moment as settle.lua takes it; a number as text is packed in a third of the time."""
+    second, micros = divmod(int(now_s * 1e6), 1_000_000)
+    return f"{second}.{micros:06d}", f"{_calendar(second)}.{micros:06d}Z"
 
 
 @functools.lru_cache(maxsize=4)

@@ -33,6 +33,7 @@ from resident.gathering import Gathering
 from resident.job import job_class_for
 from resident.leases import KEEP_MS
 from resident.link import Link, Woken
+from resident.notes import Notes
 from resident.offering import Offering
 from resident.outage import call_until_back
 from resident.pace import Pace
@@ -41,7 +42,7 @@ from resident.pulse import Pulse
 from resident.redis_client import SOCKET_TIMEOUT_S
 from resident.scripts import WorkerScripts, new_token
 from resident.settings import Settings
-from resident.settlement import Ended, Outcome, SettleCode, Settlement
+from resident.settlement import NOTHING_ENDED, Ended, Settlement
 from resident.signals import held_back
 from resident.streaming import Streams
 from resident.task import Task, model_of, single_question_function
@@ -52,6 +53,8 @@ from resident.watchdog import Watchdog
 WAIT_S = 5.0
 #: What RQ's own path may take beside the function, before the worker is thought to hang.
 SPECIAL_MARGIN_S = 30.0
+
+_NO_CLAIM = Claim()
 
 T = TypeVar("T")
 
@@ -99,7 +102,8 @@ class ResidentWorker(SimpleWorker):
         self._watchdog = Watchdog(is_on=self._is_supervised)
         self._limits = _limits_of(task, settings, self._is_supervised)
         self._scripts = WorkerScripts(link, task.name, self.name, self._limits, token)
-        self._offering = Offering(self._scripts, Ear(connection, task.name, token))
+        ear = Ear(connection, task.name, token)
+        self._offering = Offering(self._scripts, ear, self._answer_at_once)
         self._gathering = Gathering(task.max_batch, task.target_ms)
         self._company = Company(
             self._gathering, self._scripts.waiting, self._claim_more, lambda: self._stop_requested
@@ -115,9 +119,13 @@ class ResidentWorker(SimpleWorker):
             self._pulse,
             Streams(link, self._repeat, self._scripts.close, self._limits.reply_ttl_ms),
         )
-        self._log = _log.bind()  # once; the module's binds anew at each call
         self._held = Claim()
+        #: How what is held ends, until it is settled.
+        self._ended = NOTHING_ENDED
         self._counts = Counts()
+        self._notes = Notes(
+            task.name, self._counts, self._pace, self._gathering, self._answerer.calls
+        )
         self._has_parents = False
         self._drained_by = math.inf
         self._was_interrupted = self._is_suspended = False
@@ -206,27 +214,55 @@ class ResidentWorker(SimpleWorker):
         if self._held.jobs and self._gathering.may_pay and not self._stop_requested:
             self._held = self._company.join(self._held)
         turn = self._way_of_turning(wait_s)
-        held = self._held
         began, self._was_interrupted = time.monotonic(), False
-        settlements = self._answerer.settlements(held)
+        settlements = self._answerer.settlements(self._held)
         if not self._answerer.calls:
             self._tend()  # else the answerer did, in front of each call of the model
         self._scripts.least_ms = int(self._pace.typical_ms(began))
-
-        def on_settled(codes: list[int]) -> None:
-            self._held = Claim()
-            self._pulse.batch_began = 0
-            self._note(settlements, codes, time.monotonic() - began)
-            settlements.clear()  # should what follows be repeated
-            if self._has_parents:
-                with suppress(RedisError):  # else behind this turn, which may wait for a job
-                    self._let_dependents_go()
-
-        ended = Ended(settlements, held.started, on_settled)
+        self._note_ended(settlements, began)
         return self._repeat(
-            lambda: turn(ended, 0 if self._stop_requested else self._task.max_batch, wait_s),
-            lambda: self._release_unknown(settlements),
+            lambda: turn(self._ended, 0 if self._stop_requested else self._task.max_batch, wait_s),
+            lambda: self._release_unknown(self._ended.settlements),
         )
+
+    def _answer_at_once(self, claim: Claim) -> Claim | None:
+        """Answers and settles a question that was just handed over; None if it waits for the next.
+
+        Else what the turn comes to: the claim, if that goes the usual way, or an empty one.
+        """
+        began = time.monotonic()
+        self._held, self._was_interrupted = claim, False
+        self._pulse.batch_began = began
+        settlement = self._answerer.alone(claim)
+        if settlement is None:
+            return claim
+        try:
+            code = self._scripts.settle_one(settlement, claim.started)
+        except RedisError:
+            self._note_ended([settlement], began)  # it is settled when Redis is back
+            raise
+        self._note_settled([settlement], [code], began)
+        waits = self._gathering.is_quick and not (
+            self._stop_requested or self._has_parents or self._scripts.is_busy
+        )
+        return None if waits else Claim(more=True)
+
+    def _note_ended(self, settlements: list[Settlement], began: float) -> None:
+        self._ended = Ended(
+            settlements,
+            self._held.started,
+            lambda codes: self._note_settled(settlements, codes, began),
+        )
+
+    def _note_settled(self, settlements: list[Settlement], codes: list[int], began: float) -> None:
+        self._held, self._ended = _NO_CLAIM, NOTHING_ENDED
+        self._pulse.batch_began = 0
+        self._pulse.jobs += len(codes)
+        if self._notes.take(settlements, codes, began, is_fair=not self._was_interrupted):
+            self._has_parents = True
+        if self._has_parents:
+            with suppress(RedisError):  # else behind this turn, which may wait for a job
+                self._let_dependents_go()
 
     def _way_of_turning(self, wait_s: float) -> Callable[..., Claim]:
         """By claims alone, or so that callers may hand it questions while it has nothing to do."""
@@ -243,24 +279,6 @@ class ResidentWorker(SimpleWorker):
             lambda: self._scripts.claim_more(self._task.max_batch - len(held)),
             lambda: self._release_unknown(held),
         )
-
-    def _note(self, settlements: list[Settlement], codes: list[int], seconds: float) -> None:
-        """Logs and counts a batch, and notes whose dependents may go on."""
-        now, lost = time.monotonic(), codes.count(SettleCode.LOST)
-        ends = [one.outcome for one, code in zip(settlements, codes, strict=True) if code]
-        failed = len(ends) - ends.count(Outcome.FINISHED)
-        if SettleCode.SETTLED_WITH_DEPENDENTS in codes:
-            self._has_parents = True
-        self._counts.add(len(ends) - failed, failed, seconds)
-        if codes and not self._was_interrupted:  # else it is Redis' time, not ours
-            self._pace.note_batch(now, len(codes), seconds * 1000)
-        for size, ms in self._answerer.calls:
-            self._gathering.note_call(size, ms)
-            self._pace.note_call(now, ms)
-        self._answerer.calls.clear()
-        self._pulse.jobs += len(codes)
-        say = self._log.warning if failed or lost else self._log.debug
-        say("batch", task=self._task.name, size=len(codes), failed=failed, lost=lost)
 
     def _see_to(self, claim: Claim, burst: bool) -> None:
         """What there is to do when there is no question."""

@@ -82,6 +82,24 @@ def test_a_worker_that_has_put_back_what_it_missed_offers_itself_anew(
     assert offered(desk)
 
 
+def test_what_is_answered_at_once_ends_no_turn(desk: Desk, other: Desk, ear: Ear) -> None:
+    ids, heard = iter("cd"), list[str]()
+
+    def answer_at_once(claim: Claim) -> Claim | None:
+        (job,) = claim.jobs
+        heard.append(job.id)
+        assert desk.settle(claim) == [SettleCode.SETTLED]
+        if more := next(ids, ""):
+            other.ask(more)
+        return None if more else Claim(more=True)
+
+    desk.ask("a")
+    offering = Offering(desk.scripts, ear, answer_at_once)
+    claim = next_of(offering, next_of(offering, Claim()), lambda _codes: other.ask("b"))
+    assert (heard, claim) == (["b", "c", "d"], Claim(more=True))
+    assert offered(desk)
+
+
 def test_a_suspended_worker_does_not_offer_itself(desk: Desk, ear: Ear) -> None:
     desk.scripts.withdraw()
     suspend(desk.connection)

@@ -30,13 +30,12 @@ from resident.worker import ResidentWorker
 def step_of(command: Command) -> str:
     """What a command to Redis is on the worker's way."""
     if isinstance(command, bytes):  # packed
-        return "claim" if CLAIM.sha.encode() in command else "other"
+        shas = {CLAIM.sha: "claim", SETTLE.sha: "settle"}
+        return next((step for sha, step in shas.items() if sha.encode() in command), "other")
     if command[0] == "BLMOVE":
         return "pop"
     if command[:2] == ("EVALSHA", holders._RELEASE.sha):
         return "release"
-    if command[:2] == ("EVALSHA", SETTLE.sha):
-        return "settle"
     return "other"
 
 

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from contextlib import suppress
 
+import pytest
 from redis import Redis
 
 from enqueue_api.client import Client
 from resident import keys
+from resident.pulse import Pulse
+from resident.settings import Settings
+from resident.task import load_task
+from resident.worker import ResidentWorker
+from tests.support.odd import odd_tasks
 from tests.support.waiting import wait_until
 
 QUICK = keys.of_task("quick")
@@ -33,3 +39,13 @@ def is_offered(connection: Redis) -> bool:
 
 def is_started(connection: Redis, job_id: str) -> bool:
     return connection.hget(f"{keys.JOB}{job_id}", "status") == b"started"
+
+
+def quick_worker(connection: Redis, monkeypatch: pytest.MonkeyPatch) -> ResidentWorker:
+    """One in this process that thinks that a supervisor watches it."""
+    with odd_tasks():
+        worker = ResidentWorker(load_task("quick"), connection, Settings(), pulse=Pulse())
+    monkeypatch.setattr(worker._watchdog, "expect_within", lambda _: None)  # it would end pytest
+    monkeypatch.setattr(worker, "subscribe", lambda: None)
+    monkeypatch.setattr(worker, "unsubscribe", lambda: None)
+    return worker

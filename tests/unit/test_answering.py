@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import time
-from typing import Any
+from typing import Any, cast
+
+import pytest
+from msgspec import structs
 
 from resident.answering import Answerer
+from resident.batching import StopNow
 from resident.claimed import Claim, Claimed
+from resident.protocol import encode_job_data
 from resident.pulse import Pulse
 from resident.settings import Settings
 from resident.task import Task
@@ -31,3 +37,49 @@ def test_a_worker_that_was_at_a_long_call_is_not_taken_for_one_that_hangs() -> N
     assert during == [(LONG_AGO, during[0][1])]
     assert during[0][1] > time.monotonic() + 3500
     assert (pulse.overdue_at, pulse.seen_at > LONG_AGO) == (0, True)
+
+
+def model(_model: None, questions: list[Any]) -> list[Any]:
+    if "fail" in questions:
+        raise ArithmeticError
+    return [{"null": None, "odd": object()}.get(question, question) for question in questions]
+
+
+@pytest.mark.parametrize("question", ["?", "今天", "null", "fail", "odd", 5, ["?"]])
+@pytest.mark.parametrize("result_ttl", [500, 0])
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"by_hash": b"1"}, {"reply_to": b"resident:mailbox:" + b"a" * 32}, {"reply_to": b"x"}],
+)
+def test_a_question_alone_ends_as_in_a_batch(
+    question: Any, result_ttl: int, changes: dict[str, bytes]
+) -> None:
+    task = Task("alone", model, lambda: None, str, (), 8, 60, True, ())
+    settings, streams = Settings(result_ttl=result_ttl), cast("Any", None)
+    answerer = Answerer(task, None, settings, lambda: None, Pulse(), streams)
+    data = encode_job_data("alone", question, 1_000)
+    at = b"2026-11-23T08:09:10.000001Z"
+    job = structs.replace(Claimed("id", "e", data, 5_000, at, b"604800"), **changes)
+    claim = Claim(started=b"1795421350.000001", jobs=(job,))
+    alone, [usual] = answerer.alone(claim), answerer.settlements(claim)
+    if not isinstance(question, str):
+        assert alone is None
+        return
+    assert alone is not None
+    timed = re.compile(rb'"model":[^}]*')
+    assert structs.replace(alone, reply=timed.sub(b"", alone.reply), result=b"") == structs.replace(
+        usual, reply=timed.sub(b"", usual.reply), result=b""
+    )
+    if question != "fail":  # two tracebacks, of two ways to the model
+        assert alone.result == usual.result
+
+
+def test_a_wish_to_stop_ends_no_question() -> None:
+    def stop(_model: None, _questions: list[Any]) -> list[Any]:
+        raise StopNow
+
+    task = Task("stop", stop, lambda: None, str, (), 8, 60, True, ())
+    answerer = Answerer(task, None, Settings(), lambda: None, Pulse(), cast("Any", None))
+    job = Claimed("id", "e", b'["tasks.stop.answer",null,["?"],{}]', -1, b"", b"")
+    with pytest.raises(StopNow):
+        answerer.alone(Claim(started=b"1", jobs=(job,)))

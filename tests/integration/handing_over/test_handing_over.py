@@ -19,10 +19,6 @@ from enqueue_api.client import Client
 from resident import asking, keys
 from resident.asking import Asking
 from resident.link import Link
-from resident.pulse import Pulse
-from resident.settings import Settings
-from resident.task import load_task
-from resident.worker import ResidentWorker
 from tests.support.handing import (
     BUDGET_MS,
     QUICK,
@@ -30,11 +26,12 @@ from tests.support.handing import (
     is_started,
     offers_after_one_more,
     offers_soon,
+    quick_worker,
 )
 from tests.support.inline import signals_kept
 from tests.support.live import Live, call_data
 from tests.support.lua import Full
-from tests.support.odd import WITH_ODD_TASKS, odd_tasks
+from tests.support.odd import WITH_ODD_TASKS
 from tests.support.processes import Processes, workers_of
 from tests.support.waiting import wait_until
 
@@ -102,16 +99,6 @@ def test_a_question_whose_message_was_lost_is_answered_all_the_same(
     os.kill(worker, signal.SIGCONT)
     assert caller.wait(job_id, BUDGET_MS).answer == "handed"
     live.check_that_it_serves()
-
-
-def quick_worker(connection: Redis, monkeypatch: pytest.MonkeyPatch) -> ResidentWorker:
-    """One in this process that thinks that a supervisor watches it."""
-    with odd_tasks():
-        worker = ResidentWorker(load_task("quick"), connection, Settings(), pulse=Pulse())
-    monkeypatch.setattr(worker._watchdog, "expect_within", lambda _: None)  # it would end pytest
-    monkeypatch.setattr(worker, "subscribe", lambda: None)
-    monkeypatch.setattr(worker, "unsubscribe", lambda: None)
-    return worker
 
 
 def test_a_question_is_not_lost_when_another_of_the_workers_connections_breaks(
