@@ -30,7 +30,8 @@ _LIST_VERSIONS = (
 _HEADER = ("", "ratio", "", "goal", "limit", "floor", "", "median", "least to most", "")
 _WIDTHS = {0: 40, 2: 24, 9: 44}
 _FLOOR = (
-    "floor: the same ratio of the least that leaves RQ's books, in this run (bench/peers/floor.py)"
+    "floor: the same ratio of the least that leaves RQ's books, in this run (bench/peers/floor.py, "
+    "of round trips handing.py)"
 )
 
 
@@ -74,7 +75,7 @@ def as_lines(facts: Mapping[str, Any]) -> str:
     return "\n".join(
         (
             f"{facts['machine']}; Python {facts['python']}, Redis {facts['redis']}, {facts['php']}",
-            "Redis (unix socket, appendonly yes) and the worker on one core, the load on another",
+            "Redis (TCP, appendonly yes) and the worker on one core, the load on another",
             f"before the run, others kept these cores busy for {facts['busy_before']:.0%}",
             f"Resident runs with {ours}",
             f"peers: {theirs}",

@@ -6,8 +6,7 @@
 
 Redis and the worker share a core, so what both take together a lone question waits for, and many
 questions cannot be quicker. Beside it, the same of the bare loop and of the floor; and of Resident
-with scripts that check nothing (bench/unchecked), asked from Python. From PHP, of a floor as well
-whose callers hear of refusals at once. Each has a Redis of its own.
+with scripts that check nothing (bench/unchecked), asked from Python. Each has a Redis of its own.
 """
 
 from __future__ import annotations
@@ -25,11 +24,9 @@ from bench import catalogue
 from bench.harness import Bench, Caller, Cores, alternate
 from script.table import table
 
-_PEERS = (catalogue.BARE, catalogue.FLOOR, catalogue.UNCHECKED, catalogue.RESIDENT)
-_PHP_PEERS = (
-    *(catalogue.PHP_BARE, catalogue.PHP_FLOOR, catalogue.PHP_FLOOR_TOLD),
-    catalogue.PHP_RESIDENT,
-)
+_ALONE = (catalogue.BARE, catalogue.HANDING, catalogue.UNCHECKED, catalogue.RESIDENT)
+_PHP = (catalogue.BARE, catalogue.PHP_BARE, catalogue.PHP_HANDING, catalogue.PHP_RESIDENT)
+_MANY = (catalogue.BARE, catalogue.FLOOR, catalogue.UNCHECKED, catalogue.RESIDENT)
 #: Of one round: the most round trips of one caller, and how long they or many callers take, s.
 _TRIPS, _ROUND_S = 1_500, 0.8
 
@@ -61,7 +58,7 @@ def main(callers: int, php: bool, rounds: int) -> None:
     cores = Cores.of_this_machine()
     with contextlib.ExitStack() as stack:
         turns = {}
-        for peer in _PHP_PEERS if php else _PEERS:
+        for peer in _PHP if php else _ALONE if callers == 1 else _MANY:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             bench = stack.enter_context(Bench(cores, folder))
             caller = stack.enter_context(bench.running(peer))

@@ -22,7 +22,7 @@ def measure(run: Run) -> None:
             catalogue.FLOOR.name: floor,
         }
         if run.wants("roundtrip"):
-            roundtrip.compare(run, bench, started)
+            roundtrip.compare(run, bench, bare, resident)
             with run.attempt("roundtrip", "tail, Resident"):
                 roundtrip.tails(run, bench, started)
         if run.wants("throughput"):

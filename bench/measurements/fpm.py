@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 import redis
 
@@ -158,7 +158,11 @@ def _environment(url: str, way: _Way) -> dict[str, str]:
     if not way.is_kept:
         return {"RESIDENT_REDIS_URL": url}
     parts = urlsplit(url)
-    return {"REDIS_HOST": unquote(parts.path), "REDIS_PASSWORD": parts.password or ""}
+    return {
+        "REDIS_HOST": parts.hostname or "",
+        "REDIS_PORT": str(parts.port),
+        "REDIS_PASSWORD": parts.password or "",
+    }
 
 
 def _wait_until_ready(connection: redis.Redis) -> None:

@@ -24,8 +24,8 @@ _GOALS = {
     catalogue.PHP_RESIDENT.name: Goal(1.3, 2.0, is_least=False),
 }
 _FLOORS = {
-    catalogue.RESIDENT.name: catalogue.FLOOR.name,
-    catalogue.PHP_RESIDENT.name: catalogue.PHP_FLOOR.name,
+    catalogue.RESIDENT.name: catalogue.HANDING.name,
+    catalogue.PHP_RESIDENT.name: catalogue.PHP_HANDING.name,
 }
 
 
@@ -51,12 +51,13 @@ class Trips:
         return quantile(self.all, 0.99)
 
 
-def compare(run: Run, bench: Bench, started: Mapping[str, Caller]) -> None:
+def compare(run: Run, bench: Bench, bare: Caller, resident: Caller) -> None:
     """The bare loop, Resident and the floor by turns, asked from Python and from PHP."""
     run.say("round trips: the bare loop, Resident and the floor, by turns")
     with contextlib.ExitStack() as stack:
-        callers = dict(started)
-        callers[catalogue.PLAIN.name] = stack.enter_context(bench.running(catalogue.PLAIN))
+        callers = {catalogue.BARE.name: bare, catalogue.RESIDENT.name: resident}
+        for peer in (catalogue.PLAIN, catalogue.HANDING):
+            callers[peer.name] = stack.enter_context(bench.running(peer))
         callers |= _php_callers(run, bench, stack)
         turns = {name: _turn(run, caller) for name, caller in callers.items()}
         came = alternate(run.plan.rounds, turns)
@@ -96,7 +97,7 @@ def _php_callers(run: Run, bench: Bench, stack: contextlib.ExitStack) -> dict[st
         run.add(Row(_NAME, f"round trip, {name}", goal=_GOALS[name], note=why))
         return {}
     callers = {}
-    for peer in (catalogue.PHP_BARE, catalogue.PHP_RESIDENT, catalogue.PHP_FLOOR):
+    for peer in (catalogue.PHP_BARE, catalogue.PHP_RESIDENT, catalogue.PHP_HANDING):
         callers[peer.name] = stack.enter_context(bench.calling(peer))
         callers[peer.name].order("wait")
     return callers

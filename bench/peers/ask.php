@@ -3,7 +3,7 @@
 /**
  * Callers in PHP over one kept connection: what bench/peer.py is for Python.
  *
- *     php bench/peers/ask.php resident|bare|floor
+ *     php bench/peers/ask.php resident|bare|handing
  */
 
 declare(strict_types=1);
@@ -24,11 +24,10 @@ function residentAsker(): Closure
 /** A connection without the client. */
 function connection(): Redis
 {
-    preg_match('#^unix://:([^@]*)@([^?]*)#', getenv('BENCH_URL'), $parts);
-    [, $password, $path] = $parts;
+    $url = parse_url(getenv('BENCH_URL'));
     $redis = new Redis();
-    $redis->connect(rawurldecode($path));
-    $redis->auth(rawurldecode($password));
+    $redis->connect($url['host'], $url['port']);
+    $redis->auth($url['pass']);
     return $redis;
 }
 
@@ -45,29 +44,19 @@ function bareAsker(): Closure
     };
 }
 
-/**
- * One question to the floor: its script and the wait in one write. With BENCH_WRITES=2 in two, as a caller
- * must who is to hear of a refusal at once: ext-redis reads the answers of a pipeline all or none.
- *
- * @return Closure(): mixed
- */
+/** @return Closure(): mixed one question to the floor: its script and the wait in one write */
 function floorAsker(): Closure
 {
     $redis = connection();
-    $script = $redis->script('load', file_get_contents(__DIR__ . '/floor_ask.lua'));
-    $isPipelined = getenv('BENCH_WRITES') !== '2';
-    return static function () use ($redis, $script, $isPipelined): mixed {
+    $script = $redis->script('load', file_get_contents(__DIR__ . '/handing_ask.lua'));
+    return static function () use ($redis, $script): mixed {
         $id = bin2hex(random_bytes(16));
         $question = json_encode(QUESTION, JSON_UNESCAPED_UNICODE);
-        $asked = [$script, [$id, gmdate('Y-m-d\TH:i:s.000000\Z'), $question], 0];
-        $awaited = [["floor:reply:$id"], 5];
-        if ($isPipelined) {
-            [, $reply] = $redis->pipeline()->evalSha(...$asked)->blPop(...$awaited)->exec();
-        } else {
-            $redis->evalSha(...$asked);
-            $reply = $redis->blPop(...$awaited);
-        }
-        return json_decode($reply[1], true)['answer'];
+        $asked = [$id, gmdate('Y-m-d\TH:i:s.000000\Z'), $question, time() + 500];
+        $pipeline = $redis->pipeline();
+        $pipeline->evalSha($script, $asked, 0);
+        $pipeline->blPop(["floor:reply:$id"], 5);
+        return json_decode($pipeline->exec()[1][1], true)['answer'];
     };
 }
 
@@ -111,7 +100,7 @@ function waitFor(Closure $ask): void
 
 $ask = match ($argv[1]) {
     'bare' => bareAsker(),
-    'floor' => floorAsker(),
+    'handing' => floorAsker(),
     'resident' => residentAsker(),
 };
 while (($line = fgets(STDIN)) !== false) {

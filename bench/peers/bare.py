@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from typing import Any
+from urllib.parse import urlsplit
 
 import hiredis
 
@@ -28,16 +29,16 @@ class RawRedis:
         self._socket = connect(url)
         self._socket.settimeout(None)
         self._reader = hiredis.Reader()
-        _, found, rest = url.partition("://:")
-        if found:
-            self.call(("AUTH", rest.partition("@")[0]))
+        if password := urlsplit(url).password:
+            self.call(("AUTH", password))
 
     def call(self, *commands: tuple[Any, ...]) -> list[Any]:
         """Sends the commands in one write; returns their answers."""
         self._socket.sendall(b"".join([hiredis.pack_command(command) for command in commands]))
-        return [self._read() for _ in commands]
+        return [self.read() for _ in commands]
 
-    def _read(self) -> Any:
+    def read(self) -> Any:
+        """The next answer, or a message of a channel."""
         while (answer := self._reader.gets()) is False:
             self._reader.feed(self._socket.recv(_CHUNK))
         return answer

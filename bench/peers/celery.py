@@ -10,12 +10,7 @@ import os
 from celery import Celery
 
 URL = os.environ["BENCH_URL"]
-_IS_UNIX = URL.startswith("unix:")
-app = Celery(
-    "bench",
-    broker=URL.replace("unix://", "redis+socket://", 1).partition("?")[0] if _IS_UNIX else URL,
-    backend=URL.replace("unix://", "redis+socket://", 1).partition("?")[0] if _IS_UNIX else URL,
-)
+app = Celery("bench", broker=URL, backend=URL)
 app.conf.broker_connection_retry_on_startup = True
 
 

@@ -28,7 +28,6 @@ _MOST = 128
 _RESULT_TTL = int(os.environ.get("RESIDENT_RESULT_TTL", "500"))
 _STAMP = "%Y-%m-%dT%H:%M:%S.000000Z"
 
-#: PHP callers send the same.
 _ASK = Path(__file__).with_name("floor_ask.lua").read_text(encoding="utf-8")
 # KEYS: none. ARGV: most to claim, expiry in s, stamp, seconds to keep a finished job, then id,
 # reply and result of each that ends.

@@ -13,11 +13,8 @@ import sys
 from typing import Any
 
 from saq import Queue
-from saq.queue.redis import RedisQueue
 
-URL = os.environ["BENCH_URL"]
-# Queue.from_url knows no unix://; RedisQueue's own hands the URL to redis-py.
-queue: Queue = RedisQueue.from_url(URL)
+queue: Queue = Queue.from_url(os.environ["BENCH_URL"])
 
 
 async def echo(_context: dict[str, Any], *, question: str) -> str:

@@ -18,7 +18,8 @@ require __DIR__ . '/../autoload.php';
 $connect = static function (): Redis {
     $redis = new Redis();
     $host = getenv('REDIS_HOST') ?: '127.0.0.1'; // or the path of a socket
-    $redis->pconnect($host, str_starts_with($host, '/') ? 0 : 6379, 1.0);
+    $port = (int) (getenv('REDIS_PORT') ?: 6379);
+    $redis->pconnect($host, str_starts_with($host, '/') ? 0 : $port, 1.0);
     try {
         $password = getenv('REDIS_PASSWORD') ?: '';
         $isIn = $password === '' || $redis->auth($password);
