@@ -27,11 +27,10 @@ do
       end
     end
   end
-  local rarities, seen = {KEYS[8], KEYS[9] .. ':high', KEYS[9] .. ':normal', KEYS[9] .. ':low'}, {}
-  for i = 1, #ids do
-    rarities[i + 4] = job .. ids[i] .. ':dependents'
-  end
-  is_plain = is_plain and not ids.err and call('EXISTS', unpack(rarities)) == 0
+  local lanes, seen = KEYS[9], {}
+  -- Not for dependents: settle.lua must look for those that came while the model ran, and finds these.
+  is_plain = is_plain and not ids.err
+    and call('EXISTS', KEYS[8], lanes .. ':high', lanes .. ':normal', lanes .. ':low') == 0
   for i = 1, is_plain and #ids or 0 do
     local id = ids[i]
     local key = job .. id

@@ -194,11 +194,22 @@ def test_a_question_that_was_given_another_callback_comes_alone(name: str, desk:
     assert desk.claim().special == "a"
 
 
-def test_a_job_that_others_wait_for_comes_alone(desk: Desk) -> None:
-    desk.ask("a")
+def test_a_job_of_rqs_that_others_wait_for_comes_alone(desk: Desk) -> None:
+    desk.ask("a", timeout="30")
     desk.connection.sadd(f"{keys.JOB}a:dependents", "b")
     assert desk.claim().special == "a"
     assert desk.connection.lrange(ECHO.intermediate, 0, -1) == [b"a"]
+
+
+def test_a_question_that_others_wait_for_is_claimed_with_others_and_settled_with_a_word(
+    desk: Desk,
+) -> None:
+    for job_id in "ab":
+        desk.ask(job_id)
+    desk.connection.sadd(f"{keys.JOB}a:dependents", "c")
+    claim = desk.claim()
+    assert [job.id for job in claim.jobs] == ["a", "b"]
+    assert desk.settle(claim) == [SettleCode.SETTLED_WITH_DEPENDENTS, SettleCode.SETTLED]
 
 
 def test_a_batch_ends_before_a_job_that_uses_more_of_rq(desk: Desk) -> None:
