@@ -227,9 +227,9 @@ if token then
   -- The worker hears of it when this script is over. Until it is told, nothing is written of the job.
   local heard = redis.pcall('ZADD', started, expiry, member)
   if type(heard) == 'number' then
-    local told = {string.format('%d.%06d', s, us), id, execution, args[2], stamp, failure_ttl, reply_to,
-      digest == '' and '' or '1', args[4]}
-    heard = redis.pcall('PUBLISH', own .. 'hand:' .. token, table.concat(told, '\n'))
+    local told = string.format('%d.%06d', s, us) .. '\n' .. id .. '\n' .. execution .. '\n' .. args[2] .. '\n'
+      .. stamp .. '\n' .. failure_ttl .. '\n' .. reply_to .. '\n' .. (digest == '' and '' or '1') .. '\n' .. args[4]
+    heard = redis.pcall('PUBLISH', own .. 'hand:' .. token, told)
     if type(heard) ~= 'number' or heard == 0 then
       call('ZREM', started, member)
       call('HDEL', announcement, 'offer')
