@@ -15,7 +15,7 @@ import structlog
 from resident import keys
 from resident.batching import Call, Given, Raised, answer_batch, answer_one, parts_within
 from resident.claimed import Claim, Claimed
-from resident.claims import Question, Refused, batch_timeout_s, read_claimed, read_plain
+from resident.claims import Question, Refused, batch_timeout_s, read_claimed, terms_of
 from resident.death_penalty import TimeLimit
 from resident.errors import ResidentError
 from resident.protocol import (
@@ -92,19 +92,14 @@ class Answerer:
         [job] = claim.jobs
         try:
             value = self._task.check(decode_plain_data(job.data, self._head, self._max_bytes))
+            key = reply_key(job.id, job.reply_to.decode()) if job.reply_to else keys.reply(job.id)
+            terms = terms_of(job, self._result_ttl_s)
         except (ValueError, RecursionError, ResidentError):
             return None
         result = answer_one(self._call, value)
         if type(result) is Raised:
-            question = read_plain(job, self._task, self._max_bytes, self._result_ttl_s)
-            return _settlement(question, result, 0.0) if question else None
-        return _finished(
-            job,
-            reply_key(job.id, job.reply_to.decode()) if job.reply_to else keys.reply(job.id),
-            result,
-            0.0,  # it has waited for nothing
-            self._result_ttl_s,
-        )
+            return _failed(job, key, result, terms.failure_ttl_s)
+        return _finished(job, key, result, 0.0, terms.result_ttl_s)  # it has waited for nothing
 
     def _parts(self, questions: list[Question]) -> list[list[Question]]:
         """What goes into one call each: all, unless the task says what a question costs."""
@@ -173,19 +168,23 @@ def _refusal(refused: Refused) -> Settlement:
 def _settlement(question: Question, result: Given | Raised, claimed_s: float) -> Settlement:
     job, fields = question.job, question.fields
     if type(result) is Raised:  # isinstance() asks msgspec's metaclass
-        code, message = describe(type(result.error), result.error, job.id)
-        return Settlement(
-            id=job.id,
-            execution=job.execution,
-            outcome=Outcome.FAILED,
-            reply_key=fields.failure_key,
-            reply=encode_failed(job.id, code, message),
-            result=_rq_traceback(result.traceback),
-            ttl_s=fields.terms.failure_ttl_s,
-            by_hash=bool(job.by_hash),
-        )
+        return _failed(job, fields.failure_key, result, fields.terms.failure_ttl_s)
     queued_ms = _queued_ms(fields.enqueued_s, claimed_s)
     return _finished(job, fields.success_key, result, queued_ms, fields.terms.result_ttl_s)
+
+
+def _failed(job: Claimed, key: str, raised: Raised, ttl_s: int) -> Settlement:
+    code, message = describe(type(raised.error), raised.error, job.id)
+    return Settlement(
+        id=job.id,
+        execution=job.execution,
+        outcome=Outcome.FAILED,
+        reply_key=key,
+        reply=encode_failed(job.id, code, message),
+        result=_rq_traceback(raised.traceback),
+        ttl_s=ttl_s,
+        by_hash=bool(job.by_hash),
+    )
 
 
 def _finished(job: Claimed, key: str, given: Given, queued_ms: float, ttl_s: int) -> Settlement:

@@ -144,7 +144,7 @@ def read_plain(
         return None
     try:
         enqueued_s = read_time("enqueued_at", job.enqueued_at)
-        terms = _terms_of(job, default_result_ttl_s)
+        terms = terms_of(job, default_result_ttl_s)
         value = decode_plain_data(job.data, data_head(task.name), max_bytes)
         to = reply_key(job.id, job.reply_to.decode()) if job.reply_to else keys.reply(job.id)
         return Question(job, Fields(enqueued_s, terms, to), task.check(value))
@@ -194,12 +194,13 @@ def _read_fields(job: Claimed, default_result_ttl_s: int) -> Fields:
     enqueued_s = read_time("enqueued_at", job.enqueued_at)
     if job.created_at:
         read_time("created_at", job.created_at)
-    terms = _terms_of(job, default_result_ttl_s)
+    terms = terms_of(job, default_result_ttl_s)
     reply_to = job.reply_to.decode("ascii", errors="replace") if job.reply_to else ""
     return Fields(enqueued_s, terms, reply_key(job.id, reply_to))
 
 
-def _terms_of(job: Claimed, default_result_ttl_s: int) -> Terms:
+def terms_of(job: Claimed, default_result_ttl_s: int) -> Terms:
+    """What the job says about its time and its reply; raises ValueError, with the field's name."""
     return _read_terms(
         job.timeout,
         job.result_ttl,

@@ -101,6 +101,11 @@ class Ended(msgspec.Struct, frozen=True):
 NOTHING_ENDED = Ended([], b"0", bool)
 
 
+#: Of a settle of one job, behind what is packed once; and the bytes that say how many they are.
+_WORDS_OF_ONE = 13
+_START_OF_ONE = len(b"*%d\r\n" % _WORDS_OF_ONE)
+
+
 class SettleCommand:
     """What one worker sends to settle a batch: replies, and RQ's books."""
 
@@ -111,7 +116,7 @@ class SettleCommand:
         #: What is the same each time is packed once, without the number of words in front.
         head = SETTLE.command(script_keys, (keys.PREFIX, worker_name))
         self._head, self._words = _packed(head), len(head)
-        self._head_of_one = b"*%d\r\n%b" % (self._words + 13, self._head)
+        self._head_of_one = b"*%d\r\n%b" % (self._words + _WORDS_OF_ONE, self._head)
         self._reply_ttl_ms = str(reply_ttl_ms)
 
     def of(self, ended: Ended, now_s: float, took_s: float) -> bytes:
@@ -147,11 +152,7 @@ class SettleCommand:
         usual, ttl_s = f"{one.outcome:d}", f"{one.ttl_s}"
         terms = (started, self._reply_ttl_ms, by_hash, now, stamp, usual, ttl_s, "")
         words = (*terms, one.id, one.execution, one.reply_key, one.reply, one.result)
-        return self._head_of_one + pack(words)[_HEAD_OF_13:]
-
-
-#: Bytes of `*13\r\n`.
-_HEAD_OF_13 = 5
+        return self._head_of_one + pack(words)[_START_OF_ONE:]
 
 
 def _packed(words: tuple[Any, ...]) -> bytes:

@@ -146,7 +146,7 @@ class ResidentWorker(SimpleWorker):
         self._install_signal_handlers()
         try:
             self._repeat(self._register)
-            return self._serve(burst)
+            self._serve(burst)
         except Woken:
             pass  # should a job have come in that moment, it is put back
         except StopNow:
@@ -165,11 +165,9 @@ class ResidentWorker(SimpleWorker):
         self.bootstrap(logging_level=None)
         self.set_state(WorkerStatus.IDLE)
 
-    def _serve(self, burst: bool) -> bool:
-        worked = False
+    def _serve(self, burst: bool) -> None:
         while not self._stop_requested or self._held.jobs:
             self._pulse.seen_at = time.monotonic()
-            worked = worked or bool(self._held.jobs)
             claim = self._turn(0 if burst else WAIT_S)
             self._pulse.batch_began = time.monotonic() if claim.jobs else 0
             if self._has_parents:
@@ -179,7 +177,6 @@ class ResidentWorker(SimpleWorker):
             self._held = claim
             if not claim.jobs:
                 self._see_to(claim, burst)
-        return worked
 
     def request_stop(self, signum: int, frame: FrameType | None) -> None:
         """First signal: finish what is claimed. Second: put it back and go."""

@@ -228,7 +228,8 @@ local high, normal, low = KEYS[9] .. ':high', KEYS[9] .. ':normal', KEYS[9] .. '
 local is_arranged = false
 
 -- Whether the workers are suspended, whether questions wait in lanes, and whether other jobs depend
--- on any of these: none is often so, and one call looks for all of it.
+-- on any of these: none is often so, and one call looks for all of it. claim_plain.lua does not look for
+-- the last, since settle.lua finds them; here, too, a question could do without, but not a job of RQ's.
 local function look_around(ids)
   local rarities = {KEYS[8], high, normal, low}
   for i, id in ipairs(ids) do

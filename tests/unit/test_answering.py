@@ -74,6 +74,34 @@ def test_a_question_alone_ends_as_in_a_batch(
         assert alone.result == usual.result
 
 
+@pytest.mark.parametrize("question", ["?", "fail"])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"reply_to": b"\xff"},
+        {"reply_to": b"resident:mailbox:\xff"},
+        {"failure_ttl": b"soon"},
+        {"data": b"\xff"},
+        {"data": b'["tasks.other.answer",null,["?"],{}]'},
+    ],
+)
+def test_what_is_odd_about_a_question_alone_is_seen_before_the_model_runs(
+    changes: dict[str, bytes], question: str
+) -> None:
+    calls: list[Any] = []
+
+    def note(_model: None, questions: list[Any]) -> list[Any]:
+        calls.extend(questions)
+        return model(_model, questions)
+
+    task = Task("alone", note, lambda: None, str, (), 8, 60, True, ())
+    answerer = Answerer(task, None, Settings(), lambda: None, Pulse(), cast("Any", None))
+    data = encode_job_data("alone", question, 1_000)
+    job = structs.replace(Claimed("id", "e", data, 5_000, b"", b"604800"), **changes)
+    assert answerer.alone(Claim(started=b"1", jobs=(job,))) is None
+    assert not calls
+
+
 def test_a_wish_to_stop_ends_no_question() -> None:
     def stop(_model: None, _questions: list[Any]) -> list[Any]:
         raise StopNow

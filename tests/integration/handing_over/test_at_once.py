@@ -14,7 +14,8 @@ from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from enqueue_api.client import Client
-from resident import keys
+from resident import asking, keys
+from resident.asking import AskCode
 from resident.errors import CallerError, ErrorCode, OperatorError
 from resident.settlement import Settlement
 from resident.worker import ResidentWorker
@@ -28,6 +29,7 @@ from tests.support.handing import (
 )
 from tests.support.inline import signals_kept
 from tests.support.live import Live
+from tests.support.processes import workers_of
 from tests.support.waiting import wait_until
 
 
@@ -100,6 +102,47 @@ def test_an_answer_whose_settle_is_lost_is_settled_once_without_a_second_run(
     monkeypatch.setattr(worker._answerer, "_call", call_and_note)
     while_it_serves(worker, ask)
     assert runs.count("handed") == 1
+
+
+def test_a_mailbox_that_is_no_text_ends_no_worker(
+    supervisor: subprocess.Popen[str], connection: Redis, live: Live
+) -> None:
+    """Whoever asks without a client can name any; the reply goes to the id's own key then."""
+    workers = workers_of(supervisor)
+    wait_until(lambda: is_offered(connection))
+    asked = connection.eval(
+        asking.LOAD[2],
+        3,
+        *(f"{keys.JOB}odd", QUICK.queue, QUICK.announcement),
+        *("odd", BUDGET_MS, "quick", b'["tasks.quick.answer",null,["?"],{}]'),
+        *("60", b"\xff", "a digest"),
+    )
+    assert asked == AskCode.QUEUED
+    assert live.answer("odd") == "?"
+    live.check_that_it_serves()
+    assert workers_of(supervisor) == workers
+
+
+def test_a_worker_that_stops_in_a_handed_question_says_that_it_has_answered(
+    connection: Redis, caller: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = quick_worker(connection, monkeypatch)
+    call = worker._answerer._call
+
+    def stop_and_call(questions: list[Any], *more: Any) -> list[Any]:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return call(questions, *more)
+
+    def ask() -> Any:
+        wait_until(lambda: is_offered(connection))
+        return caller.ask("quick", "the last", BUDGET_MS).answer
+
+    monkeypatch.setattr(worker._answerer, "_call", stop_and_call)
+    worker._gathering.note_call(1, 0.001)
+    with signals_kept(), ThreadPoolExecutor(1) as other:
+        answer = other.submit(ask)
+        assert worker.work()
+    assert answer.result() == "the last"
 
 
 def test_a_handed_question_that_fails_is_filed_as_failed_and_its_worker_goes_on(
