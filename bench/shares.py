@@ -5,8 +5,9 @@
 .venv/bin/python -m bench.shares --callers 64
 
 Redis and the worker share a core, so what both take together a lone question waits for, and many
-questions cannot be quicker. Beside it, the same of the bare loop and of the floor; and of Resident
-with scripts that check nothing (bench/unchecked), asked from Python. Each has a Redis of its own.
+questions cannot be quicker. Beside it, the same of the bare loop and of the floor, which hands over
+a lone question; and of Resident with scripts that check nothing (bench/unchecked), asked from
+Python. Each has a Redis of its own.
 """
 
 from __future__ import annotations
