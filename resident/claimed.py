@@ -72,6 +72,10 @@ class Claim(msgspec.Struct, frozen=True):
         return self.suspended or not (self.jobs or self.special or self.more)
 
 
+#: Nothing was brought, or nothing is held.
+NO_CLAIM = Claim()
+
+
 def read_claim(claimed: list[Any]) -> Claim:
     """What claim.lua returned."""
     code, started, more, *jobs = claimed

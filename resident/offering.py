@@ -114,10 +114,10 @@ class Offering:
                 break
             if not handed:
                 break
-            came: Claim | None = self._taken(handed)
-            if came and came.jobs:
-                came = self._answer_at_once(came)
-            if came is not None:
+            taken = self._taken(handed)
+            if not taken.jobs:
+                return taken
+            if (came := self._answer_at_once(taken)) is not None:
                 return came
         claim = self._look(NOTHING_ENDED, max_batch)
         if refusal and claim.is_over:  # full: it refuses to wait, but not to claim what is there

@@ -10,7 +10,7 @@ from redis.exceptions import ResponseError
 from rq.defaults import DEFAULT_WORKER_TTL
 
 from resident import keys
-from resident.claimed import Claim, Claimed, read_claim
+from resident.claimed import NO_CLAIM, Claim, Claimed, read_claim
 from resident.clock import Clock
 from resident.holders import (
     TOKEN_LENGTH,
@@ -29,8 +29,6 @@ _ANNOUNCE = script_of("clock", "write", "announce")
 
 #: What took longer a tick may have told RQ of: it does so after a second, by another clock.
 TICK_MAY_SEE_S = 0.5
-#: Of a turn that only settles.
-_NO_CLAIM = Claim()
 
 
 def new_token() -> str:
@@ -99,7 +97,7 @@ class WorkerScripts:
             self._next_answer()
         if not max_batch:
             _raise_refusal(codes)
-            return _NO_CLAIM
+            return NO_CLAIM
         waited = self._next_answer(wait_s) if wait_s else None
         claimed: Any = self._next_answer()
         _raise_refusal(codes, claimed)

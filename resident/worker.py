@@ -24,13 +24,13 @@ from resident import keys, replies, special, standard_streams
 from resident.announcing import Announcing
 from resident.answering import Answerer
 from resident.batching import StopNow
-from resident.claimed import Claim, Claimed
+from resident.claimed import NO_CLAIM, Claim, Claimed
 from resident.company import Company
 from resident.counts import Counts
 from resident.death_penalty import FineDeathPenalty
 from resident.ear import Ear
 from resident.gathering import Gathering
-from resident.job import job_class_for
+from resident.job import AllowedJob, job_class_for
 from resident.leases import KEEP_MS
 from resident.link import Link, Woken
 from resident.notes import Notes
@@ -53,8 +53,6 @@ from resident.watchdog import Watchdog
 WAIT_S = 5.0
 #: What RQ's own path may take beside the function, before the worker is thought to hang.
 SPECIAL_MARGIN_S = 30.0
-
-_NO_CLAIM = Claim()
 
 T = TypeVar("T")
 
@@ -86,12 +84,7 @@ class ResidentWorker(SimpleWorker):
             name=name_of(task, os.getpid(), token),
             connection=connection,
             default_result_ttl=settings.result_ttl,
-            job_class=job_class_for(
-                {task.function_name: single_question_function(task)},
-                replies.callbacks_of(task),
-                settings.max_question_bytes,
-                task.timeout_s,
-            ),
+            job_class=_job_class_of(task, settings),
             serializer=JSONSerializer,
             log_job_description=False,
         )
@@ -119,7 +112,7 @@ class ResidentWorker(SimpleWorker):
             self._pulse,
             Streams(link, self._repeat, self._scripts.close, self._limits.reply_ttl_ms),
         )
-        self._held = Claim()
+        self._held = NO_CLAIM
         #: How what is held ends, until it is settled.
         self._ended = NOTHING_ENDED
         self._counts = Counts()
@@ -252,7 +245,7 @@ class ResidentWorker(SimpleWorker):
         )
 
     def _note_settled(self, settlements: list[Settlement], codes: list[int], began: float) -> None:
-        self._held, self._ended = _NO_CLAIM, NOTHING_ENDED
+        self._held, self._ended = NO_CLAIM, NOTHING_ENDED
         self._pulse.batch_began = 0
         self._pulse.jobs += len(codes)
         if self._notes.take(settlements, codes, began, is_fair=not self._was_interrupted):
@@ -380,6 +373,15 @@ class ResidentWorker(SimpleWorker):
 def name_of(task: Task, pid: int, token: str) -> str:
     """The name that RQ knows a worker by."""
     return f"{keys.WORKER_NAME_PREFIX}{task.name}-{socket.gethostname()}-{pid}-{token}"
+
+
+def _job_class_of(task: Task, settings: Settings) -> type[AllowedJob]:
+    return job_class_for(
+        {task.function_name: single_question_function(task)},
+        replies.callbacks_of(task),
+        settings.max_question_bytes,
+        task.timeout_s,
+    )
 
 
 def _limits_of(task: Task, settings: Settings, is_supervised: bool) -> Limits:
