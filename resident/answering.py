@@ -12,20 +12,18 @@ from typing import Any
 
 import structlog
 
-from resident import keys
-from resident.batching import Call, Given, Raised, answer_batch, answer_one, parts_within
+from resident.batching import Call, Given, Raised, answer_batch, parts_within
 from resident.claimed import Claim, Claimed
-from resident.claims import Question, Refused, batch_timeout_s, read_claimed, terms_of
-from resident.death_penalty import TimeLimit
-from resident.errors import ResidentError
-from resident.protocol import (
-    Milliseconds,
-    data_head,
-    decode_plain_data,
-    encode_answered,
-    encode_failed,
-    reply_key,
+from resident.claims import (
+    Fields,
+    Question,
+    Refused,
+    batch_timeout_s,
+    read_claimed,
+    read_plain,
 )
+from resident.death_penalty import TimeLimit
+from resident.protocol import encode_answered, encode_failed
 from resident.pulse import Pulse
 from resident.replies import describe
 from resident.settings import Settings
@@ -61,7 +59,6 @@ class Answerer:
         self._streams = streams
         self._pid = os.getpid()
         self._model = model
-        self._head = data_head(task.name)
         self._max_bytes = settings.max_question_bytes
         self._result_ttl_s = settings.result_ttl
         #: Size and ms of each call of the model, for whoever learns from them, and takes them away.
@@ -69,37 +66,40 @@ class Answerer:
 
     def settlements(self, claim: Claim) -> list[Settlement]:
         """How each job of the claim ends; runs the model."""
+        settled = self.plain(claim) if claim.jobs else []
+        return self._careful(claim) if settled is None else settled
+
+    def plain(self, claim: Claim) -> list[Settlement] | None:
+        """The same for questions as our clients ask them, straight on: docs/decisions/0013.
+
+        None if any is anything else, or if they are not for one call; the model did not run.
+        """
+        read = read_plain(claim.jobs, self._task, self._max_bytes, self._result_ttl_s)
+        if read is None or (self._task.cost is not None and len(claim.jobs) > 1):
+            return None
+        values, fields = read
+        claimed_s = float(claim.started)
+        results = answer_batch(self._call, values)
+        return [
+            _settlement(job, one, result, claimed_s)
+            for job, one, result in zip(claim.jobs, fields, results, strict=True)
+        ]
+
+    def _careful(self, claim: Claim) -> list[Settlement]:
         questions: list[Question] = []
         settled: list[Settlement] = []
         for job in claim.jobs:
             read = read_claimed(job, self._task, self._max_bytes, self._result_ttl_s)
-            if type(read) is Question:  # isinstance() asks msgspec's metaclass
+            if isinstance(read, Question):
                 questions.append(read)
             else:
                 settled.append(_refusal(read))
         claimed_s = float(claim.started)
         for part in self._parts(questions):
             results = answer_batch(self._call_within(part), [one.value for one in part])
-            for question, result in zip(part, results, strict=True):
-                settled.append(_settlement(question, result, claimed_s))
+            for one, result in zip(part, results, strict=True):
+                settled.append(_settlement(one.job, one.fields, result, claimed_s))
         return settled
-
-    def alone(self, claim: Claim) -> Settlement | None:
-        """How a question that was handed over ends, straight on: docs/decisions/0013.
-
-        None if it is for `settlements`: anything but a question as our clients ask it.
-        """
-        [job] = claim.jobs
-        try:
-            value = self._task.check(decode_plain_data(job.data, self._head, self._max_bytes))
-            key = reply_key(job.id, job.reply_to.decode()) if job.reply_to else keys.reply(job.id)
-            terms = terms_of(job, self._result_ttl_s)
-        except (ValueError, RecursionError, ResidentError):
-            return None
-        result = answer_one(self._call, value)
-        if type(result) is Raised:
-            return _failed(job, key, result, terms.failure_ttl_s)
-        return _finished(job, key, result, 0.0, terms.result_ttl_s)  # it has waited for nothing
 
     def _parts(self, questions: list[Question]) -> list[list[Question]]:
         """What goes into one call each: all, unless the task says what a question costs."""
@@ -165,12 +165,24 @@ def _refusal(refused: Refused) -> Settlement:
     )
 
 
-def _settlement(question: Question, result: Given | Raised, claimed_s: float) -> Settlement:
-    job, fields = question.job, question.fields
+def _settlement(
+    job: Claimed, fields: Fields, result: Given | Raised, claimed_s: float
+) -> Settlement:
     if type(result) is Raised:  # isinstance() asks msgspec's metaclass
         return _failed(job, fields.failure_key, result, fields.terms.failure_ttl_s)
+    answer, ttl_s = result.answer, fields.terms.result_ttl_s
     queued_ms = _queued_ms(fields.enqueued_s, claimed_s)
-    return _finished(job, fields.success_key, result, queued_ms, fields.terms.result_ttl_s)
+    return Settlement(  # by place, which is quicker than by name
+        job.id,
+        job.execution,
+        _FINISHED,
+        fields.success_key,
+        encode_answered(job.id, answer, queued_ms, result.model_ms, result.batch),
+        # RQ leaves the field out for None, and keeps no result for a job that it deletes.
+        b"" if not ttl_s or answer == b"null" else b2a_base64(answer, newline=False),
+        ttl_s,
+        bool(job.by_hash),
+    )
 
 
 def _failed(job: Claimed, key: str, raised: Raised, ttl_s: int) -> Settlement:
@@ -184,21 +196,6 @@ def _failed(job: Claimed, key: str, raised: Raised, ttl_s: int) -> Settlement:
         result=_rq_traceback(raised.traceback),
         ttl_s=ttl_s,
         by_hash=bool(job.by_hash),
-    )
-
-
-def _finished(job: Claimed, key: str, given: Given, queued_ms: float, ttl_s: int) -> Settlement:
-    answer, ms = given.answer, Milliseconds(queued_ms, given.model_ms)
-    return Settlement(  # by place, which is quicker than by name
-        job.id,
-        job.execution,
-        _FINISHED,
-        key,
-        encode_answered(job.id, answer, ms, given.batch),
-        # RQ leaves the field out for None, and keeps no result for a job that it deletes.
-        b"" if not ttl_s or answer == b"null" else b2a_base64(answer, newline=False),
-        ttl_s,
-        bool(job.by_hash),
     )
 
 

@@ -19,26 +19,32 @@ class ClaimCode(IntEnum):
 
 
 class Claimed(msgspec.Struct, frozen=True, gc=False):
-    """One started job, as Redis holds it: nothing in it has been checked.
+    """A started question as our clients ask it; nothing in it has been checked.
 
     Attributes:
-        data: RQ's job data; empty if there was none or if it was too long.
-        left_ms: What was left of the budget when it was claimed; -1 if it has none.
+        enqueued_at: Empty if it did not wait.
         by_hash: Not empty if only the job's hash says who holds it.
+    """
+
+    id: str
+    execution: str
+    enqueued_at: bytes
+    failure_ttl: bytes
+    reply_to: bytes
+    by_hash: bytes
+    data: bytes
+
+
+class Unusual(Claimed, frozen=True, gc=False):
+    """Any other started job, whose data is empty if there was none or if it was too long.
+
+    Attributes:
         created_at: Empty if it is enqueued_at.
         too_long: The size of data in bytes if that was over the limit.
         deaths: How many workers died with it, empty for none; in a word if that ends it.
         stream: `1` if its caller reads the answer in deltas.
     """
 
-    id: str
-    execution: str
-    data: bytes
-    left_ms: int
-    enqueued_at: bytes
-    failure_ttl: bytes
-    reply_to: bytes = b""
-    by_hash: bytes = b""
     created_at: bytes = b""
     success_callback: bytes = SUCCESS_CALLBACK.encode()
     failure_callback: bytes = FAILURE_CALLBACK.encode()
@@ -54,10 +60,11 @@ class Claim(msgspec.Struct, frozen=True):
 
     Attributes:
         started: When, by Redis' clock, in seconds, as Redis wrote it.
-        jobs: Questions whose leases this worker now holds.
+        jobs: Questions whose leases this worker now holds; all plain, or all Unusual.
         special: The id of a job for RQ's own perform_job, on the intermediate list; or empty.
         suspended: `rq suspend` holds the workers; nothing was taken.
         more: It skipped so many ids that it stopped; claim again at once.
+        left_ms: Of a question that is handed over, what is left of its budget.
     """
 
     started: bytes = b"0"
@@ -65,6 +72,7 @@ class Claim(msgspec.Struct, frozen=True):
     special: str = ""
     suspended: bool = False
     more: bool = False
+    left_ms: int = 0
 
     @property
     def is_over(self) -> bool:
@@ -80,8 +88,21 @@ def read_claim(claimed: list[Any]) -> Claim:
     """What claim.lua returned."""
     code, started, more, *jobs = claimed
     if code == ClaimCode.QUESTIONS:
-        read = [Claimed(job[0].decode(), job[1].decode(), *job[2:]) for job in jobs]
+        read = [_read(job) if type(job) is bytes else _read_unusual(job) for job in jobs]
         return Claim(started, tuple(read), "", False, bool(more))
     if code == ClaimCode.SUSPENDED:
         return Claim(started=started, suspended=True)
     return Claim(started=started, special=jobs[0][0].decode(), more=bool(more))
+
+
+def _read(told: bytes) -> Claimed:
+    """Seven lines, the last of which may be more."""
+    job_id, execution, enqueued_at, failure_ttl, reply_to, by_hash, data = told.split(b"\n", 6)
+    return Claimed(
+        job_id.decode(), execution.decode(), enqueued_at, failure_ttl, reply_to, by_hash, data
+    )
+
+
+def _read_unusual(told: list[Any]) -> Unusual:
+    job_id, execution, *others = told
+    return Unusual(job_id.decode(), execution.decode(), *others)

@@ -16,7 +16,7 @@ import msgspec
 from rq.defaults import DEFAULT_FAILURE_TTL
 
 from resident import keys
-from resident.claimed import Claimed
+from resident.claimed import Claimed, Unusual
 from resident.errors import ErrorCode, ResidentError, error_for, invalid_question
 from resident.holders import VERDICTS
 from resident.protocol import (
@@ -80,7 +80,7 @@ class Fields(msgspec.Struct, frozen=True, gc=False):
 class Question(msgspec.Struct, frozen=True, gc=False):
     """A job that the model shall answer."""
 
-    job: Claimed
+    job: Unusual
     fields: Fields
     value: Any
 
@@ -110,17 +110,10 @@ class Refused(msgspec.Struct, frozen=True):
 
 
 def read_claimed(
-    job: Claimed, task: Task, max_bytes: int, default_result_ttl_s: int
+    claimed: Claimed, task: Task, max_bytes: int, default_result_ttl_s: int
 ) -> Question | Refused:
     """The question in a claimed job, or why there is none."""
-    question = read_plain(job, task, max_bytes, default_result_ttl_s)
-    return question or read_carefully(job, task, max_bytes, default_result_ttl_s)
-
-
-def read_carefully(
-    job: Claimed, task: Task, max_bytes: int, default_result_ttl_s: int
-) -> Question | Refused:
-    """The same of any job."""
+    job = claimed if isinstance(claimed, Unusual) else Unusual(*msgspec.structs.astuple(claimed))
     try:
         fields = _read_fields(job, default_result_ttl_s)
     except ValueError as error:
@@ -134,22 +127,26 @@ def read_carefully(
 
 
 def read_plain(
-    job: Claimed, task: Task, max_bytes: int, default_result_ttl_s: int
-) -> Question | None:
-    """The question of a job as our clients write it; None for any other, or if anything is wrong.
+    jobs: Iterable[Claimed], task: Task, max_bytes: int, default_result_ttl_s: int
+) -> tuple[list[Any], list[Fields]] | None:
+    """The same of a batch: the values and the fields of its questions, all as our clients ask them.
 
-    It finds what the careful way finds, in three quarters of the time.
+    None if any of them is anything else: read_claimed says what, and finds in the others what is
+    found here.
     """
-    if job.created_at or job.deaths:
-        return None
+    head = data_head(task.name)
+    values, fields = [], []
     try:
-        enqueued_s = read_time("enqueued_at", job.enqueued_at)
-        terms = terms_of(job, default_result_ttl_s)
-        value = decode_plain_data(job.data, data_head(task.name), max_bytes)
-        to = reply_key(job.id, job.reply_to.decode()) if job.reply_to else keys.reply(job.id)
-        return Question(job, Fields(enqueued_s, terms, to), task.check(value))
+        for job in jobs:
+            if type(job) is not Claimed:
+                return None
+            to = reply_key(job.id, job.reply_to.decode()) if job.reply_to else keys.reply(job.id)
+            terms = _plain_terms(job.failure_ttl, default_result_ttl_s)
+            fields.append(Fields(read_time("enqueued_at", job.enqueued_at), terms, to))
+            values.append(task.check(decode_plain_data(job.data, head, max_bytes)))
     except (ValueError, RecursionError, ResidentError):
         return None
+    return values, fields
 
 
 def batch_timeout_s(task: Task, questions: list[Question]) -> float:
@@ -172,7 +169,7 @@ def times_of(jobs: Iterable[Claimed]) -> list[float]:
     return times
 
 
-def _read_question(job: Claimed, task: Task, max_bytes: int) -> Any:
+def _read_question(job: Unusual, task: Task, max_bytes: int) -> Any:
     if not job.data:
         msg = f"The question has {job.too_long} bytes of job data; at most {max_bytes} are taken"
         raise invalid_question(msg)
@@ -187,20 +184,19 @@ def _check_name(name: str, task: Task) -> None:
         raise error_for(ErrorCode.UNKNOWN_TASK, msg)
 
 
-def _read_fields(job: Claimed, default_result_ttl_s: int) -> Fields:
+def _read_fields(job: Unusual, default_result_ttl_s: int) -> Fields:
     if not job.data and not job.too_long:
         msg = "it has no field 'data'"
         raise ValueError(msg)
     enqueued_s = read_time("enqueued_at", job.enqueued_at)
     if job.created_at:
         read_time("created_at", job.created_at)
-    terms = terms_of(job, default_result_ttl_s)
+    terms = _terms_of(job, default_result_ttl_s)
     reply_to = job.reply_to.decode("ascii", errors="replace") if job.reply_to else ""
     return Fields(enqueued_s, terms, reply_key(job.id, reply_to))
 
 
-def terms_of(job: Claimed, default_result_ttl_s: int) -> Terms:
-    """What the job says about its time and its reply; raises ValueError, with the field's name."""
+def _terms_of(job: Unusual, default_result_ttl_s: int) -> Terms:
     return _read_terms(
         job.timeout,
         job.result_ttl,
@@ -209,6 +205,12 @@ def terms_of(job: Claimed, default_result_ttl_s: int) -> Terms:
         job.failure_callback,
         default_result_ttl_s,
     )
+
+
+@functools.lru_cache(maxsize=256)
+def _plain_terms(failure_ttl: bytes, default_result_ttl_s: int) -> Terms:
+    callbacks = (SUCCESS_CALLBACK.encode(), FAILURE_CALLBACK.encode())
+    return _read_terms(b"", b"", failure_ttl, *callbacks, default_result_ttl_s)
 
 
 @functools.lru_cache(maxsize=256)
@@ -252,7 +254,7 @@ def read_time(name: str, raw: bytes) -> float:
     try:
         micros = raw[20:26]
         if len(raw) == _RQ_TIME_LENGTH and micros.isdigit() and raw[-1] == _Z:
-            return _second(raw[:20]) + int(micros) / 1e6
+            return _second(raw[:20]) + float(micros) / 1e6  # int() of bytes takes twice as long
         return _second(raw)
     except ValueError:
         msg = f"{name} is {raw[:40]!r}, not a time like 2026-11-23T08:09:10.000001Z"

@@ -36,8 +36,8 @@ class Ear:
         self._channel = keys.hand(token)
         # Anybody may publish anything.
         self._handed = re.compile(
-            rb"(%b\.\d{6})\n([A-Za-z0-9_-]{1,255})\n(%b[0-9a-f]{20})\n(%b)\n"
-            rb"([^\n]*)\n([^\n]*)\n([^\n]*)\n(1?)\n(.*)" % (_NUMBER, token.encode(), _NUMBER),
+            rb"(%b\.\d{6})\n(%b)\n([A-Za-z0-9_-]{1,255})\n(%b[0-9a-f]{20})\n"
+            rb"([^\n]*)\n([^\n]*)\n([^\n]*)\n(1?)\n(.*)" % (_NUMBER, _NUMBER, token.encode()),
             re.DOTALL,
         )
         #: Whether it waits for the queue, even while its worker does something else.
@@ -107,11 +107,6 @@ class Ear:
                 _log.warning("something strange was said", channel=self._channel)
             self.may_have_missed = True
             return None
-        now, job_id, execution, left_ms, enqueued_at, failure_ttl, to, by_hash, data = (
-            found.groups()
-        )
-        job = Claimed(
-            *(job_id.decode(), execution.decode(), data, int(left_ms)),
-            *(enqueued_at, failure_ttl, to, by_hash),
-        )
-        return Claim(now, (job,))
+        now, left_ms, job_id, execution, *others = found.groups()
+        job = Claimed(job_id.decode(), execution.decode(), *others)
+        return Claim(now, (job,), left_ms=int(left_ms))

@@ -146,7 +146,7 @@ class Offering:
 
     def _taken(self, handed: Claim) -> Claim:
         late_s = self._scripts.clock.lateness_s(handed.started)
-        if late_s * 1000 >= handed.jobs[0].left_ms:  # on the queue it will expire
+        if late_s * 1000 >= handed.left_ms:  # on the queue it will expire
             self._ear.may_have_missed = True
             return Claim(more=True)
         return handed

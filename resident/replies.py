@@ -24,7 +24,6 @@ from resident.lua_script import script_of
 from resident.protocol import (
     FAILURE_CALLBACK,
     SUCCESS_CALLBACK,
-    Milliseconds,
     encode_answer,
     encode_answered,
     encode_failed,
@@ -39,11 +38,14 @@ _STATE = ["reply_to", "created_at", "worker_name"]
 
 def deliver(job: Job, connection: Redis, result: Any, *_: Any) -> None:
     """RQ's success callback: replies with the answer."""
-    ms = Milliseconds(
-        queued=_milliseconds(job.enqueued_at, job.started_at),
-        model=_milliseconds(job.started_at, job.ended_at),
+    reply = encode_answered(
+        job.id,
+        encode_answer(result),
+        queued_ms=_milliseconds(job.enqueued_at, job.started_at),
+        model_ms=_milliseconds(job.started_at, job.ended_at),
+        batch=1,
     )
-    _push(job, connection, encode_answered(job.id, encode_answer(result), ms, batch=1))
+    _push(job, connection, reply)
 
 
 def deliver_error(

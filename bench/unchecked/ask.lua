@@ -45,6 +45,6 @@ call('HSET', job, 'data', args[4], 'enqueued_at', stamp, 'created_at', stamp, 's
   'last_heartbeat', stamp, 'execution', execution)
 call('PEXPIRE', job, args[2])
 call('ZADD', started, string.format('%d', s + expiry_s), id .. ':' .. execution)
-call('PUBLISH', own .. 'hand:' .. token, table.concat({string.format('%d.%06d', s, us), id, execution,
-  args[2], stamp, args[5], args[6] or '', '', args[4]}, '\n'))
+call('PUBLISH', own .. 'hand:' .. token, table.concat({string.format('%d.%06d', s, us), args[2], id,
+  execution, '', args[5], args[6] or '', '', args[4]}, '\n'))
 return 1

@@ -22,7 +22,7 @@ do
     local values = call('HMGET', job .. id, 'data', 'enqueued_at', 'failure_ttl', 'reply_to')
     call('HSET', job .. id, 'status', 'started', 'started_at', stamp, 'last_heartbeat', stamp,
       'worker_name', name, 'execution', execution)
-    reply[i + 3] = {id, execution, values[1], 60000, values[2], values[3], values[4] or '', ''}
+    reply[i + 3] = table.concat({id, execution, values[2], values[3], values[4] or '', '', values[1]}, '\n')
     started[2 * i - 1], started[2 * i] = expiry, id .. ':' .. execution
   end
   local lease_end = string.format('%d', s * 1000 + math.floor(us / 1000) + args[5])

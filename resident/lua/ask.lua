@@ -123,8 +123,8 @@ if token then
   -- The worker hears of it when this script is over. Until it is told, nothing is written of the job.
   local heard = redis.pcall('ZADD', started, expiry, member)
   if type(heard) == 'number' then
-    local told = string.format('%d.%06d', s, us) .. '\n' .. id .. '\n' .. execution .. '\n' .. args[2] .. '\n'
-      .. stamp .. '\n' .. failure_ttl .. '\n' .. reply_to .. '\n' .. (digest == '' and '' or '1') .. '\n' .. args[4]
+    local told = string.format('%d.%06d', s, us) .. '\n' .. args[2] .. '\n' .. id .. '\n' .. execution .. '\n\n'
+      .. failure_ttl .. '\n' .. reply_to .. '\n' .. (digest == '' and '' or '1') .. '\n' .. args[4]
     heard = redis.pcall('PUBLISH', own .. 'hand:' .. token, told)
     if type(heard) ~= 'number' or heard == 0 then
       call('ZREM', started, member)

@@ -38,11 +38,11 @@
 --   code 1 questions, 2 one job that needs RQ's own perform_job, on KEYS[3] now, 3 suspended:
 --   nothing was taken
 --   more: 1 if it stopped after skipping many and should be called again at once
---   a job is {id, execution id, data or '', ms left or -1, enqueued_at, failure_ttl, reply_to, 1 if
---   only its hash says whose it is or ''}; one that is no question as our clients ask it adds
---   created_at ('' if it is enqueued_at), both callbacks, size of data if it is over the limit, else
---   0, and the values of RARE up to stream; its deaths are '' or how many workers died with it, in
---   words if that ends it; see release.lua
+--   a question as our clients ask it is one text, id, execution id, enqueued_at, failure_ttl, reply_to, 1 if
+--   only its hash says whose it is or '', and data, with line ends between: a text takes less than seven values;
+--   any other job is {the same seven, data '' if it is too long, created_at ('' if it is enqueued_at), both
+--   callbacks, size of data if it is over the limit, else 0, and the values of RARE up to stream}; its deaths
+--   are '' or how many workers died with it, in words if that ends it; see release.lua
 -- Needs clock.lua, write.lua, deadline.lua, claim_plain.lua and lanes.lua in front.
 
 local QUESTIONS, SPECIAL, SUSPENDED = 1, 2, 3
@@ -186,9 +186,8 @@ local function start(id, key, values, rare)
   local data, enqueued_at, created_at = values[DATA] or '', values[ENQUEUED_AT] or '',
     values[CREATED_AT] or ''
   local is_long = #data > tonumber(ARGV[6])
-  local told = {id, execution, is_long and '' or data, left_ms, enqueued_at,
-    values[FAILURE_TTL] or '', values[REPLY_TO] or '', '1',
-    created_at == enqueued_at and '' or created_at, values[ON_SUCCESS] or '',
+  local told = {id, execution, enqueued_at, values[FAILURE_TTL] or '', values[REPLY_TO] or '', '1',
+    is_long and '' or data, created_at == enqueued_at and '' or created_at, values[ON_SUCCESS] or '',
     values[ON_FAILURE] or '', is_long and #data or 0}
   for i = TIMEOUT, STREAM do
     told[#told + 1] = rare[i] or ''

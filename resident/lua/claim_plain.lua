@@ -27,7 +27,7 @@ do
       end
     end
   end
-  local lanes, seen = KEYS[9], {}
+  local lanes, seen, executions, lefts_ms = KEYS[9], {}, {}, {}
   -- Not for dependents: settle.lua must look for those that came while the model ran, and finds these.
   is_plain = is_plain and not ids.err
     and call('EXISTS', KEYS[8], lanes .. ':high', lanes .. ':normal', lanes .. ':low') == 0
@@ -45,11 +45,9 @@ do
       break
     end
     seen[id] = true
-    local told = {id, token .. string.format('%08x', i - 1), data, left_ms, values[3], values[4]}
-    if to or values[5] == 'shared' then -- what is empty at the end is not told
-      told[7], told[8] = to or '', values[5] == 'shared' and '1' or ''
-    end
-    reply[i + 3] = told
+    executions[i], lefts_ms[i] = token .. string.format('%08x', i - 1), left_ms
+    reply[i + 3] = id .. '\n' .. executions[i] .. '\n' .. values[3] .. '\n' .. values[4] .. '\n'
+      .. (to or '') .. (values[5] == 'shared' and '\n1\n' or '\n\n') .. data
   end
 
   if is_plain then
@@ -64,8 +62,7 @@ do
     -- As claim.lua has it: RQ's DEFAULT_WORKER_TTL or the longest batch, and a year at most.
     local expiry = string.format('%d', s + math.min(math.max(tonumber(args[8]), 420), 31536000) + 60)
     for i = 1, #ids do
-      local id, told = ids[i], reply[i + 3]
-      local execution, left_ms = told[2], told[4]
+      local id, execution, left_ms = ids[i], executions[i], lefts_ms[i]
       call('HSET', job .. id, 'status', 'started', 'started_at', stamp, 'last_heartbeat', stamp,
         'worker_name', name, 'execution', execution)
       if left_ms >= 0 and left_ms < keep_ms then

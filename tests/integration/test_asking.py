@@ -19,7 +19,7 @@ from enqueue_api.outcome import Outcome
 from resident import keys
 from resident.embedded_redis import EmbeddedRedis
 from resident.errors import CallerError, OperatorError, ResidentError, TransportError, TryAgain
-from resident.protocol import Answered, Milliseconds, encode_answered
+from resident.protocol import Answered, encode_answered
 from resident.redis_client import connect
 from tests.chaos.proxy import Network
 from tests.support.broken import hung
@@ -153,7 +153,7 @@ def test_replies_in_a_mailbox_outlive_the_connection_that_read_them(tmp_path: Pa
 
 
 def reply_to(desk: Desk, job_id: str, answer: int) -> None:
-    payload = encode_answered(job_id, str(answer).encode(), Milliseconds(0, 0), 1)
+    payload = encode_answered(job_id, str(answer).encode(), 0, 0, 1)
     desk.connection.rpush(desk.job(job_id)["reply_to"], payload)
 
 

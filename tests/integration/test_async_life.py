@@ -17,7 +17,7 @@ from enqueue_api.async_client import AsyncClient
 from enqueue_api.client import Client
 from resident import keys
 from resident.errors import TransportError
-from resident.protocol import Milliseconds, encode_answered
+from resident.protocol import encode_answered
 from tests.support.lua import Desk, Full
 from tests.support.processes import Processes
 from tests.support.stories import (
@@ -151,7 +151,7 @@ def test_replies_come_although_redis_is_full(desk: Desk, full: Full, redis_url: 
 def settle_one(desk: Desk) -> None:
     claim = desk.claim(1)
     job_id = claim.jobs[0].id
-    reply = encode_answered(job_id, b'"!"', Milliseconds(0, 0), 1)
+    reply = encode_answered(job_id, b'"!"', 0, 0, 1)
     desk.settle(claim, reply_key=desk.job(job_id)["reply_to"], reply=reply)
 
 

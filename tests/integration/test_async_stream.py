@@ -13,7 +13,6 @@ from enqueue_api.async_client import AsyncClient
 from enqueue_api.async_stream import AsyncStream
 from resident import keys, protocol
 from resident.errors import ErrorCode, ResidentError, TransportError, TryAgain
-from resident.protocol import Milliseconds
 from resident.settings import read_settings
 from tests.support.lua import Desk, Full
 from tests.support.processes import Processes
@@ -29,7 +28,7 @@ def push(connection: Redis, stream: AsyncStream, delta: str, seq: int = 0) -> No
 
 def push_reply(connection: Redis, stream: AsyncStream, answer: str) -> None:
     encoded = protocol.encode_answer(answer)
-    reply = protocol.encode_answered(stream.id, encoded, Milliseconds(1, 2), 1)
+    reply = protocol.encode_answered(stream.id, encoded, 1, 2, 1)
     connection.rpush(keys.reply(stream.id), reply)
 
 

@@ -15,7 +15,7 @@ from enqueue_api.client import Client
 from resident import keys, protocol
 from resident.embedded_redis import EmbeddedRedis
 from resident.errors import ErrorCode, ResidentError, TransportError
-from resident.protocol import Answered, Milliseconds
+from resident.protocol import Answered
 from tests.support.broken import REPLIES, WAYS, Broken, hung
 from tests.support.lua import ECHO, Desk
 from tests.support.waiting import wait_until
@@ -156,5 +156,5 @@ def blocked(connection: Redis) -> bool:
 
 
 def answer(job_id: str, connection: Redis) -> None:
-    payload = protocol.encode_answered(job_id, b'"!"', Milliseconds(0, 0), 1)
+    payload = protocol.encode_answered(job_id, b'"!"', 0, 0, 1)
     connection.rpush(keys.reply(job_id), payload)

@@ -69,10 +69,9 @@ def test_a_claimed_job_is_started_in_rqs_books_and_leased(desk: Desk) -> None:
 
 def test_a_claimed_job_does_not_expire_and_its_deadline_is_kept(desk: Desk) -> None:
     desk.ask("a")
-    (job,) = desk.claim().jobs
-    assert BUDGET_MS - 1000 < job.left_ms <= BUDGET_MS
+    desk.claim()
     left_ms = desk.connection.pttl(f"{keys.JOB}a") - TEN_YEARS_MS
-    assert job.left_ms - 1000 < left_ms <= job.left_ms
+    assert BUDGET_MS - 1000 < left_ms <= BUDGET_MS
 
 
 def test_a_job_that_was_started_and_never_settled_keeps_its_first_deadline(desk: Desk) -> None:
@@ -81,15 +80,16 @@ def test_a_job_that_was_started_and_never_settled_keeps_its_first_deadline(desk:
     desk.connection.delete(ECHO.leases, ECHO.started)
     desk.connection.rpush(ECHO.queue, "a")
     (job,) = desk.claim().jobs
-    assert BUDGET_MS - 1000 < job.left_ms <= BUDGET_MS
-    assert desk.connection.pttl(f"{keys.JOB}a") <= TEN_YEARS_MS + BUDGET_MS
+    assert job.id == "a"
+    left_ms = desk.connection.pttl(f"{keys.JOB}a") - TEN_YEARS_MS
+    assert BUDGET_MS - 1000 < left_ms <= BUDGET_MS
 
 
 def test_a_job_without_a_budget_has_no_deadline(desk: Desk) -> None:
     desk.ask("a")
     desk.connection.persist(f"{keys.JOB}a")
-    (job,) = desk.claim().jobs
-    assert job.left_ms == -1
+    desk.claim()
+    assert desk.connection.pttl(f"{keys.JOB}a") == -1
 
 
 def test_a_job_brings_the_fields_that_say_how_it_is_to_be_answered(desk: Desk) -> None:
@@ -293,8 +293,9 @@ def test_a_claim_that_comes_late_is_leased_although_its_worker_was_buried(desk: 
 def test_a_job_that_workers_died_with_is_claimed_alone(desk: Desk) -> None:
     for job_id in "abc":
         desk.ask(job_id, **({"deaths": "1"} if job_id == "b" else {}))
-    batches = [[(job.id, job.deaths) for job in desk.claim(8).jobs] for _ in range(3)]
-    assert batches == [[("a", b"")], [("b", b"1")], [("c", b"")]]
+    batches = [desk.claim(8).jobs for _ in range(3)]
+    assert [[job.id for job in jobs] for jobs in batches] == [["a"], ["b"], ["c"]]
+    assert [getattr(job, "deaths", b"") for (job,) in batches] == [b"", b"1", b""]
     desk.ask("d", deaths="1")
     assert desk.scripts.claim_more(8) == ()
     assert desk.waiting() == ["d"]

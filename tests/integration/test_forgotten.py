@@ -12,7 +12,7 @@ import pytest
 from enqueue_api.async_client import AsyncClient
 from enqueue_api.client import Client
 from resident import keys
-from resident.protocol import Answered, Milliseconds, encode_answered
+from resident.protocol import Answered, encode_answered
 from tests.support.lua import ECHO, Desk
 from tests.support.waiting import wait_until
 
@@ -80,7 +80,7 @@ class Outage:
 
     def _reply(self, job_id: str) -> tuple[str, bytes]:
         key = self.desk.job(job_id).get("reply_to", keys.reply(job_id))
-        return key, encode_answered(job_id, b'"!"', Milliseconds(0, 0), 1)
+        return key, encode_answered(job_id, b'"!"', 0, 0, 1)
 
     def _blocked(self) -> list[Any]:
         return [one for one in self.desk.connection.client_list() if "b" in one["flags"]]

@@ -127,8 +127,8 @@ def hear_again(offering: Offering, desk: Desk, ear: Ear, ago_s: int, left_ms: in
     assert ear.wait(5)
     ((_, execution),) = desk.scripts.executions()
     seconds, _ = desk.connection.time()
-    terms = (seconds - ago_s, execution.encode(), left_ms, DATA)
-    desk.connection.publish(keys.hand(desk.token), b"%d.000000\na\n%b\n%d\n\n\n\n\n%b" % terms)
+    terms = (seconds - ago_s, left_ms, execution.encode(), DATA)
+    desk.connection.publish(keys.hand(desk.token), b"%d.000000\n%d\na\n%b\n\n\n\n\n%b" % terms)
     return offering.turn(NOTHING_ENDED, 1, 5)
 
 

@@ -14,7 +14,6 @@ from enqueue_api.client import Client
 from enqueue_api.stream import Stream
 from resident import keys, protocol
 from resident.errors import ErrorCode, OperatorError, TransportError, TryAgain
-from resident.protocol import Milliseconds
 from resident.settings import Settings
 from tests.support.desks import announced
 from tests.support.lua import Full
@@ -51,7 +50,7 @@ def push(connection: Redis, stream: Stream, *deltas: str, seq: int = 0) -> None:
 
 def push_reply(connection: Redis, stream: Stream, answer: str) -> None:
     encoded = protocol.encode_answer(answer)
-    reply = protocol.encode_answered(stream.id, encoded, Milliseconds(1, 2), 1)
+    reply = protocol.encode_answered(stream.id, encoded, 1, 2, 1)
     connection.rpush(keys.reply(stream.id), reply)
 
 

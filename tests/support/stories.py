@@ -11,7 +11,7 @@ from redis import Redis
 from enqueue_api.async_client import AsyncClient
 from resident import keys
 from resident.errors import ResidentError
-from resident.protocol import Milliseconds, encode_answered
+from resident.protocol import encode_answered
 from tests.support.lua import Desk
 
 BUDGET_MS = 300
@@ -47,7 +47,7 @@ def blocked(connection: Redis) -> list[str]:
 
 def reply_to(desk: Desk, job_id: str) -> None:
     key = desk.job(job_id).get("reply_to", keys.reply(job_id))
-    desk.connection.rpush(key, encode_answered(job_id, b'"!"', Milliseconds(0, 0), 1))
+    desk.connection.rpush(key, encode_answered(job_id, b'"!"', 0, 0, 1))
 
 
 async def _ask_many(client: AsyncClient) -> None:

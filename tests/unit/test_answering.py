@@ -11,7 +11,7 @@ from msgspec import structs
 
 from resident.answering import Answerer
 from resident.batching import StopNow
-from resident.claimed import Claim, Claimed
+from resident.claimed import Claim, Claimed, Unusual
 from resident.protocol import encode_job_data
 from resident.pulse import Pulse
 from resident.settings import Settings
@@ -29,7 +29,7 @@ def test_a_worker_that_was_at_a_long_call_is_not_taken_for_one_that_hangs() -> N
         return questions
 
     task = Task("long", answer, lambda: None, str, (), 8, 3600, True, ())
-    job = Claimed("id", "e", b'["tasks.long.answer",null,["?"],{}]', -1, b"", b"", b"")
+    job = Claimed("id", "e", b"", b"", b"", b"", b'["tasks.long.answer",null,["?"],{}]')
     streams: Any = None
     Answerer(task, None, Settings(), lambda: None, pulse, streams).settlements(
         Claim(started=b"1", jobs=(job,))
@@ -51,7 +51,7 @@ def model(_model: None, questions: list[Any]) -> list[Any]:
     "changes",
     [{}, {"by_hash": b"1"}, {"reply_to": b"resident:mailbox:" + b"a" * 32}, {"reply_to": b"x"}],
 )
-def test_a_question_alone_ends_as_in_a_batch(
+def test_a_plain_question_ends_as_it_does_the_careful_way(
     question: Any, result_ttl: int, changes: dict[str, bytes]
 ) -> None:
     task = Task("alone", model, lambda: None, str, (), 8, 60, True, ())
@@ -59,19 +59,26 @@ def test_a_question_alone_ends_as_in_a_batch(
     answerer = Answerer(task, None, settings, lambda: None, Pulse(), streams)
     data = encode_job_data("alone", question, 1_000)
     at = b"2026-11-23T08:09:10.000001Z"
-    job = structs.replace(Claimed("id", "e", data, 5_000, at, b"604800"), **changes)
+    job = structs.replace(Claimed("id", "e", at, b"604800", b"", b"", data), **changes)
     claim = Claim(started=b"1795421350.000001", jobs=(job,))
-    alone, [usual] = answerer.alone(claim), answerer.settlements(claim)
+    alone, [usual] = answerer.plain(claim), answerer.settlements(unusual(claim))
     if not isinstance(question, str):
         assert alone is None
         return
     assert alone is not None
     timed = re.compile(rb'"model":[^}]*')
-    assert structs.replace(alone, reply=timed.sub(b"", alone.reply), result=b"") == structs.replace(
+    [plain] = alone
+    assert structs.replace(plain, reply=timed.sub(b"", plain.reply), result=b"") == structs.replace(
         usual, reply=timed.sub(b"", usual.reply), result=b""
     )
     if question != "fail":  # two tracebacks, of two ways to the model
-        assert alone.result == usual.result
+        assert plain.result == usual.result
+
+
+def unusual(claim: Claim) -> Claim:
+    """The same, told as any job is."""
+    jobs = tuple(Unusual(*structs.astuple(job)) for job in claim.jobs)
+    return Claim(claim.started, jobs)
 
 
 @pytest.mark.parametrize("question", ["?", "fail"])
@@ -85,7 +92,7 @@ def test_a_question_alone_ends_as_in_a_batch(
         {"data": b'["tasks.other.answer",null,["?"],{}]'},
     ],
 )
-def test_what_is_odd_about_a_question_alone_is_seen_before_the_model_runs(
+def test_what_is_odd_about_a_question_is_seen_before_the_model_runs(
     changes: dict[str, bytes], question: str
 ) -> None:
     calls: list[Any] = []
@@ -97,8 +104,8 @@ def test_what_is_odd_about_a_question_alone_is_seen_before_the_model_runs(
     task = Task("alone", note, lambda: None, str, (), 8, 60, True, ())
     answerer = Answerer(task, None, Settings(), lambda: None, Pulse(), cast("Any", None))
     data = encode_job_data("alone", question, 1_000)
-    job = structs.replace(Claimed("id", "e", data, 5_000, b"", b"604800"), **changes)
-    assert answerer.alone(Claim(started=b"1", jobs=(job,))) is None
+    job = structs.replace(Claimed("id", "e", b"", b"604800", b"", b"", data), **changes)
+    assert answerer.plain(Claim(started=b"1", jobs=(job,))) is None
     assert not calls
 
 
@@ -108,6 +115,6 @@ def test_a_wish_to_stop_ends_no_question() -> None:
 
     task = Task("stop", stop, lambda: None, str, (), 8, 60, True, ())
     answerer = Answerer(task, None, Settings(), lambda: None, Pulse(), cast("Any", None))
-    job = Claimed("id", "e", b'["tasks.stop.answer",null,["?"],{}]', -1, b"", b"")
+    job = Claimed("id", "e", b"", b"", b"", b"", b'["tasks.stop.answer",null,["?"],{}]')
     with pytest.raises(StopNow):
-        answerer.alone(Claim(started=b"1", jobs=(job,)))
+        answerer.plain(Claim(started=b"1", jobs=(job,)))

@@ -11,12 +11,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from resident.claimed import Claimed
+from resident.claimed import Claimed, Unusual
 from resident.claims import (
     Question,
     Refused,
     batch_timeout_s,
-    read_carefully,
     read_claimed,
     read_plain,
 )
@@ -35,21 +34,27 @@ TASK = Task(
     preload=True,
     callbacks=(),
 )
-JOB = Claimed(
+JOB = Unusual(
     id="id-1",
     execution="e",
     data=b'["tasks.shout.answer",null,["hey"],{}]',
-    left_ms=5000,
     enqueued_at=b"2026-11-23T08:09:10.000001Z",
     created_at=b"2026-11-23T08:09:10.000001Z",
     timeout=b"",
     result_ttl=b"",
     failure_ttl=b"",
     reply_to=b"",
+    by_hash=b"",
     success_callback=SUCCESS_CALLBACK.encode(),
     failure_callback=FAILURE_CALLBACK.encode(),
 )
 MAILBOX = f"resident:mailbox:{'0' * 32}"
+
+
+def plain(**changes: bytes) -> Claimed:
+    """The same as a claim tells it of a question as our clients ask it."""
+    job = Claimed(*(getattr(JOB, name) for name in Claimed.__struct_fields__))
+    return msgspec.structs.replace(job, **changes)
 
 
 def read(**changes: Any) -> Question | Refused:
@@ -196,19 +201,30 @@ _FIELDS: dict[str, list[Any]] = {
 }
 
 
-_CHANGES = [(name, value) for name, values in _FIELDS.items() for value in values]
+_CHANGES = [
+    (name, value)
+    for name in _FIELDS.keys() & set(Claimed.__struct_fields__)
+    for value in _FIELDS[name]
+]
 
 
 @pytest.mark.parametrize("question_type", [str, Any, int])
 def test_the_quick_way_finds_what_the_careful_way_finds(question_type: Any) -> None:
-    usual = {name: values[0] for name, values in _FIELDS.items()}
     task = replace(TASK, question_type=question_type)
     for changes in itertools.product(_CHANGES, repeat=2):
-        job = msgspec.structs.replace(JOB, **usual | dict(changes))
-        found = read_plain(job, task, 900, 500)
-        assert found is None or found == read_carefully(job, task, 900, 500)
+        job = plain(**dict(changes))
+        found = read_plain([job], task, 900, 500)
+        if found:
+            careful = read_claimed(job, task, 900, 500)
+            assert isinstance(careful, Question)
+            assert found == ([careful.value], [careful.fields])
 
 
 def test_what_our_clients_write_is_read_the_quick_way() -> None:
-    job = msgspec.structs.replace(JOB, created_at=b"")
-    assert read_plain(job, TASK, 1000, 500) == read(created_at=b"")
+    assert read_plain([plain(), plain()], TASK, 1000, 500)
+
+
+@pytest.mark.parametrize("changes", [{"failure_ttl": b"soon"}, {"data": b"["}])
+def test_a_batch_is_read_the_quick_way_whole_or_not_at_all(changes: dict[str, bytes]) -> None:
+    assert read_plain([plain(), plain(**changes)], TASK, 1000, 500) is None
+    assert read_plain([plain(), JOB], TASK, 1000, 500) is None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import zlib
 
+import msgspec
 import pytest
 
 from resident import protocol
@@ -16,7 +17,7 @@ from resident.errors import (
     TransportError,
     TryAgain,
 )
-from resident.protocol import Milliseconds
+from resident.protocol import Answered, Milliseconds
 
 LIMIT = 1000
 
@@ -163,9 +164,17 @@ def test_a_compression_bomb_is_refused_without_being_blown_up() -> None:
         protocol.decode_job_data(bomb, LIMIT)
 
 
+@pytest.mark.parametrize("job_id", ["id-1", 'a"b', "好"])
+@pytest.mark.parametrize("times", [(0.0, 0.003), (1e-5, 123456.789), (1, 2)])
+def test_a_reply_is_written_as_its_type_says(job_id: str, times: tuple[float, float]) -> None:
+    written = protocol.encode_answered(job_id, b'{"a":[1,"x"]}', *times, 7)
+    answered = Answered(id=job_id, answer={"a": [1, "x"]}, ms=Milliseconds(*times), batch=7)
+    assert json.loads(written) == json.loads(msgspec.json.encode(answered))
+    assert written.split(b'"ms"')[0] == msgspec.json.encode(answered).split(b'"ms"')[0]
+
+
 def test_an_answer_survives_the_way_back() -> None:
-    ms = Milliseconds(queued=1.5, model=20)
-    payload = protocol.encode_answered("id-1", protocol.encode_answer({"好": 1}), ms, 7)
+    payload = protocol.encode_answered("id-1", protocol.encode_answer({"好": 1}), 1.5, 20, 7)
     assert json.loads(payload) == {
         "v": 1,
         "id": "id-1",
@@ -175,7 +184,7 @@ def test_an_answer_survives_the_way_back() -> None:
         "batch": 7,
     }
     reply = protocol.decode_reply(payload, "id-1")
-    assert (reply.answer, reply.ms, reply.batch) == ({"好": 1}, ms, 7)
+    assert (reply.answer, reply.ms, reply.batch) == ({"好": 1}, Milliseconds(1.5, 20), 7)
 
 
 @pytest.mark.parametrize(

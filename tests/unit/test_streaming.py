@@ -10,7 +10,7 @@ from redis.exceptions import ConnectionError
 from rq.timeouts import JobTimeoutException
 
 from resident.batching import StopNow
-from resident.claimed import Claimed
+from resident.claimed import Unusual
 from resident.claims import Question, read_claimed
 from resident.deltas import DeltaCode
 from resident.errors import ErrorCode, TryAgain
@@ -23,7 +23,7 @@ DATA = b'["tasks.made.answer",null,["?"],{}]'
 
 def question(stream: bytes = b"1", on_success: str = SUCCESS_CALLBACK) -> Question:
     callbacks = (on_success.encode(), FAILURE_CALLBACK.encode())
-    job = Claimed("a", "e", DATA, -1, b"", b"", b"", b"1", b"", *callbacks, stream=stream)
+    job = Unusual("a", "e", b"", b"", b"", b"1", DATA, b"", *callbacks, stream=stream)
     read = read_claimed(job, made(), 1000, 500)
     assert isinstance(read, Question)
     return read
