@@ -1,7 +1,7 @@
 """The least that leaves RQ's books behind: no checks, no refusals, no deadlines, no library.
 
-What it writes is what RQ and its monitors read of a job: its hash in three states with their
-times, the started and the finished registry, the result stream; and the reply. All of it goes out
+What it writes is what RQ's own worker leaves of such a job: each field of its hash in three states,
+the started and the finished registry, the result with its execution; and the reply. All goes out
 in one call of a script a batch, packed by hiredis: what a ratio to the bare loop can be at best.
 """
 
@@ -43,12 +43,14 @@ for i = 5, #ARGV, 3 do
   else
     redis.call('HSET', job, 'status', 'finished', 'ended_at', ARGV[3])
     redis.call('EXPIRE', job, ARGV[4])
-    redis.call('XADD', results, '*', 'type', '1', 'return_value', ARGV[i + 2])
+    redis.call('XADD', results, '*', 'type', '1', 'worker_name', 'resident-floor-host-1234',
+      'execution_id', id, 'execution_started_at', ARGV[2], 'execution_ended_at', ARGV[2],
+      'return_value', ARGV[i + 2])
     redis.call('EXPIRE', results, ARGV[4])
     finished[#finished + 1] = ARGV[2]
     finished[#finished + 1] = id
   end
-  ids[#ids + 1] = id
+  ids[#ids + 1] = id .. ':' .. id
 end
 if #ids > 0 then
   redis.call('ZREM', 'rq:wip:floor', unpack(ids))
@@ -64,10 +66,11 @@ local found, started = {}, {}
 for number, id in ipairs(waiting) do
   local job = 'rq:job:' .. id
   found[number] = {id, redis.call('HGET', job, 'data')}
-  redis.call('HSET', job, 'status', 'started', 'started_at', ARGV[3])
+  redis.call('HSET', job, 'status', 'started', 'started_at', ARGV[3], 'last_heartbeat', ARGV[3],
+    'worker_name', 'resident-floor-host-1234')
   redis.call('PERSIST', job)
   started[#started + 1] = ARGV[2]
-  started[#started + 1] = id
+  started[#started + 1] = id .. ':' .. id
 end
 redis.call('ZADD', 'rq:wip:floor', unpack(started))
 return found

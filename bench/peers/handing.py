@@ -30,9 +30,11 @@ redis.call('RPUSH', reply, ARGV[2])
 redis.call('PEXPIRE', reply, 60000)
 redis.call('HSET', job, 'status', 'finished', 'ended_at', ARGV[4])
 redis.call('EXPIRE', job, ARGV[6])
-redis.call('XADD', results, '*', 'type', '1', 'return_value', ARGV[3])
+redis.call('XADD', results, '*', 'type', '1', 'worker_name', 'resident-floor-host-1234',
+  'execution_id', id, 'execution_started_at', ARGV[5], 'execution_ended_at', ARGV[5],
+  'return_value', ARGV[3])
 redis.call('EXPIRE', results, ARGV[6])
-redis.call('ZREM', 'rq:wip:floor', id)
+redis.call('ZREM', 'rq:wip:floor', id .. ':' .. id)
 redis.call('ZADD', 'rq:finished:floor', ARGV[5], id)
 """
 
