@@ -7,7 +7,7 @@ import os
 import time
 import zlib
 from binascii import b2a_base64
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import structlog
@@ -66,24 +66,28 @@ class Answerer:
 
     def settlements(self, claim: Claim) -> list[Settlement]:
         """How each job of the claim ends; runs the model."""
-        settled = self.plain(claim) if claim.jobs else []
+        settled = self.plain(claim)
         return self._careful(claim) if settled is None else settled
 
     def plain(self, claim: Claim) -> list[Settlement] | None:
         """The same for questions as our clients ask them, straight on: docs/decisions/0013.
 
-        None if any is anything else, or if they are not for one call; the model did not run.
+        None if any is anything else; the model did not run.
         """
-        read = read_plain(claim.jobs, self._task, self._max_bytes, self._result_ttl_s)
-        if read is None or (self._task.cost is not None and len(claim.jobs) > 1):
+        jobs = claim.jobs
+        read = read_plain(jobs, self._task, self._max_bytes, self._result_ttl_s)
+        if read is None:
             return None
         values, fields = read
         claimed_s = float(claim.started)
-        results = answer_batch(self._call, values)
-        return [
-            _settlement(job, one, result, claimed_s)
-            for job, one, result in zip(claim.jobs, fields, results, strict=True)
-        ]
+        settled: list[Settlement] = []
+        for part in self._parts(values):
+            results = answer_batch(self._call, [values[number] for number in part])
+            settled += [
+                _settlement(jobs[number], fields[number], result, claimed_s)
+                for number, result in zip(part, results, strict=True)
+            ]
+        return settled
 
     def _careful(self, claim: Claim) -> list[Settlement]:
         questions: list[Question] = []
@@ -95,20 +99,19 @@ class Answerer:
             else:
                 settled.append(_refusal(read))
         claimed_s = float(claim.started)
-        for part in self._parts(questions):
+        for numbers in self._parts([one.value for one in questions]):
+            part = [questions[number] for number in numbers]
             results = answer_batch(self._call_within(part), [one.value for one in part])
             for one, result in zip(part, results, strict=True):
                 settled.append(_settlement(one.job, one.fields, result, claimed_s))
         return settled
 
-    def _parts(self, questions: list[Question]) -> list[list[Question]]:
-        """What goes into one call each: all, unless the task says what a question costs."""
+    def _parts(self, values: list[Any]) -> Sequence[Sequence[int]]:
+        """The numbers of what goes into one call each: all, unless the task says what it costs."""
         cost = self._task.cost
         if cost is None:
-            return [questions] if questions else []
-        costs = [_cost_of(one, cost) for one in questions]
-        parts = parts_within(costs, self._task.max_cost)
-        return [[questions[number] for number in part] for part in parts]
+            return [range(len(values))] if values else []
+        return parts_within([_cost_of(one, cost) for one in values], self._task.max_cost)
 
     def _call_within(self, questions: list[Question]) -> Call:
         timeout_s = batch_timeout_s(self._task, questions)
@@ -142,10 +145,10 @@ class Answerer:
         return [self._streams.answer(question, self._task.deltas(model, question.value))]
 
 
-def _cost_of(question: Question, cost: Callable[[Any], float]) -> float:
+def _cost_of(value: Any, cost: Callable[[Any], float]) -> float:
     """What the task says; a question that it cannot judge goes alone, and fails alone."""
     try:
-        return float(cost(question.value))
+        return float(cost(value))
     except Exception as error:  # noqa: BLE001  (the task's own code)
         _log.warning("cost() failed", kind=type(error).__name__)
         return math.inf

@@ -67,13 +67,12 @@ def answer_batch(call: Call, questions: list[Any]) -> list[Given | Raised]:
     except BaseException as error:  # noqa: BLE001  (sys.exit and a library's panic are its answer too)
         if len(questions) == 1:
             return [Raised(error, _text_of(error))]
-        return [answer_one(call, question) for question in questions]
+        return [_answer_one(call, question) for question in questions]
     model_ms = round((time.monotonic() - started) * 1000, 3)
     return [_encoded(answer, model_ms, len(questions)) for answer in answers]
 
 
-def answer_one(call: Call, question: Any) -> Given | Raised:
-    """Answers a question that is alone."""
+def _answer_one(call: Call, question: Any) -> Given | Raised:
     started = time.monotonic()
     try:
         [answer] = call([question])

@@ -16,6 +16,7 @@ class ClaimCode(IntEnum):
     QUESTIONS = 1
     SPECIAL = 2
     SUSPENDED = 3
+    PLAIN = 4
 
 
 class Claimed(msgspec.Struct, frozen=True, gc=False):
@@ -33,6 +34,10 @@ class Claimed(msgspec.Struct, frozen=True, gc=False):
     reply_to: bytes
     by_hash: bytes
     data: bytes
+
+
+#: What a worker is told of it.
+_VALUES = len(Claimed.__struct_fields__)
 
 
 class Unusual(Claimed, frozen=True, gc=False):
@@ -60,11 +65,11 @@ class Claim(msgspec.Struct, frozen=True):
 
     Attributes:
         started: When, by Redis' clock, in seconds, as Redis wrote it.
-        jobs: Questions whose leases this worker now holds; all plain, or all Unusual.
+        jobs: Questions whose leases this worker now holds.
         special: The id of a job for RQ's own perform_job, on the intermediate list; or empty.
         suspended: `rq suspend` holds the workers; nothing was taken.
         more: It skipped so many ids that it stopped; claim again at once.
-        left_ms: Of a question that is handed over, what is left of its budget.
+        left_ms: What is left of the budget of a question that is handed over; -1 of others.
     """
 
     started: bytes = b"0"
@@ -72,7 +77,7 @@ class Claim(msgspec.Struct, frozen=True):
     special: str = ""
     suspended: bool = False
     more: bool = False
-    left_ms: int = 0
+    left_ms: int = -1
 
     @property
     def is_over(self) -> bool:
@@ -86,23 +91,28 @@ NO_CLAIM = Claim()
 
 def read_claim(claimed: list[Any]) -> Claim:
     """What claim.lua returned."""
-    code, started, more, *jobs = claimed
+    code, started, more, *told = claimed
+    if code == ClaimCode.PLAIN:
+        return Claim(started, _read_plain(told))
     if code == ClaimCode.QUESTIONS:
-        read = [_read(job) if type(job) is bytes else _read_unusual(job) for job in jobs]
-        return Claim(started, tuple(read), "", False, bool(more))
+        return Claim(started, tuple([_read(job) for job in told]), "", False, bool(more))
     if code == ClaimCode.SUSPENDED:
         return Claim(started=started, suspended=True)
-    return Claim(started=started, special=jobs[0][0].decode(), more=bool(more))
+    return Claim(started=started, special=told[0][0].decode(), more=bool(more))
 
 
-def _read(told: bytes) -> Claimed:
-    """Seven lines, the last of which may be more."""
-    job_id, execution, enqueued_at, failure_ttl, reply_to, by_hash, data = told.split(b"\n", 6)
-    return Claimed(
-        job_id.decode(), execution.decode(), enqueued_at, failure_ttl, reply_to, by_hash, data
+def _read_plain(told: list[Any]) -> tuple[Claimed, ...]:
+    """The jobs of values that stand one behind another."""
+    jobs = zip(*[iter(told)] * _VALUES, strict=True)
+    return tuple(
+        [
+            Claimed(job_id.decode(), execution.decode(), at, failure_ttl, to, by_hash, data)
+            for job_id, execution, at, failure_ttl, to, by_hash, data in jobs
+        ]
     )
 
 
-def _read_unusual(told: list[Any]) -> Unusual:
+def _read(told: list[Any]) -> Claimed:
     job_id, execution, *others = told
-    return Unusual(job_id.decode(), execution.decode(), *others)
+    kind = Claimed if len(told) == _VALUES else Unusual
+    return kind(job_id.decode(), execution.decode(), *others)

@@ -1,8 +1,9 @@
 """The least that leaves RQ's books behind: no checks, no refusals, no deadlines, no library.
 
-What it writes is what RQ's own worker leaves of such a job: each field of its hash in three states,
-the started and the finished registry, the result with its execution; and the reply. All goes out
-in one call of a script a batch, packed by hiredis: what a ratio to the bare loop can be at best.
+What it writes is what RQ's own worker leaves of such a job: each field of its hash that has a
+value, in three states, the started and the finished registry, the result with its execution; and
+the reply. All goes out in one call of a script a batch, packed by hiredis: what a ratio to the bare
+loop can be at best.
 """
 
 from __future__ import annotations

@@ -13,16 +13,18 @@ do
     call('HSET', KEYS[5], 'state', is_busy and 'busy' or 'idle')
   end
   if #ids == 0 then
-    return {1, '0', 0}
+    return {4, '0', 0}
   end
-  local reply, started, stamp = {1, string.format('%d.%06d', s, us), 0}, {}, stamp_of(s, us)
+  local reply, started, stamp = {4, string.format('%d.%06d', s, us), 0}, {}, stamp_of(s, us)
   local expiry = string.format('%d', s + 480)
   for i = 1, #ids do
     local id, execution = ids[i], token .. string.format('%08x', i - 1)
     local values = call('HMGET', job .. id, 'data', 'enqueued_at', 'failure_ttl', 'reply_to')
     call('HSET', job .. id, 'status', 'started', 'started_at', stamp, 'last_heartbeat', stamp,
       'worker_name', name, 'execution', execution)
-    reply[i + 3] = table.concat({id, execution, values[2], values[3], values[4] or '', '', values[1]}, '\n')
+    for number, value in ipairs({id, execution, values[2], values[3], values[4] or '', '', values[1]}) do
+      reply[7 * i - 4 + number] = value
+    end
     started[2 * i - 1], started[2 * i] = expiry, id .. ':' .. execution
   end
   local lease_end = string.format('%d', s * 1000 + math.floor(us / 1000) + args[5])

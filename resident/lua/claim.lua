@@ -36,13 +36,13 @@
 --
 -- Returns {code, now in s as text, more, job...}:
 --   code 1 questions, 2 one job that needs RQ's own perform_job, on KEYS[3] now, 3 suspended:
---   nothing was taken
+--   nothing was taken, 4 questions as our clients ask them, of which claim_plain.lua took all
 --   more: 1 if it stopped after skipping many and should be called again at once
---   a question as our clients ask it is one text, id, execution id, enqueued_at, failure_ttl, reply_to, 1 if
---   only its hash says whose it is or '', and data, with line ends between: a text takes less than seven values;
---   any other job is {the same seven, data '' if it is too long, created_at ('' if it is enqueued_at), both
---   callbacks, size of data if it is over the limit, else 0, and the values of RARE up to stream}; its deaths
---   are '' or how many workers died with it, in words if that ends it; see release.lua
+--   a job is {id, execution id, enqueued_at, failure_ttl, reply_to, 1 if only its hash says whose it is
+--   or '', data}; with code 4 these stand one behind another, in no table of their own; one that is no
+--   question as our clients ask it has data '' if it is too long, and adds created_at ('' if it is
+--   enqueued_at), both callbacks, size of data if it is over the limit, else 0, and the values of RARE up
+--   to stream; its deaths are '' or how many workers died with it, in words if that ends it; see release.lua
 -- Needs clock.lua, write.lua, deadline.lua, claim_plain.lua and lanes.lua in front.
 
 local QUESTIONS, SPECIAL, SUSPENDED = 1, 2, 3
@@ -159,6 +159,28 @@ local function refuse(id, key, values)
   redis.call('PEXPIRE', to, ARGV[11])
 end
 
+-- What the worker is told of a job; see above.
+local function told_of(id, execution, values, rare)
+  local data, enqueued_at, created_at = values[DATA] or '', values[ENQUEUED_AT] or '',
+    values[CREATED_AT] or ''
+  local is_long, is_dated = #data > tonumber(ARGV[6]), created_at ~= enqueued_at
+  local told = {id, execution, enqueued_at, values[FAILURE_TTL] or '', values[REPLY_TO] or '', '1',
+    is_long and '' or data}
+  local is_usual = not is_long and not is_dated and data ~= ''
+    and values[ON_SUCCESS] == 'resident.replies.deliver'
+    and values[ON_FAILURE] == 'resident.replies.deliver_error'
+  local more = {is_dated and created_at or '', values[ON_SUCCESS] or '', values[ON_FAILURE] or '',
+    is_long and #data or 0}
+  for i = TIMEOUT, STREAM do
+    more[#more + 1] = rare[i] or ''
+    is_usual = is_usual and more[#more] == ''
+  end
+  for i = 1, is_usual and 0 or #more do
+    told[#told + 1] = more[i]
+  end
+  return told
+end
+
 local jobs, started, stamp = {}, {}, nil
 
 -- The job's own state, as RQ writes it, and which execution it is; notes what the worker is told
@@ -183,16 +205,7 @@ local function start(id, key, values, rare)
     'worker_name', name, 'execution', execution)
   started[#started + 1] = expiry_of(rare[TIMEOUT] or '')
   started[#started + 1] = id .. ':' .. execution
-  local data, enqueued_at, created_at = values[DATA] or '', values[ENQUEUED_AT] or '',
-    values[CREATED_AT] or ''
-  local is_long = #data > tonumber(ARGV[6])
-  local told = {id, execution, enqueued_at, values[FAILURE_TTL] or '', values[REPLY_TO] or '', '1',
-    is_long and '' or data, created_at == enqueued_at and '' or created_at, values[ON_SUCCESS] or '',
-    values[ON_FAILURE] or '', is_long and #data or 0}
-  for i = TIMEOUT, STREAM do
-    told[#told + 1] = rare[i] or ''
-  end
-  jobs[#jobs + 1] = told
+  jobs[#jobs + 1] = told_of(id, execution, values, rare)
   return true
 end
 

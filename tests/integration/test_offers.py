@@ -32,10 +32,19 @@ def test_a_question_that_finds_an_offer_goes_to_its_worker_and_not_on_the_queue(
     assert handed
     (job,) = handed.jobs
     assert (job.id, job.data, handed.left_ms, job.by_hash) == ("a", DATA, BUDGET_MS, b"")
+    assert job.enqueued_at == b""  # it did not wait
     assert desk.scripts.executions() == [("a", job.execution)]
     assert desk.settle(handed, by_hash=False) == [SettleCode.SETTLED]
     assert desk.connection.lpop(keys.reply("a")) == b"reply"
     assert offered(desk)
+
+
+def test_a_handed_question_may_have_line_ends(desk: Desk, ear: Ear) -> None:
+    data = DATA.replace(b",", b",\n\n")
+    desk.ask("a", data=data)
+    handed = ear.wait(5)
+    assert handed
+    assert [job.data for job in handed.jobs] == [data]
 
 
 def test_a_handed_question_stands_in_the_books_as_a_claimed_one_does(desk: Desk, ear: Ear) -> None:

@@ -15,6 +15,7 @@ from resident.claimed import Claim, Claimed, Unusual
 from resident.protocol import encode_job_data
 from resident.pulse import Pulse
 from resident.settings import Settings
+from resident.settlement import Outcome
 from resident.task import Task
 
 LONG_AGO = 1.0
@@ -60,19 +61,21 @@ def test_a_plain_question_ends_as_it_does_the_careful_way(
     data = encode_job_data("alone", question, 1_000)
     at = b"2026-11-23T08:09:10.000001Z"
     job = structs.replace(Claimed("id", "e", at, b"604800", b"", b"", data), **changes)
-    claim = Claim(started=b"1795421350.000001", jobs=(job,))
-    alone, [usual] = answerer.plain(claim), answerer.settlements(unusual(claim))
+    claim = Claim(started=b"1795421350.012346", jobs=(job,))
+    plain, [usual] = answerer.plain(claim), answerer.settlements(unusual(claim))
     if not isinstance(question, str):
-        assert alone is None
+        assert plain is None
         return
-    assert alone is not None
+    assert plain is not None
     timed = re.compile(rb'"model":[^}]*')
-    [plain] = alone
-    assert structs.replace(plain, reply=timed.sub(b"", plain.reply), result=b"") == structs.replace(
+    [one] = plain
+    assert structs.replace(one, reply=timed.sub(b"", one.reply), result=b"") == structs.replace(
         usual, reply=timed.sub(b"", usual.reply), result=b""
     )
     if question != "fail":  # two tracebacks, of two ways to the model
-        assert plain.result == usual.result
+        assert one.result == usual.result
+    if one.outcome is Outcome.FINISHED:
+        assert b'"ms":{"queued":12.345,' in one.reply
 
 
 def unusual(claim: Claim) -> Claim:

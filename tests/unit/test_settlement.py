@@ -29,6 +29,13 @@ def test_one_job_is_settled_as_a_batch_of_one_is(
     assert COMMAND.of_one(one, STARTED, NOW_S, took_s) == whole
 
 
+@pytest.mark.parametrize("micros", [0, 1, 900_001, 999_999])
+def test_a_job_ended_when_it_was_settled_to_the_microsecond(micros: int) -> None:
+    command = COMMAND.of_one(settlement(), STARTED, 1796068269 + micros / 1e6, 0.001)
+    assert b"\r\n1796068269.%06d\r\n" % micros in command
+    assert b"\r\n2026-11-30T19:51:09.%06dZ\r\n" % micros in command
+
+
 @pytest.mark.parametrize(
     ("outcomes", "codes", "expected"),
     [
