@@ -8,6 +8,7 @@ import time
 import zlib
 from binascii import b2a_base64
 from collections.abc import Callable, Sequence
+from itertools import repeat
 from typing import Any
 
 import structlog
@@ -74,20 +75,13 @@ class Answerer:
 
         None if any is anything else; the model did not run.
         """
-        jobs = claim.jobs
-        read = read_plain(jobs, self._task, self._max_bytes, self._result_ttl_s)
+        read = read_plain(claim.jobs, self._task, self._max_bytes, self._result_ttl_s)
         if read is None:
             return None
         values, fields = read
-        claimed_s = float(claim.started)
-        settled: list[Settlement] = []
-        for part in self._parts(values):
-            results = answer_batch(self._call, [values[number] for number in part])
-            settled += [
-                _settlement(jobs[number], fields[number], result, claimed_s)
-                for number, result in zip(part, results, strict=True)
-            ]
-        return settled
+        results = self._results(values)
+        claimed_s = repeat(float(claim.started))
+        return list(map(_settlement, claim.jobs, fields, results, claimed_s))
 
     def _careful(self, claim: Claim) -> list[Settlement]:
         questions: list[Question] = []
@@ -99,19 +93,35 @@ class Answerer:
             else:
                 settled.append(_refusal(read))
         claimed_s = float(claim.started)
-        for numbers in self._parts([one.value for one in questions]):
-            part = [questions[number] for number in numbers]
-            results = answer_batch(self._call_within(part), [one.value for one in part])
-            for one, result in zip(part, results, strict=True):
-                settled.append(_settlement(one.job, one.fields, result, claimed_s))
+        results = self._results(
+            [one.value for one in questions],
+            lambda numbers: self._call_within([questions[number] for number in numbers]),
+        )
+        for one, result in zip(questions, results, strict=True):
+            settled.append(_settlement(one.job, one.fields, result, claimed_s))
         return settled
 
-    def _parts(self, values: list[Any]) -> Sequence[Sequence[int]]:
-        """The numbers of what goes into one call each: all, unless the task says what it costs."""
+    def _results(
+        self, values: list[Any], call_with: Callable[[Sequence[int]], Call] | None = None
+    ) -> list[Given | Raised]:
+        """What comes of questions in one call of the model, or in several if the task has a cost.
+
+        Args:
+            values: The questions.
+            call_with: How it is called with those of these numbers, unless they are plain.
+        """
         cost = self._task.cost
+        if not values:
+            return []
         if cost is None:
-            return [range(len(values))] if values else []
-        return parts_within([_cost_of(one, cost) for one in values], self._task.max_cost)
+            call = call_with(range(len(values))) if call_with else self._call
+            return answer_batch(call, values)
+        results: dict[int, Given | Raised] = {}
+        for part in parts_within([_cost_of(one, cost) for one in values], self._task.max_cost):
+            call = call_with(part) if call_with else self._call
+            came = answer_batch(call, [values[number] for number in part])
+            results.update(zip(part, came, strict=True))
+        return [results[number] for number in range(len(values))]
 
     def _call_within(self, questions: list[Question]) -> Call:
         timeout_s = batch_timeout_s(self._task, questions)

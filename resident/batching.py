@@ -59,14 +59,14 @@ def parts_within(costs: list[float], max_cost: float) -> list[list[int]]:
 
 def answer_batch(call: Call, questions: list[Any]) -> list[Given | Raised]:
     """Answers all in one call; if that fails, each alone, so that only the culprits fail."""
+    if len(questions) == 1:
+        return [_answer_one(call, questions[0])]
     started = time.monotonic()
     try:
         answers = call(list(questions))
     except StopNow:
         raise
-    except BaseException as error:  # noqa: BLE001  (sys.exit and a library's panic are its answer too)
-        if len(questions) == 1:
-            return [Raised(error, _text_of(error))]
+    except BaseException:  # noqa: BLE001  (sys.exit and a library's panic are its answer too)
         return [_answer_one(call, question) for question in questions]
     model_ms = round((time.monotonic() - started) * 1000, 3)
     return [_encoded(answer, model_ms, len(questions)) for answer in answers]

@@ -97,8 +97,6 @@ class _AnyReply(msgspec.Struct):
     error: ErrorBody | None = None
 
 
-#: An Answered as its type would write it, in half the time; see _answered_end.
-_ANSWERED = b'{"v":%d,"id":%%b,"ok":true,"answer":%%b,"ms":{"queued":%%b%%b' % VERSION
 _DATA_TAIL = b"],{}]"
 _encode = msgspec.json.Encoder().encode
 _decode_reply = msgspec.json.Decoder(_AnyReply).decode
@@ -213,14 +211,8 @@ def encode_answered(
     job_id: str, answer: bytes, queued_ms: float, model_ms: float, batch: int
 ) -> bytes:
     """A reply with an answer that is JSON already."""
-    end = _answered_end(model_ms, batch)
-    return _ANSWERED % (_encode(job_id), answer, _encode(queued_ms), end)
-
-
-@functools.lru_cache(maxsize=4)
-def _answered_end(model_ms: float, batch: int) -> bytes:
-    """The same for all of a batch."""
-    return b',"model":%b},"batch":%d}' % (_encode(model_ms), batch)
+    ms = Milliseconds(queued_ms, model_ms)
+    return _encode(Answered(id=job_id, answer=msgspec.Raw(answer), ms=ms, batch=batch))
 
 
 def encode_delta(job_id: str, seq: int, delta: str) -> bytes:

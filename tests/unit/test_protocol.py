@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import zlib
 
-import msgspec
 import pytest
 
 from resident import protocol
@@ -17,7 +16,7 @@ from resident.errors import (
     TransportError,
     TryAgain,
 )
-from resident.protocol import Answered, Milliseconds
+from resident.protocol import Milliseconds
 
 LIMIT = 1000
 
@@ -162,15 +161,6 @@ def test_a_compression_bomb_is_refused_without_being_blown_up() -> None:
     bomb = zlib.compress(bytes(50_000_000), 9)
     with pytest.raises(CallerError, match="at most"):
         protocol.decode_job_data(bomb, LIMIT)
-
-
-@pytest.mark.parametrize("job_id", ["id-1", 'a"b', "好"])
-@pytest.mark.parametrize("times", [(0.0, 0.003), (1e-5, 123456.789), (1, 2)])
-def test_a_reply_is_written_as_its_type_says(job_id: str, times: tuple[float, float]) -> None:
-    written = protocol.encode_answered(job_id, b'{"a":[1,"x"]}', *times, 7)
-    answered = Answered(id=job_id, answer={"a": [1, "x"]}, ms=Milliseconds(*times), batch=7)
-    assert json.loads(written) == json.loads(msgspec.json.encode(answered))
-    assert written.split(b'"ms"')[0] == msgspec.json.encode(answered).split(b'"ms"')[0]
 
 
 def test_an_answer_survives_the_way_back() -> None:
