@@ -13,7 +13,7 @@ from typing import Any
 
 import structlog
 
-from resident.batching import Call, Given, Raised, answer_batch, parts_within
+from resident.batching import Call, Given, Raised, answer_batch, answer_one, parts_within
 from resident.claimed import Claim, Claimed
 from resident.claims import (
     Fields,
@@ -67,21 +67,24 @@ class Answerer:
 
     def settlements(self, claim: Claim) -> list[Settlement]:
         """How each job of the claim ends; runs the model."""
-        settled = self.plain(claim)
-        return self._careful(claim) if settled is None else settled
+        read = read_plain(claim.jobs, self._task, self._max_bytes, self._result_ttl_s)
+        if read is None:
+            return self._careful(claim)
+        values, fields = read
+        results = self._in_parts(values, lambda _numbers: self._call)
+        claimed_s = repeat(float(claim.started))
+        return list(map(_settlement, claim.jobs, fields, results, claimed_s))
 
-    def plain(self, claim: Claim) -> list[Settlement] | None:
-        """The same for questions as our clients ask them, straight on: docs/decisions/0013.
+    def alone(self, claim: Claim) -> Settlement | None:
+        """How a question that was handed over ends, straight on: docs/decisions/0013.
 
-        None if any is anything else; the model did not run.
+        None if it is for `settlements`: anything but a question as our clients ask it.
         """
         read = read_plain(claim.jobs, self._task, self._max_bytes, self._result_ttl_s)
         if read is None:
             return None
-        values, fields = read
-        results = self._results(values)
-        claimed_s = repeat(float(claim.started))
-        return list(map(_settlement, claim.jobs, fields, results, claimed_s))
+        [job], ([value], [fields]) = claim.jobs, read
+        return _settlement(job, fields, answer_one(self._call, value), float(claim.started))
 
     def _careful(self, claim: Claim) -> list[Settlement]:
         questions: list[Question] = []
@@ -93,7 +96,7 @@ class Answerer:
             else:
                 settled.append(_refusal(read))
         claimed_s = float(claim.started)
-        results = self._results(
+        results = self._in_parts(
             [one.value for one in questions],
             lambda numbers: self._call_within([questions[number] for number in numbers]),
         )
@@ -101,25 +104,23 @@ class Answerer:
             settled.append(_settlement(one.job, one.fields, result, claimed_s))
         return settled
 
-    def _results(
-        self, values: list[Any], call_with: Callable[[Sequence[int]], Call] | None = None
+    def _in_parts(
+        self, values: list[Any], call_with: Callable[[Sequence[int]], Call]
     ) -> list[Given | Raised]:
-        """What comes of questions in one call of the model, or in several if the task has a cost.
+        """What comes of questions: of all in one call, unless the task says what they cost.
 
         Args:
             values: The questions.
-            call_with: How it is called with those of these numbers, unless they are plain.
+            call_with: How the model is called with those of these numbers.
         """
         cost = self._task.cost
         if not values:
             return []
         if cost is None:
-            call = call_with(range(len(values))) if call_with else self._call
-            return answer_batch(call, values)
+            return answer_batch(call_with(range(len(values))), values)
         results: dict[int, Given | Raised] = {}
         for part in parts_within([_cost_of(one, cost) for one in values], self._task.max_cost):
-            call = call_with(part) if call_with else self._call
-            came = answer_batch(call, [values[number] for number in part])
+            came = answer_batch(call_with(part), [values[number] for number in part])
             results.update(zip(part, came, strict=True))
         return [results[number] for number in range(len(values))]
 
@@ -184,7 +185,7 @@ def _settlement(
     if type(result) is Raised:  # isinstance() asks msgspec's metaclass
         return _failed(job, fields.failure_key, result, fields.terms.failure_ttl_s)
     answer, ttl_s = result.answer, fields.terms.result_ttl_s
-    queued_ms = _queued_ms(fields.enqueued_s, claimed_s)
+    queued_ms = _queued_ms(fields.enqueued_s, claimed_s) if fields.enqueued_s else 0.0
     return Settlement(  # by place, which is quicker than by name
         job.id,
         job.execution,

@@ -60,19 +60,20 @@ def parts_within(costs: list[float], max_cost: float) -> list[list[int]]:
 def answer_batch(call: Call, questions: list[Any]) -> list[Given | Raised]:
     """Answers all in one call; if that fails, each alone, so that only the culprits fail."""
     if len(questions) == 1:
-        return [_answer_one(call, questions[0])]
+        return [answer_one(call, questions[0])]
     started = time.monotonic()
     try:
         answers = call(list(questions))
     except StopNow:
         raise
     except BaseException:  # noqa: BLE001  (sys.exit and a library's panic are its answer too)
-        return [_answer_one(call, question) for question in questions]
+        return [answer_one(call, question) for question in questions]
     model_ms = round((time.monotonic() - started) * 1000, 3)
     return [_encoded(answer, model_ms, len(questions)) for answer in answers]
 
 
-def _answer_one(call: Call, question: Any) -> Given | Raised:
+def answer_one(call: Call, question: Any) -> Given | Raised:
+    """Answers a question that is alone."""
     started = time.monotonic()
     try:
         [answer] = call([question])

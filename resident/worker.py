@@ -223,15 +223,15 @@ class ResidentWorker(SimpleWorker):
         began = time.monotonic()
         self._held, self._was_interrupted = claim, False
         self._pulse.batch_began = began
-        settlements = self._answerer.plain(claim)
-        if settlements is None:
+        settlement = self._answerer.alone(claim)
+        if settlement is None:
             return claim
         try:
-            code = self._scripts.settle_one(settlements[0], claim.started)
+            code = self._scripts.settle_one(settlement, claim.started)
         except RedisError:
-            self._note_ended(settlements, began)  # it is settled when Redis is back
+            self._note_ended([settlement], began)  # it is settled when Redis is back
             raise
-        self._note_settled(settlements, [code], began)
+        self._note_settled([settlement], [code], began)
         waits = self._gathering.is_quick and not (
             self._stop_requested or self._has_parents or self._scripts.is_busy
         )
