@@ -185,7 +185,7 @@ def _settlement(
     if type(result) is Raised:  # isinstance() asks msgspec's metaclass
         return _failed(job, fields.failure_key, result, fields.terms.failure_ttl_s)
     answer, ttl_s = result.answer, fields.terms.result_ttl_s
-    queued_ms = _queued_ms(fields.enqueued_s, claimed_s) if fields.enqueued_s else 0.0
+    queued_ms = _queued_ms(fields.enqueued_s, claimed_s)
     return Settlement(  # by place, which is quicker than by name
         job.id,
         job.execution,

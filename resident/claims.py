@@ -142,8 +142,7 @@ def read_plain(
                 return None
             to = reply_key(job.id, job.reply_to.decode()) if job.reply_to else keys.reply(job.id)
             terms = _plain_terms(job.failure_ttl, default_result_ttl_s)
-            at = read_time("enqueued_at", job.enqueued_at) if job.enqueued_at else 0.0
-            fields.append(Fields(at, terms, to))
+            fields.append(Fields(read_time("enqueued_at", job.enqueued_at), terms, to))
             values.append(task.check(decode_plain_data(job.data, head, max_bytes)))
     except (ValueError, RecursionError, ResidentError):
         return None

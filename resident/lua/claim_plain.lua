@@ -9,10 +9,11 @@ local s, us = now()
 local now_ms = s * 1000 + math.floor(us / 1000)
 
 do
+  local PLAIN, VALUES = 4, 7 -- what it returns, and of how many values each job is told
   local call, args = redis.call, ARGV -- globals would be looked up each time
   local prefix, name, token, most = args[1], args[2], args[3], tonumber(args[4])
   local job, most_bytes, least_ms = prefix .. ':job:', tonumber(args[6]), tonumber(args[10])
-  local keep_ms, reply = tonumber(args[12]), {4, '0', 0}
+  local keep_ms, reply = tonumber(args[12]), {PLAIN, '0', 0}
 
   local ids, is_plain = redis.pcall('LPOP', KEYS[2], most) or {}, true
   if not ids.err and #ids < most then
@@ -46,7 +47,7 @@ do
     end
     seen[id] = true
     executions[i], lefts_ms[i] = token .. string.format('%08x', i - 1), left_ms
-    local told = 7 * i - 4 -- one behind another, since a table takes longer than three values
+    local told = 3 + (i - 1) * VALUES -- one behind another: a table for each takes longer than three values
     reply[told + 1], reply[told + 2], reply[told + 3], reply[told + 4] = id, executions[i], values[3], values[4]
     reply[told + 5], reply[told + 6], reply[told + 7] = to or '', values[5] == 'shared' and '1' or '', data
   end
