@@ -111,6 +111,16 @@ def test_what_is_odd_about_a_question_is_seen_before_the_model_runs(
     assert not calls
 
 
+@pytest.mark.parametrize("streams", [False, True])
+def test_a_batch_of_nothing_but_refusals_does_not_call_the_model(streams: bool) -> None:
+    task = Task("alone", model, lambda: None, str, (), 8, 60, True, (), streams=streams)
+    answerer = Answerer(task, None, Settings(), lambda: None, Pulse(), cast("Any", None))
+    job = Claimed("id", "e", b"", b"604800", b"", b"", b'["tasks.other.answer",null,["?"],{}]')
+    [refused] = answerer.settlements(Claim(started=b"1", jobs=(job,)))
+    assert refused.outcome is Outcome.FAILED
+    assert answerer.calls == []
+
+
 def test_a_wish_to_stop_ends_no_question() -> None:
     def stop(_model: None, _questions: list[Any]) -> list[Any]:
         raise StopNow
