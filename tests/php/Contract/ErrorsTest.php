@@ -40,7 +40,7 @@ final class ErrorsTest extends TestCase
         self::assertInstanceOf(TryAgain::class, Errors::of(ErrorCode::TransportError, 'Gone.'));
     }
 
-    public function errors(): iterable
+    public static function errors(): iterable
     {
         return Vectors::cases('errors', 'errors', 'code');
     }

@@ -86,42 +86,42 @@ final class JobsTest extends TestCase
         self::assertSame($case->code, $error->code()->value);
     }
 
-    public function validQuestions(): iterable
+    public static function validQuestions(): iterable
     {
         return Vectors::cases('jobs', 'valid');
     }
 
-    public function invalidQuestions(): iterable
+    public static function invalidQuestions(): iterable
     {
         return Vectors::cases('jobs', 'invalid_questions');
     }
 
-    public function validTasks(): iterable
+    public static function validTasks(): iterable
     {
         return Vectors::values('jobs', 'valid_tasks');
     }
 
-    public function invalidTasks(): iterable
+    public static function invalidTasks(): iterable
     {
         return Vectors::cases('jobs', 'invalid_tasks');
     }
 
-    public function validIds(): iterable
+    public static function validIds(): iterable
     {
         return Vectors::values('jobs', 'valid_ids');
     }
 
-    public function invalidIds(): iterable
+    public static function invalidIds(): iterable
     {
         return Vectors::cases('jobs', 'invalid_ids');
     }
 
-    public function validBudgets(): iterable
+    public static function validBudgets(): iterable
     {
         return Vectors::values('jobs', 'valid_budgets');
     }
 
-    public function invalidBudgets(): iterable
+    public static function invalidBudgets(): iterable
     {
         return Vectors::cases('jobs', 'invalid_budgets', 'budget_ms');
     }

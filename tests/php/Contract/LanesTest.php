@@ -20,7 +20,7 @@ final class LanesTest extends TestCase
         self::assertSame($case->lane, Lane::of($case->priority, $case->tenant));
     }
 
-    public function lanes(): iterable
+    public static function lanes(): iterable
     {
         return Vectors::cases('lanes', 'lanes');
     }
@@ -39,7 +39,7 @@ final class LanesTest extends TestCase
         }
     }
 
-    public function invalidPriorities(): iterable
+    public static function invalidPriorities(): iterable
     {
         return Vectors::values('lanes', 'invalid_priorities');
     }

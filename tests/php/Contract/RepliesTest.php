@@ -51,17 +51,17 @@ final class RepliesTest extends TestCase
         self::decode($case);
     }
 
-    public function valid(): iterable
+    public static function valid(): iterable
     {
         return Vectors::cases('replies', 'valid');
     }
 
-    public function errors(): iterable
+    public static function errors(): iterable
     {
         return Vectors::cases('replies', 'errors');
     }
 
-    public function malformed(): iterable
+    public static function malformed(): iterable
     {
         return Vectors::cases('replies', 'malformed');
     }

@@ -63,17 +63,17 @@ final class SettingsTest extends TestCase
         self::assertSame($case->value, (new Options(...[$case->option => $case->value]))->{$case->option});
     }
 
-    public function defaults(): iterable
+    public static function defaults(): iterable
     {
         return Vectors::cases('settings', 'defaults', 'setting');
     }
 
-    public function taken(): iterable
+    public static function taken(): iterable
     {
         return Vectors::cases('settings', 'taken');
     }
 
-    public function refused(): iterable
+    public static function refused(): iterable
     {
         return Vectors::cases('settings', 'refused');
     }

@@ -48,17 +48,17 @@ final class StreamsTest extends TestCase
         self::assertSame(implode('', $deltas), $reader->text());
     }
 
-    public function whole(): iterable
+    public static function whole(): iterable
     {
         return Vectors::cases('streams', 'whole');
     }
 
-    public function errors(): iterable
+    public static function errors(): iterable
     {
         return Vectors::cases('streams', 'errors');
     }
 
-    public function malformed(): iterable
+    public static function malformed(): iterable
     {
         return Vectors::cases('streams', 'malformed');
     }

@@ -32,7 +32,7 @@ final class AnswersTest extends TestCase
         self::assertSame($question, $this->client->ask('echo', $question)->answer);
     }
 
-    public function questions(): iterable
+    public static function questions(): iterable
     {
         yield 'English' => ['When do you open?'];
         yield 'Chinese' => ['今天几点开门？'];

@@ -40,7 +40,7 @@ final class BudgetsTest extends TestCase
         }
     }
 
-    public function brokenCalls(): iterable
+    public static function brokenCalls(): iterable
     {
         foreach (['RESIDENT_SILENT_URL', 'RESIDENT_ASK_BREAKS_URL', 'RESIDENT_REPLY_BREAKS_URL'] as $variable) {
             foreach (['ask', 'ask with an id', 'submit', 'wait', 'askMany'] as $call) {

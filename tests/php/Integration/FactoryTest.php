@@ -122,7 +122,7 @@ final class FactoryTest extends TestCase
         }
     }
 
-    public function checksOfTheExtension(): iterable
+    public static function checksOfTheExtension(): iterable
     {
         yield 'ext-redis looks as well' => ['1'];
         yield 'nobody else looks' => ['0'];

@@ -44,7 +44,7 @@ final class LentConnectionTest extends TestCase
         self::assertSame($value, $this->redis->getOption(constant("Redis::$name")));
     }
 
-    public function optionsInTheWay(): iterable
+    public static function optionsInTheWay(): iterable
     {
         yield ['OPT_PREFIX', 'app:'];
         yield ['OPT_SERIALIZER', \Redis::SERIALIZER_PHP];
@@ -104,7 +104,7 @@ final class LentConnectionTest extends TestCase
         self::assertSame(7, $this->redis->getOption(\Redis::OPT_MAX_RETRIES));
     }
 
-    public function readTimeouts(): iterable
+    public static function readTimeouts(): iterable
     {
         yield 'shorter than the block' => [0.02, 0.02];
         yield 'longer' => [33.0, 33.0];
@@ -195,8 +195,9 @@ final class LentConnectionTest extends TestCase
     public function testAnObjectThatIsNotConnectedIsATransportError(): void
     {
         $this->expectException(TransportError::class);
-        $this->expectExceptionMessage(
-            'Redis at the place that the Redis object connects to cannot be reached (the Redis object is not connected)'
+        // ext-redis 6 tries to connect it to its own default.
+        $this->expectExceptionMessageMatches(
+            '/the Redis object connects to cannot be reached \((the Redis object is not connected|.* went away)\)/'
         );
         (new Client(new \Redis()))->ask('faq', 'x', 50);
     }

@@ -89,7 +89,7 @@ final class ProgramsTest extends TestCase
         self::assertMatchesRegularExpression('/\Aask: [^\n]+\n\z/', $errors);
     }
 
-    public function wrongUsages(): iterable
+    public static function wrongUsages(): iterable
     {
         yield [['echo'], []];
         yield [['--budget', 'soon', 'echo', 'x'], []];
@@ -143,7 +143,7 @@ final class ProgramsTest extends TestCase
         self::assertMatchesRegularExpression('/\A[^\n]+\n\z/', $errors);
     }
 
-    public function unreachable(): iterable
+    public static function unreachable(): iterable
     {
         yield ['ask.php', 'redis://127.0.0.1:1', 1];
         yield ['ask.php', 'junk', 1];

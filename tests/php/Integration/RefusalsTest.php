@@ -89,7 +89,7 @@ final class RefusalsTest extends TestCase
         self::assertStringContainsString('What came back is no reply', $error->getMessage());
     }
 
-    public function strangeReplies(): iterable
+    public static function strangeReplies(): iterable
     {
         yield [''];
         yield ['OK'];
@@ -121,7 +121,7 @@ final class RefusalsTest extends TestCase
         }
     }
 
-    public function wrongAsks(): iterable
+    public static function wrongAsks(): iterable
     {
         yield [ErrorCode::UnknownTask, '../faq', 'x'];
         yield [ErrorCode::InvalidQuestion, 'faq', "\xff"];

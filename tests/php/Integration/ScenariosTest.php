@@ -38,7 +38,7 @@ final class ScenariosTest extends TestCase
         $this->addToAssertionCount(1);
     }
 
-    public function scenarios(): iterable
+    public static function scenarios(): iterable
     {
         return Vectors::cases('scenarios', 'scenarios');
     }

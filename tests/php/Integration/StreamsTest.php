@@ -111,7 +111,7 @@ final class StreamsTest extends TestCase
         self::assertSame('next', $this->client->ask('tell', ['next'], self::BUDGET_MS)->answer);
     }
 
-    public function waysToLeave(): iterable
+    public static function waysToLeave(): iterable
     {
         yield 'break' => [static function (Stream $stream): void {
             foreach ($stream as $delta) {

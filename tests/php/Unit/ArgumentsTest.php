@@ -32,7 +32,7 @@ final class ArgumentsTest extends TestCase
         self::assertSame($expected, [$read->priority, $read->tenant]);
     }
 
-    public function lanes(): iterable
+    public static function lanes(): iterable
     {
         yield [[], ['normal', '']];
         yield [['--priority', 'high'], ['high', '']];
@@ -41,7 +41,7 @@ final class ArgumentsTest extends TestCase
         yield [['--tenant='], ['normal', '']];
     }
 
-    public function right(): iterable
+    public static function right(): iterable
     {
         yield [['faq', '几点开门？'], ['faq', '几点开门？', false, null]];
         yield [['--json', 'faq', '-'], ['faq', '-', true, null]];
@@ -61,7 +61,7 @@ final class ArgumentsTest extends TestCase
         Arguments::read($words);
     }
 
-    public function wrong(): iterable
+    public static function wrong(): iterable
     {
         yield [[]];
         yield [['faq']];

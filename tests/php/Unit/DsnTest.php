@@ -23,7 +23,7 @@ final class DsnTest extends TestCase
         );
     }
 
-    public function readable(): iterable
+    public static function readable(): iterable
     {
         yield ['redis://127.0.0.1', ['127.0.0.1', 6379, '', '', 0]];
         yield ['redis://redis:6380/3', ['redis', 6380, '', '', 3]];
@@ -75,7 +75,7 @@ final class DsnTest extends TestCase
         }
     }
 
-    public function unreadable(): iterable
+    public static function unreadable(): iterable
     {
         yield [''];
         yield ['127.0.0.1:6379'];

@@ -31,7 +31,7 @@ final class QuestionTest extends TestCase
         }
     }
 
-    public function valuesWithoutForm(): iterable
+    public static function valuesWithoutForm(): iterable
     {
         yield [static fn () => 1, 'Closure'];
         yield [(static fn () => yield 1)(), 'Generator'];
@@ -80,7 +80,7 @@ final class QuestionTest extends TestCase
         self::question($value);
     }
 
-    public function badBytes(): iterable
+    public static function badBytes(): iterable
     {
         yield ["a\xff", ': a string'];
         yield [['items' => ['x', ['名' => "a\xff"]]], ': a string at "/items/1/名"'];

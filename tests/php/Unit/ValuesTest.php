@@ -75,7 +75,7 @@ final class ValuesTest extends TestCase
         new Options(...$options);
     }
 
-    public function optionsOutOfRange(): iterable
+    public static function optionsOutOfRange(): iterable
     {
         yield [['budgetMs' => 0]];
         yield [['budgetMs' => 86_400_001]];
