@@ -13,6 +13,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from resident.link import met_by_script
 from resident.redis_client import SOCKET_TIMEOUT_S, AsyncConnections
 
 #: How long a connection may take to be closed, in seconds.
@@ -103,7 +104,7 @@ class _Line:
             try:
                 answer = await self._connection.read_response(disable_decoding=True)
             except ResponseError as error:
-                answer = error
+                answer = met_by_script(error)
             if self._exchanges and self._exchanges[0].add(answer):
                 self._exchanges.popleft()
 

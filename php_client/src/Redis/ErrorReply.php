@@ -18,10 +18,13 @@ final class ErrorReply extends \RuntimeException
 
     /**
      * The first word of Redis' answer, such as NOAUTH.
+     *
+     * Redis 6.2 says of a script first that it met an error, and then which: "-OOM command not allowed".
      */
     public function word(): string
     {
-        return strtok($this->getMessage(), ' ') ?: 'ERR';
+        $isWord = preg_match('/\A(?:ERR Error running script .*?: -)?([A-Z]+)(?: |\z)/', $this->getMessage(), $match);
+        return $isWord === 1 ? $match[1] : 'ERR';
     }
 
     /**

@@ -1,0 +1,30 @@
+<?php
+
+declare(strict_types=1);
+
+namespace Resident\Tests\Unit;
+
+use PHPUnit\Framework\TestCase;
+use Resident\Redis\ErrorReply;
+
+final class ErrorReplyTest extends TestCase
+{
+    /**
+     * @dataProvider answers
+     */
+    public function testItsWordIsThatOfWhatWasMet(string $expected, string $answer): void
+    {
+        self::assertSame($expected, (new ErrorReply($answer))->word());
+    }
+
+    public static function answers(): iterable
+    {
+        $ranInto = 'ERR Error running script (call to f_4b15): @user_script:198: @user_script: 198: ';
+        yield 'Redis 7' => ['OOM', "OOM command not allowed when used memory > 'maxmemory'"];
+        yield 'Redis 6.2, of a script' => ['OOM', "$ranInto-OOM command not allowed"];
+        yield 'a fault in a script' => ['ERR', "{$ranInto}attempt to index a nil value"];
+        yield 'somebody else\'s text' => ['ERR', 'ERR it said: -OOM of another'];
+        yield 'one word' => ['NOAUTH', 'NOAUTH'];
+        yield 'nothing' => ['ERR', ''];
+    }
+}
