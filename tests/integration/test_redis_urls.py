@@ -140,6 +140,7 @@ def test_a_connection_says_nothing_but_who_it_is(redis_url: str, connection: Red
     connection.config_resetstat()
     with connect(redis_url) as client:
         client.ping()
-    said = connection.info("commandstats").keys()
+    ours = {"cmdstat_config|resetstat", "cmdstat_config"}  # Redis 7 and 6.2 of the same
+    said = connection.info("commandstats").keys() - ours
     assert connection.info("errorstats") == {}  # older servers know nothing of libraries
-    assert said == {"cmdstat_auth", "cmdstat_ping", "cmdstat_config|resetstat"}
+    assert said == {"cmdstat_auth", "cmdstat_ping"}
