@@ -261,6 +261,7 @@ final class Client
     private function askAll(Many $many, Deadline $deadline): void
     {
         $mailbox = new Mailbox();
+        $trouble = null;
         try {
             $this->guarded('', function () use ($many, $mailbox, $deadline): void {
                 foreach ($this->door->enterAll($many->good(), $mailbox->key, $deadline) as $id => $refusal) {
@@ -280,13 +281,13 @@ final class Client
             $many->note((string) $id, self::outcome($payload, (string) $id));
         }
         $fault = $many->fault();
-        if (!isset($trouble) && $fault !== null) {
+        if ($trouble === null && $fault !== null) {
             $this->log->failed($fault); // one for all that have it
         }
         foreach ($many->open() as $id) {
-            $many->note($id, isset($trouble)
-                ? new TransportError($trouble->getMessage(), $id)
-                : self::expired($id, $deadline));
+            $many->note($id, $trouble === null
+                ? self::expired($id, $deadline)
+                : new TransportError($trouble->getMessage(), $id));
         }
     }
 

@@ -89,7 +89,7 @@ final class Door
     {
         $arguments = $this->arguments($question, false, $deadline);
         $answer = $this->ask->call($link, $deadline, $this->keys($question), $arguments);
-        return self::code($answer) > 0;
+        return self::read($answer)[0] > 0;
     }
 
     /**
@@ -156,7 +156,7 @@ final class Door
         $areThere = true;
         foreach (array_chunk(array_filter($gone, $isExpected), self::CHUNK) as $chunk) {
             $answers = $this->askEach($link, $chunk, false, $mailbox->key, $deadline);
-            $codes = is_array($answers) ? array_map(self::code(...), $answers) : [];
+            $codes = is_array($answers) ? array_column(array_map(self::read(...), $answers), 0) : [];
             $areThere = $areThere && $codes !== [] && min($codes) > 0;
         }
         return $areThere;
@@ -259,10 +259,11 @@ final class Door
 
     private function refusal(Question $question, mixed $answer, Deadline $deadline): ?ResidentException
     {
-        return match (self::code($answer)) {
+        [$code, $number, $limit] = self::read($answer);
+        return match ($code) {
             self::QUEUED, self::JOINED, self::ANSWERED => null,
             self::NO_WORKER => $this->noWorker($question, $deadline),
-            self::OVERLOADED => $this->overloaded($question, $answer[1], $answer[2]),
+            self::OVERLOADED => $this->overloaded($question, $number, $limit),
             self::CONFLICT => new CallerError(
                 ErrorCode::Conflict,
                 "Another question was asked with the id '$question->id'; each needs one of its own",
@@ -270,7 +271,7 @@ final class Door
             ),
             self::TOO_LATE => new TryAgain(
                 ErrorCode::Overloaded,
-                "An answer of '$question->task' takes $answer[1] ms now, the budget is $answer[2] ms",
+                "An answer of '$question->task' takes $number ms now, the budget is $limit ms",
                 $question->id
             ),
             default => throw new NoReply('the answer of another script than ask.lua'),
@@ -279,11 +280,15 @@ final class Door
 
     /**
      * The code stands alone, or in front of two numbers; 0 is none.
+     *
+     * @return array{int, int, int}
      */
-    private static function code(mixed $answer): int
+    private static function read(mixed $answer): array
     {
-        $code = is_array($answer) ? $answer[0] ?? 0 : $answer;
-        return is_int($code) ? $code : 0;
+        [$code, $number, $limit] = is_array($answer)
+            ? [$answer[0] ?? 0, $answer[1] ?? null, $answer[2] ?? null]
+            : [$answer, 0, 0];
+        return is_int($code) && is_int($number) && is_int($limit) ? [$code, $number, $limit] : [0, 0, 0];
     }
 
     private function noWorker(Question $question, Deadline $deadline): OperatorError

@@ -62,9 +62,9 @@ final class Mailbox
      */
     public function take(array $payloads): void
     {
-        foreach (array_filter($payloads, is_string(...)) as $payload) {
-            $id = Reply::idIn($payload);
-            if (isset($this->waiting[$id])) {
+        foreach ($payloads as $payload) {
+            $id = is_string($payload) ? Reply::idIn($payload) : '';
+            if (is_string($payload) && isset($this->waiting[$id])) {
                 unset($this->waiting[$id]);
                 $this->payloads[$id] = $payload;
             }

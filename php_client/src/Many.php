@@ -60,8 +60,10 @@ final class Many
      */
     public function good(): array
     {
-        $isGood = static fn (Question|ResidentException $entry): bool => $entry instanceof Question;
-        return array_values(array_filter($this->entries, $isGood));
+        return array_values(array_filter(
+            $this->entries,
+            static fn (Question|ResidentException $entry): bool => $entry instanceof Question
+        ));
     }
 
     public function note(string $id, Answer|ResidentException $outcome): void

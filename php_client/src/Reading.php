@@ -37,7 +37,7 @@ final class Reading
     private bool $mayWait = false;
 
     /**
-     * @param \Closure(string, \Closure): mixed $guarded Does what needs Redis for an id, and gives the
+     * @param \Closure(string, \Closure(): mixed): mixed $guarded Does what needs Redis for an id, and gives the
      *     connection back; between two deltas it may serve other questions.
      */
     public function __construct(
@@ -78,15 +78,17 @@ final class Reading
      */
     public function next(StreamReader $reader): string
     {
-        return ($this->guarded)($this->question->id, function () use ($reader): string {
+        $delta = '';
+        ($this->guarded)($this->question->id, function () use ($reader, &$delta): void {
             $payload = $this->waiting->untilSomething($this->deadline, $this->read(...));
             if ($payload === null) {
                 $message = "The answer did not end within {$this->deadline->budgetMs} ms";
                 throw new TryAgain(ErrorCode::Expired, $message, $this->question->id);
             }
             $this->mayWait = false;
-            return $reader->read($payload);
+            $delta = $reader->read($payload);
         });
+        return $delta;
     }
 
     /**

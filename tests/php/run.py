@@ -31,6 +31,7 @@ BROKEN = {
     "RESIDENT_SILENT_URL": "says nothing",
     "RESIDENT_ASK_BREAKS_URL": "breaks off the ask",
     "RESIDENT_REPLY_BREAKS_URL": "breaks off the reply",
+    "RESIDENT_HALF_REFUSAL_URL": "refuses without its numbers",
     "RESIDENT_OTHER_ANSWER_URL": "answers something else",
     "RESIDENT_OLD_ANSWER_URL": "has an old answer",
 }

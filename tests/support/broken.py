@@ -15,6 +15,7 @@ _HALF_A_REPLY = b"*2\r\n$14\r\nresident:rep"
 WAYS: dict[str, dict[bytes, bytes | None]] = {
     "says nothing": {b"": None},
     "breaks off the ask": {b"EVAL": b"*3\r\n:1\r\n", b"BL": b"*2\r\n$3\r\n"},
+    "refuses without its numbers": {b"EVAL": b"*1\r\n:-2\r\n"},
     "breaks off the reply": {b"BL": _HALF_A_REPLY},
     "answers something else": {b"BL": b":7\r\n"},
 }

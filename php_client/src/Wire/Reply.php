@@ -81,7 +81,6 @@ final class Reply
         }
         // Both would be a PHP array; the first byte tells an object from a list.
         self::require(is_array($object) && ltrim($payload, " \t\r\n")[0] === '{', 'not a JSON object');
-        /** @var array<mixed> $object */
         return $object;
     }
 
@@ -133,11 +132,18 @@ final class Reply
         return Errors::of(ErrorCode::tryFrom($code) ?? ErrorCode::ModelError, $message, $id);
     }
 
+    /**
+     * @phpstan-assert-if-true int|float $value
+     */
     private static function isNumber(mixed $value): bool
     {
         return is_int($value) || is_float($value);
     }
 
+    /**
+     * @phpstan-assert true $holds
+     * @throws NoReply
+     */
     private static function require(bool $holds, string $otherwise): void
     {
         if (!$holds) {

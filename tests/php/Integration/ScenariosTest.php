@@ -18,6 +18,7 @@ final class ScenariosTest extends TestCase
         'says nothing' => 'RESIDENT_SILENT_URL',
         'breaks off the ask' => 'RESIDENT_ASK_BREAKS_URL',
         'breaks off the reply' => 'RESIDENT_REPLY_BREAKS_URL',
+        'refuses without its numbers' => 'RESIDENT_HALF_REFUSAL_URL',
         'answers something else' => 'RESIDENT_OTHER_ANSWER_URL',
     ];
 
