@@ -34,6 +34,7 @@ final class Dsn
     private const CERT_REQS = ['required', 'optional', 'none'];
 
     /**
+     * @param \SensitiveParameterValue $hidden The password, so that not even var_export() shows it.
      * @param string $host As ext-redis takes it: a name, tls://name, or a socket's path.
      * @param int $port 0 for a unix socket.
      * @param array<string, string|bool> $tls Options of PHP's `ssl` stream context.
@@ -42,7 +43,7 @@ final class Dsn
         public readonly string $host,
         public readonly int $port,
         public readonly string $user,
-        #[\SensitiveParameter] public readonly string $password,
+        private readonly \SensitiveParameterValue $hidden,
         public readonly int $database,
         public readonly array $tls,
     ) {
@@ -69,10 +70,16 @@ final class Dsn
             $place[0],
             $place[1],
             rawurldecode($part['user'] ?? ''),
-            rawurldecode($part['password'] ?? ''),
+            new \SensitiveParameterValue(rawurldecode($part['password'] ?? '')),
             self::database($parameters['db'] ?? ($isSocket ? '' : substr($path, 1))),
             self::tls($parameters, $part['scheme'] === 'rediss'),
         );
+    }
+
+    public function password(): string
+    {
+        $password = $this->hidden->getValue();
+        return is_string($password) ? $password : '';
     }
 
     /**

@@ -93,9 +93,9 @@ final class DsnSource implements Source
     private function logIn(Link $link, Deadline $deadline): void
     {
         if ($this->dsn->user !== '') {
-            $link->call($deadline, 'AUTH', $this->dsn->user, $this->dsn->password);
-        } elseif ($this->dsn->password !== '') {
-            $link->call($deadline, 'AUTH', $this->dsn->password);
+            $link->call($deadline, 'AUTH', $this->dsn->user, $this->dsn->password());
+        } elseif ($this->dsn->password() !== '') {
+            $link->call($deadline, 'AUTH', $this->dsn->password());
         }
         if ($this->dsn->database !== 0) {
             $link->call($deadline, 'SELECT', (string) $this->dsn->database);

@@ -37,6 +37,7 @@ final class LentSource implements Source
      * The one that the object had selected at the first question.
      */
     private ?int $database = null;
+    private string $place = self::UNKNOWN;
     private ?Deadline $deadline = null;
 
     public function __construct(private readonly \Redis $redis)
@@ -55,7 +56,14 @@ final class LentSource implements Source
             $this->redis->setOption(\Redis::OPT_MAX_RETRIES, 0);
             $this->link = new Link($this->redis);
             $this->deadline = $deadline;
-            $this->comeInStep($this->link, $deadline);
+            $isConnected = $this->redis->isConnected();
+            try {
+                $this->comeInStep($this->link, $deadline);
+            } catch (ConnectionLost $loss) {
+                throw $isConnected ? $loss : new ConnectionLost(
+                    "the Redis object is not connected, or is refused there: {$loss->getMessage()}"
+                );
+            }
             $this->select($this->link, $deadline);
         } catch (\RedisException) {
             throw new ConnectionLost('the Redis object is not connected');
@@ -67,9 +75,13 @@ final class LentSource implements Source
     {
         $this->isChecked = false;
         try {
-            $database = (int) $this->redis->getDbNum();
-            $this->redis->close();
-            if ($database !== 0) {
+            // ext-redis 6 connects for each of these, where it is not connected.
+            $database = $this->database;
+            if ($this->redis->isConnected()) {
+                $database = (int) $this->redis->getDbNum();
+                $this->redis->close();
+            }
+            if ($database !== null && $database !== 0) {
                 // Else ext-redis would open it again at its owner's next command, in database 0.
                 Quietly::run(fn (): bool => $this->redis->connect(self::NOWHERE));
             }
@@ -106,13 +118,16 @@ final class LentSource implements Source
     public function place(): string
     {
         try {
-            $port = $this->redis->getPort();
-            $host = (string) $this->redis->getHost();
-            // ext-redis 5 has an empty name for a connection that is not there, or no longer.
-            return $host === '' ? self::UNKNOWN : $host . ($port > 0 ? ":$port" : '');
+            if ($this->redis->isConnected()) {
+                $port = $this->redis->getPort();
+                $host = (string) $this->redis->getHost();
+                // ext-redis 5 has an empty name for a connection that is not there any longer.
+                $this->place = $host === '' ? $this->place : $host . ($port > 0 ? ":$port" : '');
+            }
         } catch (\RedisException) {
-            return self::UNKNOWN;
+            // As far as it was known.
         }
+        return $this->place;
     }
 
     private function check(): void
@@ -125,7 +140,7 @@ final class LentSource implements Source
         }
         foreach (self::IN_THE_WAY as $option => $name) {
             // No prefix is null or '', no serializer and no compression are 0.
-            if ($this->redis->getOption($option)) {
+            if (!in_array($this->redis->getOption($option), [null, '', 0], true)) {
                 throw new ConfigurationError(
                     "The Redis object has $name set, which would change what Resident's workers "
                     . 'read; give the client a connection without it, or a DSN'

@@ -43,7 +43,7 @@ final class FactoryTest extends TestCase
         $code = 'require "php_client/autoload.php"; $made = 0;'
             . '$factory = static function () use (&$made): Redis {'
             . '$made++; $redis = new Redis(); $dsn = Resident\Redis\Dsn::parse($GLOBALS["argv"][1]);'
-            . '$redis->connect($dsn->host, $dsn->port); $redis->auth($dsn->password); return $redis; };'
+            . '$redis->connect($dsn->host, $dsn->port); $redis->auth($dsn->password()); return $redis; };'
             . '$client = new Resident\Client($factory); $client->ask("echo", "before");'
             . '$who = pcntl_fork() === 0 ? "child" : "parent"; pcntl_wait($status);'
             . 'echo $client->ask("echo", $who), " $made\n";';

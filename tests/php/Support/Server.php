@@ -52,7 +52,7 @@ final class Server
         $dsn = Dsn::parse($this->url);
         $redis = new \Redis();
         $redis->connect($dsn->host, $dsn->port);
-        $redis->auth($dsn->password);
+        $redis->auth($dsn->password());
         return $redis;
     }
 
@@ -64,7 +64,7 @@ final class Server
         $dsn = Dsn::parse($this->url);
         $redis = new \Redis();
         $redis->pconnect($dsn->host, $dsn->port);
-        if (!$redis->auth($dsn->password)) {
+        if (!$redis->auth($dsn->password())) {
             $redis->close();
             throw new \RedisException('Redis refused the password');
         }
@@ -139,7 +139,7 @@ final class Server
         $server = new self($url, new \Redis());
         $dsn = Dsn::parse($url);
         $server->redis->connect($dsn->host, $dsn->port);
-        $server->redis->auth($dsn->password);
+        $server->redis->auth($dsn->password());
         return $server;
     }
 }

@@ -13,7 +13,7 @@ require __DIR__ . '/../bootstrap.php';
 $dsn = Dsn::parse($argv[1]);
 $redis = new Redis();
 $redis->connect($dsn->host, $dsn->port);
-$redis->auth($dsn->password);
+$redis->auth($dsn->password());
 try {
     echo (new Client($redis))->ask($argv[2], 'x', 10_000);
 } catch (ResidentException $error) {

@@ -19,7 +19,7 @@ final class DsnTest extends TestCase
         $dsn = Dsn::parse($text);
         self::assertSame(
             $expected,
-            [$dsn->host, $dsn->port, $dsn->user, $dsn->password, $dsn->database]
+            [$dsn->host, $dsn->port, $dsn->user, $dsn->password(), $dsn->database]
         );
     }
 
@@ -100,5 +100,6 @@ final class DsnTest extends TestCase
         $dsn = Dsn::parse('redis://asker:secret@redis:6379/1');
         self::assertSame('redis:6379', $dsn->place());
         self::assertStringNotContainsString('secret', print_r($dsn, true));
+        self::assertStringNotContainsString('secret', var_export($dsn, true));
     }
 }
