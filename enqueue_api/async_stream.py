@@ -16,7 +16,13 @@ from enqueue_api.async_link import AsyncLink
 from enqueue_api.async_waiting import read_blocked, until_something
 from enqueue_api.deadline import Deadline
 from enqueue_api.question import Question
-from enqueue_api.stream import LEAVE_S, leave_commands, still_reading_commands
+from enqueue_api.stream import (
+    LEAVE_S,
+    check_end,
+    end_commands,
+    leave_commands,
+    still_reading_commands,
+)
 from enqueue_api.waiting import payload_in
 from resident import keys
 from resident.errors import ErrorCode, ResidentError, TransportError, error_for
@@ -57,7 +63,7 @@ class AsyncStream(AsyncIterator[str]):
         self._reader = StreamReader(question.id)
         self._renew_at = time.monotonic() + RENEW_S
         self._may_wait = True
-        self._is_over = False
+        self._is_over = self._was_lost = False
         self._loop = asyncio.get_running_loop()
         self._error: ResidentError | None = None
 
@@ -146,6 +152,16 @@ class AsyncStream(AsyncIterator[str]):
 
     async def _read(self) -> bytes | None:
         """What comes next, or None when it is time to say again that somebody reads."""
+        if self._was_lost:
+            look = end_commands(self.id)
+            end = [await read_blocked(self._link, [one], self._deadline) for one in look]
+            check_end(self.id, *end)
+        self._was_lost = True
+        payload = await self._read_next()
+        self._was_lost = False
+        return payload
+
+    async def _read_next(self) -> bytes | None:
         is_due = time.monotonic() >= self._renew_at
         block_s = min(float(self._deadline.block_s), RENEW_S)
         commands: list[tuple[Any, ...]] = [

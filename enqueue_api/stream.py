@@ -96,7 +96,7 @@ class _Reading:
         self._deadline = deadline
         self._reader = reader
         self._renew_at = 0.0
-        self._may_wait = False
+        self._may_wait = self._was_lost = False
 
     def run(self, connect: Connect) -> Generator[str, None, None]:
         """Yields nothing when the question is asked, then the deltas."""
@@ -150,6 +150,15 @@ class _Reading:
 
     def _read_once(self, link: Link) -> bytes | None:
         """What comes next, or None when it is time to say again that somebody reads."""
+        if self._was_lost:
+            link.send_all(end_commands(self._question.id))
+            check_end(self._question.id, *(link.read(link.timeout_s) for _ in range(2)))
+        self._was_lost = True
+        payload = self._read_next(link)
+        self._was_lost = False
+        return payload
+
+    def _read_next(self, link: Link) -> bytes | None:
         is_due = time.monotonic() >= self._renew_at
         block_s = min(float(self._deadline.block_s), RENEW_S)
         commands: list[tuple[object, ...]] = [
@@ -174,6 +183,22 @@ def reading_command(job_id: str) -> tuple[object, ...]:
 def still_reading_commands(job_id: str) -> list[tuple[object, ...]]:
     """Says so again; a Redis that is full refuses the last, and the first is enough then."""
     return [("PEXPIRE", keys.reading(job_id), READING_MS), reading_command(job_id)]
+
+
+def end_commands(job_id: str) -> list[tuple[object, ...]]:
+    """What tells `check_end`, in this order, since a reply comes together with the end."""
+    return [("HGET", f"{keys.JOB}{job_id}", "status"), ("LLEN", keys.reply(job_id))]
+
+
+def check_end(job_id: str, status: object, waiting: object) -> None:
+    """After a connection that was lost: raises TransportError if nothing more will come.
+
+    The reply is the last that comes. If the job has ended and it is not there, it was taken and
+    did not get here.
+    """
+    if status not in {b"queued", b"started"} and not waiting:
+        msg = "The connection to Redis broke off, and took with it what came last of this stream"
+        raise TransportError(msg, job_id)
 
 
 def leave_commands(job_id: str, *, may_wait: bool) -> list[tuple[object, ...]]:

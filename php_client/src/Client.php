@@ -228,7 +228,8 @@ final class Client
             $this->waiting,
             $this->cancelling,
             $checked,
-            $deadline
+            $deadline,
+            Keys::job($this->options->keyPrefix, $checked->id)
         );
         $reading->enter($this->door);
         return new Stream($reading, $checked);

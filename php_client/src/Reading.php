@@ -35,6 +35,7 @@ final class Reading
 
     private int $renewAtNs = 0;
     private bool $mayWait = false;
+    private bool $wasLost = false;
 
     /**
      * @param \Closure(string, \Closure(): mixed): mixed $guarded Does what needs Redis for an id, and gives the
@@ -47,6 +48,7 @@ final class Reading
         private readonly Cancelling $cancelling,
         private readonly Question $question,
         private readonly Deadline $deadline,
+        private readonly string $jobKey,
     ) {
     }
 
@@ -114,6 +116,30 @@ final class Reading
     }
 
     private function read(Link $link): ?string
+    {
+        if ($this->wasLost && $this->hasEnded($link)) {
+            throw new TransportError(
+                'The connection to Redis broke off, and took with it what came last of this stream',
+                $this->question->id
+            );
+        }
+        $this->wasLost = true;
+        $payload = $this->readOnce($link);
+        $this->wasLost = false;
+        return $payload;
+    }
+
+    /**
+     * Whether nothing more will come, not even the reply: that was taken, and did not get here.
+     */
+    private function hasEnded(Link $link): bool
+    {
+        $status = $link->call($this->deadline, 'HGET', $this->jobKey, 'status');
+        return !in_array($status, ['queued', 'started'], true)
+            && $link->call($this->deadline, 'LLEN', Keys::reply($this->question->id)) === 0;
+    }
+
+    private function readOnce(Link $link): ?string
     {
         if (hrtime(true) >= $this->renewAtNs) {
             $this->sayAgain($link);

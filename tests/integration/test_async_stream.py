@@ -214,6 +214,24 @@ def test_a_reader_that_loses_its_connection_reads_on(desk: Desk, redis_url: str)
     run(story())
 
 
+def test_a_reader_whose_reply_is_lost_with_its_connection_is_told_so(
+    desk: Desk, redis_url: str
+) -> None:
+    desk.announce()
+
+    async def story() -> None:
+        async with AsyncClient(redis_url) as client:
+            stream = await client.stream("echo", "x", BUDGET_MS)
+            reading = asyncio.ensure_future(anext(stream))
+            for reader in await until(lambda: blocked(desk.connection)):
+                desk.connection.hset(f"{keys.JOB}{stream.id}", "status", "finished")
+                desk.connection.client_kill_filter(_id=reader)
+            with pytest.raises(TransportError, match="took with it what came last"):
+                await asyncio.wait_for(reading, 10)
+
+    run(story())
+
+
 def test_what_does_not_come_next_is_a_transport_error(desk: Desk, redis_url: str) -> None:
     desk.announce()
 

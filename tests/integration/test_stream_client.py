@@ -223,6 +223,19 @@ def test_a_reader_that_loses_its_connection_reads_on(
         assert came.result(20) == ["0", "1", "2"]
 
 
+def test_a_reader_whose_reply_is_lost_with_its_connection_is_told_so(
+    nobody: None, client: Client, connection: Redis
+) -> None:
+    stream = client.stream("tell", ["a"], BUDGET_MS)
+    with ThreadPoolExecutor(1) as threads:
+        came = threads.submit(list, stream)
+        [reader] = wait_until(lambda: readers(connection))
+        connection.hset(f"{keys.JOB}{stream.id}", "status", "finished")  # its reply was taken
+        connection.client_kill_filter(_id=reader)
+        with pytest.raises(TransportError, match="took with it what came last"):
+            came.result(10)
+
+
 def readers(connection: Redis) -> list[str]:
     return [one["id"] for one in connection.client_list() if one["cmd"] == "blpop"]
 

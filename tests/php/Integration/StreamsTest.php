@@ -267,6 +267,23 @@ final class StreamsTest extends TestCase
         self::assertSame([0, '<a><b><c>abc', ''], $program->result());
     }
 
+    public function testAReaderWhoseReplyIsLostWithItsConnectionIsToldSo(): void
+    {
+        $spare = Server::spare();
+        $spare->announce('tell');
+        $code = 'require "php_client/autoload.php";'
+            . '$stream = (new Resident\Client($argv[1]))->stream("tell", [], 20000);'
+            . 'try { $stream->answer(); } catch (Resident\Exception\TransportError $error) {'
+            . 'echo $error->getMessage(); }';
+        $program = new Program(['-r', $code, '--', $spare->url]);
+        $reader = $spare->blockedIn('blpop');
+        $id = $spare->redis->lIndex('rq:queue:tell', 0);
+        $spare->redis->hSet("rq:job:$id", 'status', 'finished'); // its reply was taken
+        $spare->redis->rawCommand('CLIENT', 'KILL', 'ID', $reader);
+        $expected = 'The connection to Redis broke off, and took with it what came last of this stream';
+        self::assertSame([0, $expected, ''], $program->result());
+    }
+
     public function testAPartThatIsMissingIsATransportError(): void
     {
         $spare = Server::spare();
