@@ -7,7 +7,7 @@ import json
 import pytest
 
 from resident import keys
-from resident.asking import AskCode, Priority, lane_of
+from resident.asking import AskCode, Asked, Priority, lane_of
 from tests.support.lua import ECHO, Desk
 
 
@@ -44,6 +44,32 @@ def test_high_priority_is_not_refused_for_what_it_overtakes(desk: Desk) -> None:
     for number in range(5):
         desk.ask(f"id-{number}", budget_ms=60_000)
     assert desk.ask("urgent", 1_000, lane=lane_of(Priority.HIGH)).code is AskCode.QUEUED
+
+
+def test_a_tenant_is_not_refused_for_what_waits_of_another(desk: Desk) -> None:
+    announce(desk, 10.0, model_ms=50)
+    big, small = lane_of(Priority.NORMAL, "big"), lane_of(Priority.NORMAL, "small")
+    desk.ask("first", 60_000)
+    for number in range(50):
+        desk.ask(f"big-{number}", 60_000, lane=big)
+    # In front of it a turn of the queue's and one of the other's; in front of the next big one all.
+    assert desk.ask("small", 300, lane=small).code is AskCode.QUEUED
+    assert desk.ask("big", 5_299, lane=big) == Asked(AskCode.TOO_LATE, 5_300, 5_299)
+    assert desk.ask("plain", 600).code is AskCode.QUEUED  # two turns of three, its own the last
+    assert [job.id for job in desk.claim(3).jobs] == ["first", "big-0", "small"]
+
+
+def test_a_tenant_waits_for_its_own_and_for_what_is_high(desk: Desk) -> None:
+    announce(desk, 10.0, model_ms=50)
+    small, low = lane_of(Priority.NORMAL, "small"), lane_of(Priority.LOW)
+    desk.ask("first", 60_000)
+    for number in range(5):
+        desk.ask(f"high-{number}", 60_000, lane=lane_of(Priority.HIGH))
+        desk.ask(f"low-{number}", 60_000, lane=low)
+    assert desk.ask("a", 699, lane=small) == Asked(AskCode.TOO_LATE, 700, 699)
+    assert desk.ask("a", 700, lane=small).code is AskCode.QUEUED
+    assert desk.ask("b", 799, lane=small) == Asked(AskCode.TOO_LATE, 900, 799)
+    assert desk.ask("low", 1_299, lane=low) == Asked(AskCode.TOO_LATE, 1_300, 1_299)
 
 
 def test_rates_of_all_workers_add_up_and_go_with_them(desk: Desk, other: Desk) -> None:

@@ -203,7 +203,21 @@ local rate, needed_ms = waiting > 0 and announced[2] and tonumber(announced[2]) 
 if rate > 0 then
   needed_ms = waiting / rate * 1000 + 2 * model_ms
 end
+local own = string.sub(announcement, 1, -#task - 6) -- our prefix, with its colon
 local is_too_long = needed_ms > budget_ms and string.sub(lane, 1, 4) ~= 'high'
+if is_too_long and rate > 0 and laned > 0 and string.sub(lane, 1, 3) ~= 'low' then
+  -- Of what waits only so much is in front of it: what is high, and as many turns of the queue's own and of
+  -- each tenant's as it must wait for (lanes.lua).
+  local lanes = own .. 'lanes:' .. task .. ':'
+  local before = takes_lane and call('LLEN', queue .. ':' .. lane) or waiting - laned
+  local takers = 1 + call('LLEN', lanes .. 'normal') + (takes_lane and before == 0 and 1 or 0)
+  local ahead = (before + 1) * takers - 1
+  for _, urgent in ipairs(call('LRANGE', lanes .. 'high', 0, -1)) do
+    ahead = ahead + call('LLEN', queue .. ':' .. urgent)
+  end
+  needed_ms = math.min(ahead, waiting) / rate * 1000 + 2 * model_ms
+  is_too_long = needed_ms > budget_ms
+end
 if limit and (waiting >= limit or is_too_long) then
   if not takes_lane and not token then
     call('RPOP', queue)
@@ -216,7 +230,6 @@ end
 
 local s, us = now()
 local stamp, execution = stamp_of(s, us), nil
-local own = string.sub(announcement, 1, -#task - 6) -- our prefix, with its colon
 if token then
   -- Like no other: nothing of the task runs, so none was handed over in this microsecond, and where
   -- a claim's has its number, which never grows so large, stands an f.
