@@ -61,7 +61,7 @@ def main() -> None:
 
 
 def _serve_and_ask() -> list[Reply]:
-    with running_redis(read_settings()) as url, tempfile.TemporaryFile() as log:
+    with running_redis(read_settings()) as (url, _), tempfile.TemporaryFile() as log:
         check_server(connect(url), url)
         print("demo: starting `python worker.py faq`, which loads the model once")
         started = time.monotonic()

@@ -39,13 +39,13 @@ def names_redis(settings: Settings) -> bool:
 
 
 @contextlib.contextmanager
-def running_redis(settings: Settings, directory: Path | None = None) -> Iterator[str]:
-    """The URL of the Redis that RESIDENT_REDIS_URL names, or else of one of our own."""
+def running_redis(settings: Settings, directory: Path | None = None) -> Iterator[tuple[str, int]]:
+    """The URL of the Redis that RESIDENT_REDIS_URL names, and 0; or of our own, and its pid."""
     if names_redis(settings):
-        yield settings.redis_url.get_secret_value()
+        yield settings.redis_url.get_secret_value(), 0
     else:
         with EmbeddedRedis(directory, tcp=True) as server:  # redis-cli 7 reads no unix:// URL
-            yield server.url
+            yield server.url, server.pid
 
 
 def environment(redis_url: str) -> dict[str, str]:

@@ -67,7 +67,7 @@ def main() -> None:
 def _serve(settings: Settings) -> NoReturn:
     _check_that_it_can_listen(settings)
     with contextlib.ExitStack() as stack:
-        url = stack.enter_context(running_redis(settings, _RUN / "redis"))
+        url, redis_pid = stack.enter_context(running_redis(settings, _RUN / "redis"))
         check_server(connect(url), url)
         if not names_redis(settings):
             stack.enter_context(_url_file(url))
@@ -81,7 +81,7 @@ def _serve(settings: Settings) -> NoReturn:
             redis = _GIVEN_REDIS if names_redis(settings) else _OWN_REDIS
             api_url = url_of(settings.http_host, settings.http_port)
             print(_NEXT.format(redis=redis, api_url=api_url), flush=True)
-            trouble = _first_to_end({"the worker": worker, "the HTTP API": api})
+            trouble = _first_to_end({"the worker": worker, "the HTTP API": api}, redis_pid)
         fail("server", trouble, worker, api)
 
 
@@ -125,11 +125,15 @@ def _listens(host: str, port: int) -> bool:
     return True
 
 
-def _first_to_end(programs: dict[str, Program]) -> str:
+def _first_to_end(programs: dict[str, Program], redis_pid: int) -> str:
     names = {os.pidfd_open(program.pid): name for name, program in programs.items()}
+    if redis_pid:
+        names[os.pidfd_open(redis_pid)] = "its Redis"
     ended, _, _ = select.select(list(names), [], [])
     name = names[ended[0]]
-    return f"{name} ended with exit code {programs[name].wait()}"
+    if name in programs:
+        return f"{name} ended with exit code {programs[name].wait()}"
+    return f"{name} ended"
 
 
 if __name__ == "__main__":

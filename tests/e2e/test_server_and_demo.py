@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import socket
@@ -60,6 +61,21 @@ def test_its_own_redis_is_named_in_a_file_of_ours_alone_until_it_ends(
     server.send_signal(signal.SIGINT)
     assert server.wait(50) == 0
     assert not file.exists()
+
+
+def test_it_ends_when_its_own_redis_does(
+    processes: Processes, project: Path, free_port: str
+) -> None:
+    server = processes.start(
+        *SERVER, folder=project, RESIDENT_REDIS_URL="", RESIDENT_HTTP_PORT=free_port
+    )
+    said_when_ready(server)
+    with connect((project / ".run" / "redis-url").read_text("utf-8")) as connection:
+        os.kill(connection.info("server")["process_id"], signal.SIGKILL)
+    _, errors = server.communicate(timeout=50)
+    assert server.returncode == 1
+    assert "server: its Redis ended\n" in errors
+    assert "Traceback" not in errors
 
 
 def test_with_a_redis_that_is_given_the_file_of_another_server_stays(
