@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+from redis.exceptions import ReadOnlyError
+
 from resident import keys
 from resident.scripts import WorkerScripts
 from tests.support.lua import ECHO, LIMITS, Desk
@@ -57,3 +60,12 @@ def test_workers_that_fell_silent_are_no_longer_counted(desk: Desk, other: Desk)
     desk.connection.zadd(keys.TASKS, {"gone": 1})
     assert other.announce() == 2
     assert desk.connection.zrange(keys.TASKS, 0, -1) == [b"echo"]
+
+
+def test_a_replica_refuses_a_script_as_it_refuses_a_command(desk: Desk) -> None:
+    desk.connection.replicaof("127.0.0.1", 1)
+    try:
+        with pytest.raises(ReadOnlyError):
+            desk.scripts.announce(60_000, {})
+    finally:
+        desk.connection.replicaof("NO", "ONE")
