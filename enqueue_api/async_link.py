@@ -13,8 +13,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from resident.link import met_by_script
-from resident.redis_client import SOCKET_TIMEOUT_S, AsyncConnections
+from resident.redis_client import SOCKET_TIMEOUT_S, AsyncConnections, met_by_script
 
 #: How long a connection may take to be closed, in seconds.
 _CLOSING_S = 1.0

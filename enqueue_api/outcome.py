@@ -9,6 +9,7 @@ from redis.exceptions import (
     AuthenticationError,
     BusyLoadingError,
     ClusterError,
+    MasterDownError,
     NoPermissionError,
     OutOfMemoryError,
     ReadOnlyError,
@@ -33,6 +34,7 @@ _FAULTS: tuple[tuple[type[RedisError], str], ...] = (
     (ReadOnlyError, "is a replica that cannot be written to"),
     (BusyLoadingError, "is still loading its data"),
     (AuthenticationError, "refuses the user or the password"),
+    (MasterDownError, "is a replica that has lost its master"),  # a ClusterError to redis-py
     (ClusterError, "is a cluster, and Resident needs a single Redis"),
     (AskError, "is a cluster, and Resident needs a single Redis"),
     (RedisTimeoutError, "did not answer"),

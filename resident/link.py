@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import select
 import socket
 import time
@@ -11,12 +10,11 @@ from typing import Any
 
 import hiredis
 import redis
-from redis.connection import DefaultParser
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import InvalidResponse, RedisError, ResponseError
+from redis.exceptions import InvalidResponse, RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from resident.redis_client import SOCKET_TIMEOUT_S
+from resident.redis_client import SOCKET_TIMEOUT_S, error_in
 
 _CHUNK = 65_536
 _NOT_YET = object()
@@ -24,25 +22,11 @@ _NOT_YET = object()
 _SHORTEST_TIMEOUT_S = 0.001
 #: A timeout may be off by so much: to set one is a system call, and a lone question would do two.
 _TIMEOUT_STEP_S = 0.001
-#: Redis 6.2 says so of a script first, and then what its command met: "-OOM command not allowed".
-_RAN_INTO = re.compile(r"Error running script .*?: -(?=[A-Z]+ )")
 
 #: A command's words, or the same packed.
 Command = tuple[Any, ...] | bytes
 #: A command's words as they are sent.
 pack: Callable[[tuple[Any, ...]], bytes] = hiredis.pack_command
-
-
-def met_by_script(error: ResponseError) -> RedisError:
-    """The error that a script's command met, as Redis 7 tells it; any other error as it is."""
-    told = str(error)
-    wrapped = _RAN_INTO.match(told)
-    return _error_in(told[wrapped.end() :]) if wrapped else error
-
-
-def _error_in(told: str) -> ResponseError:
-    error: ResponseError = DefaultParser.parse_error(told)  # type: ignore[no-untyped-call]
-    return error
 
 
 class Woken(BaseException):
@@ -168,7 +152,7 @@ class Link:
         self._poll.register(self._socket, select.POLLIN)
         self._reader = hiredis.Reader(
             protocolError=InvalidResponse,
-            replyError=lambda told: met_by_script(_error_in(told)),
+            replyError=error_in,
             notEnoughData=_NOT_YET,
         )
 

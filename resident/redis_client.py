@@ -11,11 +11,13 @@ import redis
 import redis.asyncio
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
+from redis.connection import DefaultParser
 from redis.exceptions import (
     AuthenticationError,
     AuthorizationError,
     ClusterDownError,
     MasterDownError,
+    NoPermissionError,
     ReadOnlyError,
     RedisError,
 )
@@ -37,6 +39,10 @@ _PASSING = (
     MasterDownError,
     ClusterDownError,
 )
+#: Redis 6.2 says so of a script, and then why it refused the command: "-OOM command not allowed".
+_RAN_INTO = re.compile(r"Error running script .*?: -(?=[A-Z]+ )")
+#: Without the word NOPERM, before Redis 7.2: a command, a key or a channel.
+_MAY_NOT = "The user executing the script can't "
 _HOW_TO_WRITE = (
     "write redis://user:password@host:port/db, rediss://... or unix:///path?db=0, and in a "
     "password %2F for /, %3F for ?, %23 for #, %40 for @ and %25 for %"
@@ -162,6 +168,21 @@ def fault_of(error: RedisError, url: str) -> ConfigurationError:
     return ConfigurationError(
         f"Redis at {place} cannot be used: {reason.rstrip('.')}. Is RESIDENT_REDIS_URL right?"
     )
+
+
+def error_in(answer: str) -> RedisError:
+    """The error that an answer is, one that a script's command met as if it had been met alone."""
+    error: RedisError = DefaultParser.parse_error(answer)  # type: ignore[no-untyped-call]
+    return met_by_script(error)
+
+
+def met_by_script(error: RedisError) -> RedisError:
+    """What Redis would have said to a command that it refused, if no script had sent it."""
+    told = str(error)
+    wrapped = _RAN_INTO.match(told)
+    if wrapped:
+        return error_in(told[wrapped.end() :])
+    return NoPermissionError(told) if _MAY_NOT in told else error
 
 
 def may_pass(error: RedisError) -> bool:

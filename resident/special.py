@@ -9,7 +9,14 @@ from __future__ import annotations
 import structlog
 from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import NoPermissionError, OutOfMemoryError, ReadOnlyError, ResponseError
+from redis.exceptions import (
+    MasterDownError,
+    NoPermissionError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+)
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from rq import SimpleWorker
 from rq.exceptions import NoSuchJobError
@@ -20,6 +27,7 @@ from rq.worker import WorkerStatus
 from resident import keys
 from resident.errors import ErrorCode
 from resident.protocol import encode_failed, reply_key
+from resident.redis_client import met_by_script
 
 #: Redis is away, full or read-only: none of it is the job's fault, and all of it may pass.
 REDIS_TROUBLE = (
@@ -28,7 +36,10 @@ REDIS_TROUBLE = (
     OutOfMemoryError,
     ReadOnlyError,
     NoPermissionError,
+    MasterDownError,
 )
+#: The same, of what redis-py has no type for.
+_TROUBLE_BY_WORD = ("NOREPLICAS ", "MISCONF ", "BUSY ")
 
 _log = structlog.get_logger()
 
@@ -89,7 +100,9 @@ def _enqueue_dependents(worker: SimpleWorker, job_id: str) -> None:
 
 
 def _raise_unless_malformed(error: Exception) -> None:
-    if isinstance(error, REDIS_TROUBLE):
+    if isinstance(error, RedisError):
+        error = met_by_script(error)
+    if isinstance(error, REDIS_TROUBLE) or str(error).startswith(_TROUBLE_BY_WORD):
         raise error
 
 

@@ -65,6 +65,28 @@ def a_replica(connection: Redis) -> Iterator[str]:
 
 
 @contextmanager
+def a_replica_without_its_master(connection: Redis) -> Iterator[str]:
+    connection.config_set("replica-serve-stale-data", "no")
+    try:
+        with a_replica(connection) as who:
+            yield who
+    finally:
+        connection.config_set("replica-serve-stale-data", "yes")
+
+
+@contextmanager
+def a_user_who_may_not_push(connection: Redis) -> Iterator[str]:
+    rights = ["+@all", "-rpush"]  # what the script needs
+    connection.acl_setuser(
+        "guest", enabled=True, passwords=["+secret"], commands=rights, keys=["*"], channels=["*"]
+    )
+    try:
+        yield "guest:secret"
+    finally:
+        connection.acl_deluser("guest")
+
+
+@contextmanager
 def a_user_without_rights(connection: Redis) -> Iterator[str]:
     connection.acl_setuser("guest", enabled=True, passwords=["+secret"], commands=["+ping"])
     try:
@@ -81,6 +103,8 @@ def a_wrong_password(_: Redis) -> Iterator[str]:
 FAULTS = {
     full: r"^Redis is full, so nothing was written \(",
     a_replica: r"^Redis is a replica that cannot be written to \(",
+    a_replica_without_its_master: r"^Redis is a replica that has lost its master \(",
+    a_user_who_may_not_push: r"^Redis does not let this user ask \(",
     a_user_without_rights: r"^Redis does not let this user ask \(",
     a_wrong_password: r"^Redis refuses the user or the password \(",
 }

@@ -17,14 +17,29 @@ final class ErrorReply extends \RuntimeException
     private const PASSING = ['LOADING', 'MASTERDOWN', 'READONLY', 'UNBLOCKED', 'CLUSTERDOWN'];
 
     /**
+     * Redis 6.2 says so of a script, and then why it refused the command: "-OOM command not allowed".
+     */
+    private const RAN_INTO = '/\AERR Error running script .*?: -(?=[A-Z]+ )/';
+    /**
+     * Without the word NOPERM, before Redis 7.2: a command, a key or a channel.
+     */
+    private const MAY_NOT = "The user executing the script can't ";
+
+    /**
+     * What a script's command met is told as if it had been met alone.
+     */
+    public function __construct(string $answer)
+    {
+        parent::__construct(preg_replace(self::RAN_INTO, '', $answer) ?? $answer);
+    }
+
+    /**
      * The first word of Redis' answer, such as NOAUTH.
-     *
-     * Redis 6.2 says of a script first that it met an error, and then which: "-OOM command not allowed".
      */
     public function word(): string
     {
-        $isWord = preg_match('/\A(?:ERR Error running script .*?: -)?([A-Z]+)(?: |\z)/', $this->getMessage(), $match);
-        return $isWord === 1 ? $match[1] : 'ERR';
+        $message = $this->getMessage();
+        return str_contains($message, self::MAY_NOT) ? 'NOPERM' : (strtok($message, ' ') ?: 'ERR');
     }
 
     /**

@@ -34,6 +34,7 @@ final class Fault
             'NOPERM' => "does not let this user ask ($message)",
             'OOM' => "is full, so nothing was written ($message)",
             'READONLY' => "is a replica that cannot be written to ($message)",
+            'MASTERDOWN' => "is a replica that has lost its master ($message)",
             'LOADING' => "is still loading its data ($message)",
             'MOVED', 'ASK', 'CROSSSLOT', 'CLUSTERDOWN'
                 => "is a cluster, and Resident needs a single Redis ($message)",

@@ -23,7 +23,10 @@ final class ErrorReplyTest extends TestCase
         yield 'Redis 7' => ['OOM', "OOM command not allowed when used memory > 'maxmemory'"];
         yield 'Redis 6.2, of a script' => ['OOM', "$ranInto-OOM command not allowed"];
         yield 'a fault in a script' => ['ERR', "{$ranInto}attempt to index a nil value"];
-        yield 'somebody else\'s text' => ['ERR', 'ERR it said: -OOM of another'];
+        yield 'somebody else\'s text' => ['ERR', "ERR x $ranInto-OOM of another"];
+        $mayNot = "The user executing the script can't run this command or subcommand";
+        yield 'Redis 6.2, of a command that is forbidden' => ['NOPERM', $ranInto . $mayNot];
+        yield 'Redis 7.0, of the same' => ['NOPERM', "ERR $mayNot"];
         yield 'one word' => ['NOAUTH', 'NOAUTH'];
         yield 'nothing' => ['ERR', ''];
     }
