@@ -63,8 +63,11 @@ final class Mailbox
     public function take(array $payloads): void
     {
         foreach ($payloads as $payload) {
-            $id = is_string($payload) ? Reply::idIn($payload) : '';
-            if (is_string($payload) && isset($this->waiting[$id])) {
+            if (!is_string($payload)) {
+                continue;
+            }
+            $id = Reply::idIn($payload);
+            if (isset($this->waiting[$id])) {
                 unset($this->waiting[$id]);
                 $this->payloads[$id] = $payload;
             }
