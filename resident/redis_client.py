@@ -41,8 +41,8 @@ _PASSING = (
 )
 #: Redis 6.2 says so of a script, and then why it refused the command: "-OOM command not allowed".
 _RAN_INTO = re.compile(r"Error running script .*?: -(?=[A-Z]+ )")
-#: Without the word NOPERM, before Redis 7.2: a command, a key or a channel.
-_MAY_NOT = "The user executing the script can't "
+#: A command, a key or a channel, without the word NOPERM: up to Redis 7.0, and since 7.2.
+_MAY_NOT = re.compile("The user executing the script can't |ACL failure in script: ")
 _HOW_TO_WRITE = (
     "write redis://user:password@host:port/db, rediss://... or unix:///path?db=0, and in a "
     "password %2F for /, %3F for ?, %23 for #, %40 for @ and %25 for %"
@@ -182,7 +182,7 @@ def met_by_script(error: RedisError) -> RedisError:
     wrapped = _RAN_INTO.match(told)
     if wrapped:
         return error_in(told[wrapped.end() :])
-    return NoPermissionError(told) if _MAY_NOT in told else error
+    return NoPermissionError(told) if _MAY_NOT.search(told) else error
 
 
 def may_pass(error: RedisError) -> bool:

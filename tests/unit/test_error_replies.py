@@ -27,6 +27,7 @@ _MAY_NOT = "The user executing the script can't run this command or subcommand"
         ("ERR x " + _RAN_INTO[4:] + "-OOM of another", ResponseError, "x Error running"),
         (_RAN_INTO + _MAY_NOT, NoPermissionError, _RAN_INTO[4:]),
         ("ERR " + _MAY_NOT, NoPermissionError, _MAY_NOT),
+        ("ERR ACL failure in script: No permissions", NoPermissionError, "ACL failure"),
         ("OOM command not allowed", OutOfMemoryError, "command not allowed"),
     ],
 )

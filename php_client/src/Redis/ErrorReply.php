@@ -21,9 +21,9 @@ final class ErrorReply extends \RuntimeException
      */
     private const RAN_INTO = '/\AERR Error running script .*?: -(?=[A-Z]+ )/';
     /**
-     * Without the word NOPERM, before Redis 7.2: a command, a key or a channel.
+     * A command, a key or a channel, without the word NOPERM: up to Redis 7.0, and since 7.2.
      */
-    private const MAY_NOT = "The user executing the script can't ";
+    private const MAY_NOT = "/The user executing the script can't |ACL failure in script: /";
 
     /**
      * What a script's command met is told as if it had been met alone.
@@ -39,7 +39,7 @@ final class ErrorReply extends \RuntimeException
     public function word(): string
     {
         $message = $this->getMessage();
-        return str_contains($message, self::MAY_NOT) ? 'NOPERM' : (strtok($message, ' ') ?: 'ERR');
+        return preg_match(self::MAY_NOT, $message) === 1 ? 'NOPERM' : (strtok($message, ' ') ?: 'ERR');
     }
 
     /**

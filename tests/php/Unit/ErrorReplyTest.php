@@ -26,6 +26,8 @@ final class ErrorReplyTest extends TestCase
         yield 'somebody else\'s text' => ['ERR', "ERR x $ranInto-OOM of another"];
         $mayNot = "The user executing the script can't run this command or subcommand";
         yield 'Redis 6.2, of a command that is forbidden' => ['NOPERM', $ranInto . $mayNot];
+        $failure = "ERR ACL failure in script: User guest has no permissions to run the 'rpush' command";
+        yield 'Redis 8, of the same' => ['NOPERM', $failure];
         yield 'Redis 7.0, of the same' => ['NOPERM', "ERR $mayNot"];
         yield 'one word' => ['NOAUTH', 'NOAUTH'];
         yield 'nothing' => ['ERR', ''];
