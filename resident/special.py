@@ -30,7 +30,7 @@ from resident.protocol import encode_failed, reply_key
 from resident.redis_client import met_by_script
 
 #: Redis is away, full or read-only: none of it is the job's fault, and all of it may pass.
-REDIS_TROUBLE = (
+_REDIS_TROUBLE = (
     RedisConnectionError,
     RedisTimeoutError,
     OutOfMemoryError,
@@ -49,7 +49,7 @@ def perform(worker: SimpleWorker, job_id: str, reply_ttl_ms: int) -> None:
 
     RQ files whatever interrupts the function as its failure, a second SIGTERM too.
 
-    Errors worth catching: REDIS_TROUBLE.
+    Errors worth catching: redis.exceptions.RedisError, when Redis is in trouble.
     """
     queue = worker.queues[0]
     waiting = IntermediateQueue(queue.key, worker.connection)
@@ -100,9 +100,12 @@ def _enqueue_dependents(worker: SimpleWorker, job_id: str) -> None:
 
 
 def _raise_unless_malformed(error: Exception) -> None:
-    if isinstance(error, RedisError):
-        error = met_by_script(error)
-    if isinstance(error, REDIS_TROUBLE) or str(error).startswith(_TROUBLE_BY_WORD):
+    if not isinstance(error, RedisError):
+        return
+    error = met_by_script(error)
+    # A pipeline's error quotes the command first, and with it what anybody wrote.
+    reason = str(error).rpartition("of pipeline caused error: ")[2]
+    if isinstance(error, _REDIS_TROUBLE) or reason.startswith(_TROUBLE_BY_WORD):
         raise error
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from redis import Redis
+from redis.exceptions import ResponseError
 from rq import Queue, Worker
 from rq.job import Job
 from rq.serializers import JSONSerializer
@@ -169,6 +170,35 @@ def test_a_job_that_is_to_run_again_stays_with_the_worker_that_claims_it_next(
     assert live.answer(job_id) == "again"
     assert live.is_finished(job_id)
     assert not live.left_behind()
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "said"),
+    [("min-replicas-to-write", 1, "NOREPLICAS"), ("maxmemory", 1, "not allowed when used memory")],
+)
+def test_a_redis_that_refuses_as_a_job_begins_makes_no_job_malformed(
+    connection: Redis, monkeypatch: pytest.MonkeyPatch, setting: str, value: int, said: str
+) -> None:
+    live = Live(connection)
+    worker = ResidentWorker(load_task("echo"), connection, Settings())
+    begin = worker.execute_job
+
+    def begin_refused(job: Job, queue: Queue) -> None:
+        connection.config_set(setting, value)
+        try:
+            begin(job, queue)
+        finally:
+            connection.config_set(setting, 0)
+
+    monkeypatch.setattr(worker, "execute_job", begin_refused)
+    (job_id,) = live.put(live.fields("sound") | SPECIAL)
+    with a_desk(connection) as other:
+        other.claim()
+    with pytest.raises(ResponseError, match=said):
+        special.perform(worker, job_id, 1_000)
+    monkeypatch.undo()
+    special.perform(worker, job_id, 1_000)
+    assert live.answer(job_id) == "sound"
 
 
 def test_a_job_that_names_another_queue_is_taken_off_the_list_of_its_own(
