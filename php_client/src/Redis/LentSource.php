@@ -56,14 +56,7 @@ final class LentSource implements Source
             $this->redis->setOption(\Redis::OPT_MAX_RETRIES, 0);
             $this->link = new Link($this->redis);
             $this->deadline = $deadline;
-            $isConnected = $this->redis->isConnected();
-            try {
-                $this->comeInStep($this->link, $deadline);
-            } catch (ConnectionLost $loss) {
-                throw $isConnected ? $loss : new ConnectionLost(
-                    "the Redis object is not connected, or is refused there: {$loss->getMessage()}"
-                );
-            }
+            $this->comeInStep($this->link, $deadline);
             $this->select($this->link, $deadline);
         } catch (\RedisException) {
             throw new ConnectionLost('the Redis object is not connected');
@@ -76,12 +69,12 @@ final class LentSource implements Source
         $this->isChecked = false;
         try {
             // ext-redis 6 connects for each of these, where it is not connected.
-            $database = $this->database;
+            $database = $this->database ?? 0;
             if ($this->redis->isConnected()) {
                 $database = (int) $this->redis->getDbNum();
                 $this->redis->close();
             }
-            if ($database !== null && $database !== 0) {
+            if ($database !== 0) {
                 // Else ext-redis would open it again at its owner's next command, in database 0.
                 Quietly::run(fn (): bool => $this->redis->connect(self::NOWHERE));
             }
@@ -158,12 +151,21 @@ final class LentSource implements Source
         if ($this->isChecked) {
             return;
         }
+        $isConnected = $this->redis->isConnected();
         $nonce = bin2hex(random_bytes(8));
-        if ($link->call($deadline, 'ECHO', $nonce) !== $nonce) {
+        try {
+            $echo = $link->call($deadline, 'ECHO', $nonce);
+        } catch (ConnectionLost $loss) {
+            throw $isConnected ? $loss : new ConnectionLost(
+                "the Redis object is not connected, or is refused there: {$loss->getMessage()}"
+            );
+        }
+        if ($echo !== $nonce) {
             throw new ConnectionLost('the connection has answers of an earlier request in it');
         }
         $link->call($deadline, 'SELECT', (string) $this->redis->getDbNum());
         $this->isChecked = true;
+        $this->place(); // ext-redis 6 knows it no longer when the connection is lost
     }
 
     /**

@@ -250,6 +250,17 @@ final class LentConnectionTest extends TestCase
         (new Client($this->redis))->ask('faq', 'x', 50);
     }
 
+    public function testAConnectionThatIsLostLaterIsNamedWithItsPlace(): void
+    {
+        $client = new Client($this->redis);
+        $this->expire($client);
+        $place = (string) $this->redis->getHost();
+        $this->server->redis->rawCommand('CLIENT', 'KILL', 'ID', (string) $this->redis->client('id'));
+        $this->expectException(TransportError::class);
+        $this->expectExceptionMessage("Redis at $place");
+        $client->ask('faq', 'x', 50);
+    }
+
     public function testRqsKeyPrefixIsHonoured(): void
     {
         $this->server->announce('faq', own: 'mine:resident');
