@@ -14,7 +14,7 @@ from rq import Callback, Queue, Repeat, Retry, Worker
 from rq.command import send_shutdown_command
 from rq.group import Group
 from rq.job import Job, JobStatus
-from rq.registry import DeferredJobRegistry, FailedJobRegistry, StartedJobRegistry
+from rq.registry import DeferredJobRegistry, FailedJobRegistry
 from rq.results import Result
 from rq.serializers import JSONSerializer
 from rq.webhook import Webhook
@@ -143,10 +143,10 @@ def test_a_worker_that_is_told_to_shut_down_answers_its_batch_first(
     asking = Asking(str(gate))
     desks.ask_by_hand(connection, "gate", asking)
     process = processes.start(*WITH_ODD_TASKS, "worker.py", "gate")
-    wait_until(StartedJobRegistry("gate", connection).get_job_count)
-    [worker] = Worker.all(connection=connection)
-    send_shutdown_command(connection, worker.name)
-    gate.write_text("the last answer", encoding="utf-8")
+    with gate.open("w", encoding="utf-8") as held:  # the model has it: else it is put back
+        [worker] = Worker.all(connection=connection)
+        send_shutdown_command(connection, worker.name)
+        held.write("the last answer")
     assert wait_for_reply(connection, asking)["answer"] == "the last answer"
     wait_until(lambda: connection.hexists(worker.key, "death"))
     assert worker.name not in [one.name for one in Worker.all(connection=connection)]

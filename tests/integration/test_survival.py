@@ -156,6 +156,25 @@ def test_what_a_worker_was_given_that_hears_of_nothing_is_answered_by_another(
     assert live.connection.hget(f"{keys.JOB}{job_id}", "deaths") is None  # the model never saw it
 
 
+def test_what_comes_while_its_worker_is_told_to_stop_is_put_back(
+    project: Path, processes: Processes, live: Live, tmp_path: Path
+) -> None:
+    supervisor = start_worker(
+        processes, live.connection, tmp_path / "output", "deadly", folder=project
+    )
+    (worker,) = workers_of(supervisor)
+    wait_until(lambda: any("b" in one["flags"] for one in live.connection.client_list()))
+    os.kill(worker, signal.SIGSTOP)
+    (job_id,) = live.put(live.fields("a"))
+    wait_until(lambda: live.connection.hget(f"{keys.JOB}{job_id}", "status") == b"started")
+    for signum in (signal.SIGTERM, signal.SIGCONT):
+        os.kill(worker, signum)
+    wait_until(lambda: supervisor.poll() == 0)
+    assert live.connection.hget(f"{keys.JOB}{job_id}", "status") == b"queued"
+    start_worker(processes, live.connection, tmp_path / "output", "deadly", folder=project)
+    assert live.answer(job_id) == "a"
+
+
 def test_what_a_vanished_host_held_is_answered_by_another(
     project: Path, processes: Processes, live: Live, tmp_path: Path
 ) -> None:
