@@ -24,7 +24,7 @@ from resident.signals import Signals
 #: While a generation loads, between two looks whether it is ready.
 _LOOK_S = 0.05
 _REST_S = 60.0
-#: The supervisor's, when its workers keep dying.
+#: The supervisor's, when its workers keep dying; and when there is none.
 _EXIT_GIVEN_UP = 1
 
 #: Serves until told to stop, and returns the exit code; says in the pulse when it is ready.
@@ -76,7 +76,7 @@ class Generations:
         """Returns the exit code of the last generation."""
         self._signals = Signals(signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
         self._next = self._start()
-        code = 0
+        code = 0 if self._next else _EXIT_GIVEN_UP
         while self._alive():
             for signum in self._signals.wait(_LOOK_S if self._next else _REST_S):
                 self._obey(signum)
@@ -111,6 +111,8 @@ class Generations:
             self._is_reload_wanted = False
             _log.info("reloading", generation=self._count + 1)
             self._next = self._start()
+            if self._next is None:
+                _log.error("reload failed; the generation before it goes on")
 
     def _promote(self) -> None:
         """Lets the next generation take over as soon as it serves, or gives it up."""
@@ -176,14 +178,19 @@ class Generations:
         _log.error("supervisor ended by itself", code=exit_code, was_ready=was_ready)
         return exit_code if was_ready else EXIT_MISCONFIGURED
 
-    def _start(self) -> Generation:
+    def _start(self) -> Generation | None:
+        """None if the system has no room for a process."""
         self._count += 1
-        pulse = Pulse.shared()
         end_with_me = die_with_owner(signal.SIGTERM)
-        with self._signals.held_back():
-            pid = os.fork()
-            if not pid:
-                self._run_generation(pulse, end_with_me)
+        try:
+            pulse = Pulse.shared()
+            with self._signals.held_back():
+                pid = os.fork()
+                if not pid:
+                    self._run_generation(pulse, end_with_me)
+        except OSError as error:
+            _log.error("no supervisor could be started", error=str(error))
+            return None
         return Generation(self._count, pid, pulse, time.monotonic() + self._load_timeout_s)
 
     def _run_generation(self, pulse: Pulse, end_with_me: Callable[[], None]) -> NoReturn:

@@ -12,7 +12,6 @@ from resident.errors import ConfigurationError
 from resident.memory import rss_mb
 from resident.roster import Place, Roster, Running
 from resident.settings import Settings
-from resident.task import Task
 
 _log = structlog.get_logger()
 
@@ -31,7 +30,7 @@ def check_memory(settings: Settings) -> None:
 class Recycling:
     """Looks at a roster now and then; the replacement serves before the worn one is told to end."""
 
-    def __init__(self, roster: Roster, settings: Settings, fork: Callable[[Task], object]) -> None:
+    def __init__(self, roster: Roster, settings: Settings, fork: Callable[[Place], object]) -> None:
         self._roster = roster
         self._settings = settings
         self._fork = fork
@@ -42,8 +41,8 @@ class Recycling:
             staying = [one for one in self._roster.of(place) if not one.is_leaving]
             if len(staying) > place.workers:
                 self._end_oldest(staying, place)
-            elif any(map(self._is_worn, staying)):
-                self._fork(place.task)
+            elif not place.due and any(map(self._is_worn, staying)):
+                self._fork(place)
 
     def _end_oldest(self, staying: list[Running], place: Place) -> None:
         serving = [one for one in staying if one.serves]

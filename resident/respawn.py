@@ -9,25 +9,32 @@ FIRST_PAUSE_S = 0.2
 LONGEST_PAUSE_S = 10.0
 #: So many in a row, and another one will not do better.
 MOST_DEATHS = 12
+#: Who has served for so long could live, although nobody asked it anything, in seconds.
+LONG_LIFE_S = 300.0
 
 
 class Respawn:
     """Decides for the workers of one task.
 
-    A worker that ended jobs before it died shows that workers can live: what killed it was a
-    question, and its replacement begins at once. One that died without having ended any may show
-    that none can. A question that kills is given up after its third death, long before its task.
+    A worker that ended jobs before it died, or served for long, shows that workers can live: its
+    replacement begins at once. Any other may show that none can. A question that kills is given up
+    after its third death, long before its task.
     """
 
     def __init__(self) -> None:
         self._in_a_row = 0
 
-    def pause_s(self, jobs: float) -> float | None:
-        """How long to wait after the death of a worker that had ended so many jobs.
+    def pause_s(self, jobs: float, served_s: float) -> float | None:
+        """How long to wait after the death of a worker.
 
-        None is never: give up.
+        Args:
+            jobs: How many jobs it had ended.
+            served_s: How long ago it began; 0 if it never served.
+
+        Returns:
+            None for never: give up.
         """
-        self._in_a_row = 0 if jobs else self._in_a_row + 1
+        self._in_a_row = 0 if jobs or served_s >= LONG_LIFE_S else self._in_a_row + 1
         if self._in_a_row >= MOST_DEATHS:
             return None
         beyond = self._in_a_row - FREE_DEATHS

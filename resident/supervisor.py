@@ -25,13 +25,14 @@ from resident.settings import Settings
 from resident.signals import Signals
 from resident.status import Status, publish
 from resident.stopping import Stopping
-from resident.task import Task
 
 #: Between two looks for calls that are overdue: a quarter of the shortest time-out, within these.
 _SHORTEST_LOOK_S = 0.025
 LONGEST_LOOK_S = 0.5
 #: Between two reports for `worker.py --status`, and looks at the workers' memory.
 _STATUS_S = 5.0
+#: Between two tries to fork a worker when the system refuses.
+_NO_ROOM_PAUSE_S = 1.0
 
 _log = structlog.get_logger()
 
@@ -79,7 +80,7 @@ class Supervisor:
         self._forks = Forks(self._settings, self._signals, self._disconnect, burst=self._burst)
         for place in self._roster.places:
             for _ in range(place.workers):
-                self._fork(place.task)
+                self._fork(place)
         while not self._roster.is_over:
             received = self._signals.wait(self._patience_s())
             is_asked = any(signum != signal.SIGCHLD for signum in received)
@@ -94,8 +95,13 @@ class Supervisor:
         self._leave()
         return self._exit_code
 
-    def _fork(self, task: Task) -> None:
-        self._roster.add(self._forks.fork(task))
+    def _fork(self, place: Place) -> None:
+        """Starts a worker, or tries again later if the system has no room for a process."""
+        try:
+            self._roster.add(self._forks.fork(place.task))
+        except OSError as error:
+            _log.error("no worker could be started", task=place.task.name, error=str(error))
+            place.due.append(time.monotonic() + _NO_ROOM_PAUSE_S)
 
     def _disconnect(self) -> None:
         """For a fork, which must not speak on its supervisor's connections."""
@@ -109,13 +115,16 @@ class Supervisor:
 
     def _stop(self) -> None:
         """Goes to the next stage of stopping."""
+        is_first = not self._stopping.is_under_way
         signum = self._stopping.go_on(time.monotonic())
         if signum is None:
             return
         for place in self._roster.places:
             place.due.clear()
         for one in self._roster:
-            os.kill(one.pid, signum)
+            # Those that leave have been told once, and would take a second word for "at once".
+            if not (is_first and one.is_leaving):
+                os.kill(one.pid, signum)
 
     def _reap(self) -> None:
         """Takes note of the workers that ended, and replaces those that should not have."""
@@ -157,7 +166,8 @@ class Supervisor:
         """Forks a replacement, at once if that may help."""
         if self._burst or self._roster.is_full(place):
             return
-        pause_s = place.respawn.pause_s(ended.pulse.jobs)
+        served_s = time.monotonic() - ended.began if ended.serves else 0.0
+        pause_s = place.respawn.pause_s(ended.pulse.jobs, served_s)
         if pause_s is None:
             _log.error(
                 "workers keep dying before they answer anything, given up", task=place.task.name
@@ -168,13 +178,13 @@ class Supervisor:
             _log.warning("next worker later", task=place.task.name, pause_s=pause_s)
             place.due.append(time.monotonic() + pause_s)
         else:
-            self._fork(place.task)
+            self._fork(place)
 
     def _replace(self) -> None:
         now = time.monotonic()
         for place in self._roster.places:
             for _ in range(place.take_due(now)):
-                self._fork(place.task)
+                self._fork(place)
 
     def _kill_what_hangs(self) -> None:
         now = time.monotonic()

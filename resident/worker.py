@@ -282,6 +282,7 @@ class ResidentWorker(SimpleWorker):
             self._pulse.overdue_at = time.monotonic() + self._task.timeout_s + SPECIAL_MARGIN_S
             self._watchdog.expect_within(self._task.timeout_s + SPECIAL_MARGIN_S)
             self._repeat(lambda: special.perform(self, claim.special, self._limits.reply_ttl_ms))
+            self._pulse.jobs += 1
         self._is_suspended = False
         self._pulse.seen_at = time.monotonic()
         self._pulse.overdue_at = 0

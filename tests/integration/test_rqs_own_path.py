@@ -18,7 +18,7 @@ from resident import keys, special
 from resident.settings import Settings
 from resident.task import load_task
 from resident.worker import ResidentWorker
-from tests.support.inline import answer_what_waits
+from tests.support.inline import answer_what_waits, work_off
 from tests.support.junk import SPECIAL
 from tests.support.live import Live, start_worker
 from tests.support.lua import ECHO, a_desk
@@ -68,6 +68,13 @@ def test_the_job_of_a_killed_worker_is_answered_by_the_next(
     assert live.answer(job_id) == "by the next"
     wait_until(lambda: live.is_finished(job_id))
     wait_until(lambda: not live.left_behind())
+
+
+def test_a_job_that_was_answered_counts_for_its_worker(connection: Redis) -> None:
+    live = Live(connection)
+    (job_id,) = live.put(live.fields("there") | SPECIAL)
+    assert work_off(ResidentWorker(load_task("echo"), connection, Settings()))
+    assert live.answer(job_id) == "there"
 
 
 def test_a_job_that_ends_its_worker_is_given_up_with_its_error(

@@ -19,12 +19,15 @@ def answer_what_waits(connection: Redis, task: str) -> None:
     work_off(ResidentWorker(load_task(task), connection, Settings()))
 
 
-def work_off(worker: SimpleWorker) -> None:
-    """Lets a worker, RQ's or ours, do what waits; the signals stay the test's."""
+def work_off(worker: SimpleWorker) -> bool:
+    """Lets a worker, RQ's or ours, do what waits, and says whether it did something.
+
+    The signals stay the test's.
+    """
     # Its channel leaves nothing in the database, and RQ waits a second for its end now and then.
     worker.subscribe = worker.unsubscribe = lambda: None
     with signals_kept():
-        worker.work(burst=True, logging_level="CRITICAL")
+        return bool(worker.work(burst=True, logging_level="CRITICAL"))
 
 
 @contextmanager
