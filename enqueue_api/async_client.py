@@ -26,6 +26,7 @@ from enqueue_api.stream import leave_commands, reading_command
 from resident import asking, protocol
 from resident.asking import CancelCode, Priority
 from resident.errors import ResidentError, TransportError
+from resident.link import Word
 from resident.protocol import Answered
 from resident.redis_client import SOCKET_TIMEOUT_S, AsyncConnections
 from resident.settings import Settings, read_settings
@@ -264,7 +265,7 @@ class AsyncClient:
         if self._link.is_open and job_ids:
             self._link.call_all([self._cancelling(job_id) for job_id in job_ids])
 
-    def _cancelling(self, job_id: str, token: str = "") -> tuple[Any, ...]:
+    def _cancelling(self, job_id: str, token: str = "") -> tuple[Word, ...]:
         return asking.cancel_command(job_id, int(self._settings.reply_ttl_s * 1000), token)
 
     async def _no_reply(self, one: Question, deadline: Deadline) -> ResidentError:
@@ -300,7 +301,7 @@ class AsyncClient:
         job = one.asking(is_first=False, reply_to=reply_to)
         return asking.read_asked(await self._run(asking.command(job), asking.LOAD)).code > 0
 
-    async def _run(self, command: tuple[Any, ...], load: tuple[Any, ...]) -> Any:
+    async def _run(self, command: tuple[Word, ...], load: tuple[Word, ...]) -> Any:
         """Runs a script, which somebody may have made Redis forget."""
         try:
             return await self._link.call(*command)

@@ -8,11 +8,11 @@ from collections import deque
 from contextlib import suppress
 from typing import Any
 
-import hiredis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from resident.link import Word, pack
 from resident.redis_client import SOCKET_TIMEOUT_S, AsyncConnections, met_by_script
 
 #: How long a connection may take to be closed, in seconds.
@@ -57,10 +57,10 @@ class _Line:
         """Since when it owes an answer."""
         return self._exchanges[0].sent_at if self._exchanges else time.monotonic()
 
-    def send(self, commands: list[tuple[Any, ...]]) -> asyncio.Future[list[Any]]:
+    def send(self, commands: list[tuple[Word, ...]]) -> asyncio.Future[list[Any]]:
         exchange = _Exchange(len(commands))
         self._exchanges.append(exchange)
-        self._unsent += [hiredis.pack_command(command) for command in commands]
+        self._unsent += [pack(command) for command in commands]
         self._has_unsent.set()
         return exchange.done
 
@@ -115,7 +115,7 @@ class AsyncLink:
     nothing behind: its answer is read and dropped.
     """
 
-    def __init__(self, connections: AsyncConnections, *first: tuple[Any, ...]) -> None:
+    def __init__(self, connections: AsyncConnections, *first: tuple[Word, ...]) -> None:
         """Takes commands that go out first whenever it opens."""
         self._connections = connections
         self._first = list(first)
@@ -128,14 +128,14 @@ class AsyncLink:
         """Whether there is a connection, or one is being opened."""
         return self._line is not None and not self._line.is_over
 
-    async def call(self, *command: Any) -> Any:
+    async def call(self, *command: Word) -> Any:
         """Sends a command and returns its answer; raises it if it is an error."""
         (answer,) = await self.call_all([command])
         if isinstance(answer, Exception):
             raise answer
         return answer
 
-    def call_all(self, commands: list[tuple[Any, ...]]) -> asyncio.Future[list[Any]]:
+    def call_all(self, commands: list[tuple[Word, ...]]) -> asyncio.Future[list[Any]]:
         """Sends commands; their answers come together, errors of Redis among them.
 
         Errors worth catching: redis.exceptions.ConnectionError and TimeoutError; it is not known

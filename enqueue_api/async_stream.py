@@ -26,6 +26,7 @@ from enqueue_api.stream import (
 from enqueue_api.waiting import payload_in
 from resident import keys
 from resident.errors import ErrorCode, ResidentError, TransportError, error_for
+from resident.link import Word
 from resident.protocol import Answered
 from resident.reading import RENEW_S, StreamReader
 
@@ -164,7 +165,7 @@ class AsyncStream(AsyncIterator[str]):
     async def _read_next(self) -> bytes | None:
         is_due = time.monotonic() >= self._renew_at
         block_s = min(float(self._deadline.block_s), RENEW_S)
-        commands: list[tuple[Any, ...]] = [
+        commands: list[tuple[Word, ...]] = [
             *(still_reading_commands(self.id) if is_due else []),
             ("BLPOP", keys.reply(self.id), f"{block_s:.3f}"),
         ]

@@ -15,6 +15,7 @@ from enqueue_api.async_link import AsyncLink
 from enqueue_api.deadline import Deadline
 from enqueue_api.waiting import LOOK_EACH_S, RECONNECT_PAUSE_S, WAKE_EACH_S, payload_in
 from resident import keys
+from resident.link import Word
 from resident.redis_client import may_pass
 
 T = TypeVar("T")
@@ -58,7 +59,7 @@ async def _read_reply(link: AsyncLink, key: str, deadline: Deadline) -> bytes | 
     command = ("BLMOVE", key, key, "LEFT", "LEFT", deadline.block_s)
     reply = await read_blocked(link, [command], deadline)
     if isinstance(reply, OutOfMemoryError):  # the reply comes although Redis is full
-        reply = await read_blocked(link, [("LINDEX", key, 0)], deadline)
+        reply = await read_blocked(link, [("LINDEX", key, "0")], deadline)
         if reply is None:
             await asyncio.sleep(min(LOOK_EACH_S, deadline.left_s))
     return payload_in(reply)
@@ -90,7 +91,9 @@ async def until_something(
             return found
 
 
-async def read_blocked(link: AsyncLink, commands: list[tuple[Any, ...]], deadline: Deadline) -> Any:
+async def read_blocked(
+    link: AsyncLink, commands: list[tuple[Word, ...]], deadline: Deadline
+) -> Any:
     """Sends commands, of which the last blocks until the deadline at most; returns its answer.
 
     See waiting.read_blocked for the rest.

@@ -16,6 +16,7 @@ from enqueue_api.mailbox import Mailbox
 from enqueue_api.question import Question
 from enqueue_api.waiting import LOOK_EACH_S, RECONNECT_PAUSE_S, job_exists
 from resident import protocol
+from resident.link import Word
 from resident.redis_client import SOCKET_TIMEOUT_S, may_pass
 
 #: How long one read may block in Redis, in seconds; nobody waits for its end.
@@ -114,7 +115,7 @@ class Delivery:
         async with _answering_within(SOCKET_TIMEOUT_S):
             return all(await asyncio.gather(*map(self._ask_again, lost)))
 
-    async def _answers_to(self, commands: list[tuple[Any, ...]], within_s: float) -> list[Any]:
+    async def _answers_to(self, commands: list[tuple[Word, ...]], within_s: float) -> list[Any]:
         """The answers, that of a Redis which is full and refuses to block among them."""
         async with _answering_within(within_s):
             answers = await self._link.call_all(commands)

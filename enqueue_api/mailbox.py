@@ -8,6 +8,7 @@ from typing import Any
 from redis.exceptions import InvalidResponse
 
 from resident import keys
+from resident.link import Word
 
 #: What is wrong with a Redis whose answer is that to another command.
 SENSELESS = "it answered something else than what it was asked for"
@@ -26,18 +27,21 @@ class Mailbox:
         self.key = keys.mailbox(secrets.token_hex(16))
         self._read = 0
 
-    def commands(self, block_s: str) -> list[tuple[Any, ...]]:
+    def commands(self, block_s: str) -> list[tuple[Word, ...]]:
         """Commands that wait so long for a reply, and read those that are there.
 
         The last reads all of them, for a Redis that is full refuses the one that waits.
         """
-        taken = [("LTRIM", self.key, self._read, -1)] if self._read else []
-        wait = ("BLMOVE", self.key, self.key, "LEFT", "LEFT", block_s)
-        return [*taken, wait, ("LRANGE", self.key, 0, MOST - 1)]
+        commands: list[tuple[Word, ...]] = []
+        if self._read:
+            commands.append(("LTRIM", self.key, str(self._read), "-1"))
+        commands.append(("BLMOVE", self.key, self.key, "LEFT", "LEFT", block_s))
+        commands.append(("LRANGE", self.key, "0", str(MOST - 1)))
+        return commands
 
-    def look(self) -> tuple[Any, ...]:
+    def look(self) -> tuple[Word, ...]:
         """A command that reads all that are there, and neither waits nor takes any out."""
-        return ("LRANGE", self.key, 0, -1)
+        return ("LRANGE", self.key, "0", "-1")
 
     def read(self, replies: Any) -> list[bytes]:
         """Takes the answer to the last of these commands, and returns the replies in it.

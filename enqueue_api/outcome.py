@@ -22,6 +22,7 @@ from enqueue_api.question import Question
 from resident import keys, protocol
 from resident.asking import AskCode, Asked
 from resident.errors import ErrorCode, ResidentError, TransportError, error_for
+from resident.link import Word
 from resident.protocol import Answered
 
 #: What came of one of many questions; `isinstance(one, Answered)` tells, an error can be raised.
@@ -105,11 +106,11 @@ def refusal(question: Question, asked: Asked, served: list[str] | None) -> Resid
     return error_for(ErrorCode.NO_WORKER, msg, question.id)
 
 
-def query_for_tasks(time: Any) -> tuple[Any, ...]:
+def query_for_tasks(time: Any) -> tuple[Word, ...]:
     """The command that lists the tasks which have ready workers at Redis' TIME."""
     seconds, microseconds = time
     now_ms = int(seconds) * 1000 + int(microseconds) // 1000
-    return ("ZRANGEBYSCORE", keys.TASKS, now_ms, "+inf")
+    return ("ZRANGEBYSCORE", keys.TASKS, str(now_ms), "+inf")
 
 
 def tasks_in(names: Any) -> list[str]:

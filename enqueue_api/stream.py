@@ -15,7 +15,7 @@ from enqueue_api.question import Question
 from enqueue_api.waiting import payload_in, read_blocked, until_something
 from resident import asking, keys
 from resident.errors import ErrorCode, ResidentError, TransportError, error_for
-from resident.link import Link
+from resident.link import Link, Word
 from resident.protocol import Answered
 from resident.reading import READING_MS, RENEW_S, StreamReader
 
@@ -161,7 +161,7 @@ class _Reading:
     def _read_next(self, link: Link) -> bytes | None:
         is_due = time.monotonic() >= self._renew_at
         block_s = min(float(self._deadline.block_s), RENEW_S)
-        commands: list[tuple[object, ...]] = [
+        commands: list[tuple[Word, ...]] = [
             *(still_reading_commands(self._question.id) if is_due else []),
             ("BLPOP", keys.reply(self._question.id), f"{block_s:.3f}"),
         ]
@@ -175,17 +175,17 @@ class _Reading:
         return payload_in(popped)
 
 
-def reading_command(job_id: str) -> tuple[object, ...]:
+def reading_command(job_id: str) -> tuple[Word, ...]:
     """Says that somebody reads the stream of this question."""
-    return ("SET", keys.reading(job_id), "1", "PX", READING_MS)
+    return ("SET", keys.reading(job_id), "1", "PX", str(READING_MS))
 
 
-def still_reading_commands(job_id: str) -> list[tuple[object, ...]]:
+def still_reading_commands(job_id: str) -> list[tuple[Word, ...]]:
     """Says so again; a Redis that is full refuses the last, and the first is enough then."""
-    return [("PEXPIRE", keys.reading(job_id), READING_MS), reading_command(job_id)]
+    return [("PEXPIRE", keys.reading(job_id), str(READING_MS)), reading_command(job_id)]
 
 
-def end_commands(job_id: str) -> list[tuple[object, ...]]:
+def end_commands(job_id: str) -> list[tuple[Word, ...]]:
     """What tells `check_end`, in this order, since a reply comes together with the end."""
     return [("HGET", f"{keys.JOB}{job_id}", "status"), ("LLEN", keys.reply(job_id))]
 
@@ -201,11 +201,11 @@ def check_end(job_id: str, status: object, waiting: object) -> None:
         raise TransportError(msg, job_id)
 
 
-def leave_commands(job_id: str, *, may_wait: bool) -> list[tuple[object, ...]]:
+def leave_commands(job_id: str, *, may_wait: bool) -> list[tuple[Word, ...]]:
     """Says that nobody reads it any more; what may wait still is taken off its queue, too."""
     cancel = [asking.cancel_command(job_id, _CANCELLED_MS)] if may_wait else []
     return [*cancel, _leave_command(job_id)]
 
 
-def _leave_command(job_id: str) -> tuple[object, ...]:
+def _leave_command(job_id: str) -> tuple[Word, ...]:
     return ("DEL", keys.reading(job_id), keys.reply(job_id))

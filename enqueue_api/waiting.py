@@ -16,7 +16,7 @@ from enqueue_api.mailbox import SENSELESS, Mailbox
 from enqueue_api.outcome import Outcome
 from resident import keys, protocol
 from resident.errors import TransportError
-from resident.link import Link
+from resident.link import Link, Word
 from resident.redis_client import may_pass
 
 T = TypeVar("T")
@@ -54,7 +54,7 @@ class Wait:
         self._ask_again = ask_again
         self._is_sent = self._was_lost = False
 
-    def command(self) -> tuple[Any, ...]:
+    def command(self) -> tuple[Word, ...]:
         """The command that blocks until the reply is there; for somebody else to send."""
         self._is_sent = True
         block_s = self._deadline.block_s
@@ -85,7 +85,7 @@ class Wait:
     def _read_reply(self, link: Link) -> Any:
         (reply,) = read_blocked(link, self._deadline)
         if isinstance(reply, OutOfMemoryError):  # the reply comes although Redis is full
-            reply = link.call("LINDEX", self._key, 0)
+            reply = link.call("LINDEX", self._key, "0")
             if reply is None:
                 time.sleep(min(LOOK_EACH_S, self._deadline.left_s))
         return reply
@@ -180,7 +180,7 @@ def payload_in(popped: Any) -> bytes | None:
     raise InvalidResponse(SENSELESS)
 
 
-def job_exists(job_id: str) -> tuple[Any, ...]:
+def job_exists(job_id: str) -> tuple[Word, ...]:
     """The command that tells whether Redis has the question still."""
     return ("EXISTS", f"{keys.JOB}{job_id}")
 

@@ -12,7 +12,7 @@ from redis.exceptions import InvalidResponse, NoScriptError, ResponseError
 
 from resident import keys
 from resident.errors import ErrorCode, error_for
-from resident.link import Link
+from resident.link import Link, Word
 from resident.lua_script import script_of
 from resident.protocol import encode_failed
 
@@ -124,7 +124,7 @@ def _checked(priority: str) -> Priority:
         raise error_for(ErrorCode.INVALID_QUESTION, msg) from None
 
 
-def ask(link: Link, job: Asking, then: tuple[Any, ...] | None = None) -> Asked:
+def ask(link: Link, job: Asking, then: tuple[Word, ...] | None = None) -> Asked:
     """Puts one question on its task's queue, or says why not.
 
     Args:
@@ -152,7 +152,7 @@ def ask_many(link: Link, jobs: list[Asking]) -> list[Asked | ResponseError]:
     return asked
 
 
-def _run(link: Link, commands: list[tuple[Any, ...]]) -> list[Asked | ResponseError]:
+def _run(link: Link, commands: list[tuple[Word, ...]]) -> list[Asked | ResponseError]:
     link.send_all(commands)
     return [_read_one(link) for _ in commands]
 
@@ -164,16 +164,15 @@ def _read_one(link: Link) -> Asked | ResponseError:
         return error
 
 
-def command(job: Asking) -> tuple[Any, ...]:
+def command(job: Asking) -> tuple[Word, ...]:
     """The command that asks, if the server knows the script; LOAD makes it known."""
     return _ASK.command(*_ask_arguments(job))
 
 
-def _ask_arguments(job: Asking) -> tuple[tuple[str, ...], tuple[Any, ...]]:
+def _ask_arguments(job: Asking) -> tuple[tuple[str, ...], tuple[Word, ...]]:
     of = keys.of_task(job.task)
     digest = "" if job.is_new else _digest_of(job.task, job.data)
     script_keys = (f"{keys.JOB}{job.id}", of.queue, of.announcement)
-    # As text: hiredis takes 0.6 us to pack an int, 0.2 for a text.
     budget_ms, failure_ttl = str(job.budget_ms), str(job.failure_ttl)
     terms = (job.id, budget_ms, job.task, job.data, failure_ttl)
     if job.is_streamed:
@@ -204,7 +203,7 @@ def cancel(
     link: Link,
     job_id: str,
     reply_ttl_ms: int,
-    then: tuple[Any, ...] | None = None,
+    then: tuple[Word, ...] | None = None,
     *,
     token: str = "",
 ) -> CancelCode:
@@ -222,14 +221,14 @@ def cancel(
     return CancelCode(_CANCEL.call(link, script_keys, args, then))
 
 
-def cancel_command(job_id: str, reply_ttl_ms: int, token: str = "") -> tuple[Any, ...]:
+def cancel_command(job_id: str, reply_ttl_ms: int, token: str = "") -> tuple[Word, ...]:
     """The command that cancels, if the server knows the script; LOAD_CANCEL makes it known."""
     return _CANCEL.command(*_cancel_arguments(job_id, reply_ttl_ms, token))
 
 
 def _cancel_arguments(
     job_id: str, reply_ttl_ms: int, token: str
-) -> tuple[tuple[str, ...], tuple[Any, ...]]:
+) -> tuple[tuple[str, ...], tuple[Word, ...]]:
     reply = encode_failed(job_id, ErrorCode.CANCELLED, "The question was cancelled")
     script_keys = (f"{keys.JOB}{job_id}", keys.reply(job_id), keys.cancelled(job_id))
-    return script_keys, (job_id, keys.PREFIX, keys.OWN, reply, reply_ttl_ms, token)
+    return script_keys, (job_id, keys.PREFIX, keys.OWN, reply, str(reply_ttl_ms), token)

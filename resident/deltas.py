@@ -7,7 +7,7 @@ from enum import IntEnum
 import msgspec
 
 from resident import keys
-from resident.link import Link
+from resident.link import Link, Word
 from resident.lua_script import script_of
 
 _DELTA = script_of("write", "delta")
@@ -44,5 +44,5 @@ def send_part(link: Link, part: Part, ttl_ms: int) -> DeltaCode:
     Errors worth catching: those of Link.
     """
     script_keys = [f"{keys.JOB}{part.id}", part.reply_key, keys.reading(part.id)]
-    args = [part.execution, part.seq, part.payload, ttl_ms]
+    args: list[Word] = [part.execution, str(part.seq), part.payload, str(ttl_ms)]
     return DeltaCode(_DELTA.call(link, script_keys, args))

@@ -9,7 +9,7 @@ from redis.exceptions import ResponseError
 
 from resident import keys
 from resident.errors import ErrorCode, error_for
-from resident.link import Link
+from resident.link import Link, Word
 from resident.lua_script import script_of
 
 _RELEASE = script_of("clock", "write", "deadline", "release")
@@ -85,7 +85,7 @@ def executions_of(link: Link, task: str) -> dict[str, list[Execution]]:
     Those of stock RQ workers are among them; their tokens have no leases.
     """
     found: dict[str, list[Execution]] = {}
-    for member in _call_on_record(link, ("ZRANGE", keys.of_task(task).started, 0, -1)) or ():
+    for member in _call_on_record(link, ("ZRANGE", keys.of_task(task).started, "0", "-1")) or ():
         job, _, run = member.decode(errors="replace").rpartition(":")
         found.setdefault(run[:TOKEN_LENGTH], []).append((job, run))
     return {token: sorted(runs, key=lambda one: one[1]) for token, runs in found.items()}
@@ -114,7 +114,7 @@ def withdraw_command(task: str) -> tuple[str, ...]:
     return ("HDEL", keys.of_task(task).announcement, "offer")
 
 
-def _call_on_record(link: Link, command: tuple[Any, ...]) -> Any:
+def _call_on_record(link: Link, command: tuple[Word, ...]) -> Any:
     """What Redis answers; None if the key is of another type, and so no record of ours or RQ's."""
     try:
         return link.call(*command)
@@ -143,9 +143,9 @@ def release(
     """
     of = keys.of_task(task)
     executions = keys.worker_executions(worker_name)
-    args: list[Any] = [keys.PREFIX, "", "", 0]
+    args: list[Word] = [keys.PREFIX, "", "", "0"]
     if death is not None:
-        args[1:] = [death.lease, death.code, death.most]
+        args[1:] = [death.lease, death.code, str(death.most)]
     args += [value for job in jobs for value in job]
     script_keys = [of.queue, of.started, executions, of.leases, of.metrics, of.popped]
     script_keys += [f"{keys.WORKER}{worker_name}", of.intermediate]
@@ -162,9 +162,9 @@ def tick(link: Link, task: str, lease_ms: int, workers: list[Alive]) -> Ticked:
         workers: Those that are alive.
     """
     of = keys.of_task(task)
-    args: list[Any] = [keys.PREFIX, lease_ms]
+    args = [keys.PREFIX, str(lease_ms)]
     for one in workers:
-        args += (one.token, one.name, one.at_it_ms, int(one.is_silent))
+        args += (one.token, one.name, str(one.at_it_ms), "1" if one.is_silent else "0")
     script_keys = [of.started, of.leases, of.queue, of.popped, of.announcement]
     ended, frozen = _TICK.call(link, script_keys, args)
     return Ticked([token.decode() for token in ended], [token.decode() for token in frozen])

@@ -23,10 +23,13 @@ _SHORTEST_TIMEOUT_S = 0.001
 #: A timeout may be off by so much: to set one is a system call, and a lone question would do two.
 _TIMEOUT_STEP_S = 0.001
 
+#: A word of a command. No numbers: to make a text of one, hiredis 3.5 calls CPython's str(), in
+#: which a signal handler may run; if that raises, as a time limit's does, it dies of it (SIGSEGV).
+Word = str | bytes
 #: A command's words, or the same packed.
-Command = tuple[Any, ...] | bytes
+Command = tuple[Word, ...] | bytes
 #: A command's words as they are sent.
-pack: Callable[[tuple[Any, ...]], bytes] = hiredis.pack_command
+pack: Callable[[tuple[Word, ...]], bytes] = hiredis.pack_command  # type: ignore[assignment]
 
 
 class Woken(BaseException):
@@ -69,7 +72,7 @@ class Link:
         """From now on waits for nothing beyond this moment of the monotonic clock."""
         self._gives_up_at, self._limited_to_s = moment, 0.0
 
-    def call(self, *command: Any) -> Any:
+    def call(self, *command: Word) -> Any:
         """Sends a command that does not block and returns its answer."""
         self.send_all([command])
         return self.read(self.timeout_s)

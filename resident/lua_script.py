@@ -9,7 +9,7 @@ from typing import Any
 
 from redis.exceptions import NoScriptError
 
-from resident.link import Link
+from resident.link import Link, Word
 
 _LUA = Path(__file__).parent / "lua"
 
@@ -21,7 +21,7 @@ class Script:
         self.source = source
         self.sha = sha
 
-    def command(self, keys: Sequence[str], args: Sequence[Any]) -> tuple[Any, ...]:
+    def command(self, keys: Sequence[str], args: Sequence[Word]) -> tuple[Word, ...]:
         """The command that runs the script if the server knows it."""
         return ("EVALSHA", self.sha, str(len(keys)), *keys, *args)
 
@@ -29,8 +29,8 @@ class Script:
         self,
         link: Link,
         keys: Sequence[str],
-        args: Sequence[Any],
-        then: tuple[Any, ...] | None = None,
+        args: Sequence[Word],
+        then: tuple[Word, ...] | None = None,
     ) -> Any:
         """Runs the script and returns its answer.
 

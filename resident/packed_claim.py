@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 
 from resident import keys
 from resident.holders import TOKEN_LENGTH
-from resident.link import pack
+from resident.link import Word, pack
 from resident.lua_script import script_of
 
 CLAIM = script_of("clock", "write", "deadline", "claim_plain", "lanes", "claim")
@@ -68,12 +66,9 @@ class PackedClaim:
         head, tail = self._parts
         return b"%b%012x%b" % (head, self._count, tail)
 
-    def _args(self, max_batch: int, is_busy: bool, adds: bool, least_ms: int) -> tuple[Any, ...]:
+    def _args(self, max_batch: int, is_busy: bool, adds: bool, least_ms: int) -> tuple[Word, ...]:
         limits = self._limits
-        return (
-            keys.PREFIX,
-            self._name,
-            self._token.encode() + _NUMBER,
+        numbers = (
             max_batch,
             limits.lease_ms,
             limits.max_data_bytes,
@@ -84,3 +79,4 @@ class PackedClaim:
             limits.reply_ttl_ms,
             limits.keep_ms,
         )
+        return (keys.PREFIX, self._name, self._token.encode() + _NUMBER, *map(str, numbers))

@@ -223,9 +223,9 @@ def announce(
         description: What the task is and takes.
         rate: Questions a second that this worker can answer; 0 if it cannot tell.
     """
-    args: list[Any] = [worker_name, ttl_ms, task, f"{rate:.3f}"]
+    args = [worker_name, str(ttl_ms), task, f"{rate:.3f}"]
     for field, value in description.items():
-        args += (field, value)
+        args += (field, str(value))
     of = keys.of_task(task)
     script_keys = [of.ready, of.announcement, keys.TASKS, keys.QUEUES, of.queue, of.rates, of.lanes]
     return int(_ANNOUNCE.call(link, script_keys, args))

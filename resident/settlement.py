@@ -6,12 +6,12 @@ import functools
 import time
 from collections.abc import Callable
 from enum import IntEnum
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
 from resident import keys
-from resident.link import pack
+from resident.link import Word, pack
 from resident.lua_script import script_of
 
 SETTLE = script_of("write", "settle_held", "settle")
@@ -132,7 +132,7 @@ class SettleCommand:
         by_hash = took_s > REGISTRY_KNOWS_S
         usual, ttl_s = settlements[0].outcome, settlements[0].ttl_s
         others: list[str] = []
-        values: list[Any] = []
+        values: list[Word] = []
         for number, one in enumerate(settlements, 1):
             values += (one.id, one.execution, one.reply_key, one.reply, one.result)
             by_hash = by_hash or one.by_hash
@@ -156,7 +156,7 @@ class SettleCommand:
         return self._head_of_one + pack(words)[_START_OF_ONE:]
 
 
-def _packed(words: tuple[Any, ...]) -> bytes:
+def _packed(words: tuple[Word, ...]) -> bytes:
     """A command's words as they are sent, without their number in front."""
     return pack(words).partition(b"\r\n")[2]
 

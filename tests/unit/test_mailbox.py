@@ -33,7 +33,7 @@ def test_replies_are_taken_out_with_the_read_after_theirs() -> None:
     mailbox = Mailbox()
     assert words(mailbox) == ["BLMOVE", "LRANGE"]
     assert mailbox.read([b"a", b"b", b"c"]) == [b"a", b"b", b"c"]
-    assert mailbox.commands("1.000")[0] == ("LTRIM", mailbox.key, 3, -1)
+    assert mailbox.commands("1.000")[0] == ("LTRIM", mailbox.key, "3", "-1")
     assert mailbox.read([b"d"]) == [b"d"]
 
 
