@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, TypeVar
+from weakref import WeakSet
 
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, RedisError
@@ -145,7 +146,9 @@ class AsyncClient:
         except BaseException:  # a coroutine that is cancelled does not know whether it was asked
             self._link.call_all(leave_commands(one.id, may_wait=True))
             raise
-        return AsyncStream(one, deadline, (self._borrow(), self._link), self._give_back)
+        stream = AsyncStream(one, deadline, (self._borrow(), self._link), self._give_back)
+        self._streams.add(stream)
+        return stream
 
     async def submit_many(
         self,
@@ -197,7 +200,15 @@ class AsyncClient:
         await self._within(deadline, "", lambda: self._link.call("PING"))
 
     async def close(self) -> None:
-        """Closes all connections; who waits still gets a TransportError."""
+        """Closes all streams and connections.
+
+        Who waits for a reply still gets a TransportError, who reads a stream TryAgain (cancelled).
+        """
+        if self._loop is not None and self._loop.is_closed():  # its connections went with it
+            self._start_over()
+            return
+        if self._link.is_open:
+            await asyncio.gather(*[stream.aclose() for stream in [*self._streams]])
         if self._delivery is not None:
             await self._delivery.close()
         for link in (self._link, *self._idle, *self._lent):
@@ -232,6 +243,7 @@ class AsyncClient:
         self._delivery: Delivery | None = None
         self._idle: deque[AsyncLink] = deque()
         self._lent: set[AsyncLink] = set()
+        self._streams: WeakSet[AsyncStream] = WeakSet()
 
     async def _outcome(self, one: Question, deadline: Deadline) -> Outcome:
         try:

@@ -12,6 +12,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from enqueue_api.outcome import ClientClosed
 from resident.link import Word, pack
 from resident.redis_client import SOCKET_TIMEOUT_S, AsyncConnections, met_by_script
 
@@ -160,7 +161,7 @@ class AsyncLink:
 
     async def close(self) -> None:
         """The same, and waits until the connection is closed."""
-        self.drop(RedisError("the client was closed"))  # which is none to try again after
+        self.drop(ClientClosed())
         await asyncio.gather(*self._lives, return_exceptions=True)
 
     def _open(self) -> None:

@@ -64,7 +64,7 @@ class AsyncStream(AsyncIterator[str]):
         self._reader = StreamReader(question.id)
         self._renew_at = time.monotonic() + RENEW_S
         self._may_wait = True
-        self._is_over = self._was_lost = False
+        self._is_over = self._is_reading = self._was_lost = False
         self._loop = asyncio.get_running_loop()
         self._error: ResidentError | None = None
 
@@ -84,13 +84,13 @@ class AsyncStream(AsyncIterator[str]):
         if self._error is not None:
             raise self._error
         if self._reader.answered is None:
-            raise error_for(ErrorCode.CANCELLED, "This stream was closed before its end", self.id)
+            raise self._closed()
         return self._reader.answered
 
     async def aclose(self) -> None:
-        """Leaves; what has not come yet will not."""
+        """Leaves; what has not come yet will not, and who reads it is told so (cancelled)."""
         if not self._is_over:
-            said = self._leave()
+            said = self._leave(is_broken=self._is_reading)  # the read's answer is still to come
             await asyncio.wait([said], timeout=max(self._deadline.patience_s, LEAVE_S))
 
     def __del__(self) -> None:
@@ -110,8 +110,11 @@ class AsyncStream(AsyncIterator[str]):
     async def __anext__(self) -> str:
         if self._is_over:
             raise StopAsyncIteration
+        if self._is_reading:
+            msg = "This stream is read by another coroutine already"
+            raise RuntimeError(msg)
         try:
-            delta = await self._next()
+            delta = await self._next_alone()
         except TransportError as error:  # what Redis holds of this stream expires
             self._error = error
             self._end(is_broken=True)
@@ -121,7 +124,7 @@ class AsyncStream(AsyncIterator[str]):
             await self.aclose()
             raise
         except BaseException:  # what comes to this read is lost, so there is no other one
-            self._leave(is_broken=True)
+            self._break_off()
             raise
         if self._reader.answered is not None:
             await self.aclose()
@@ -140,6 +143,15 @@ class AsyncStream(AsyncIterator[str]):
     ) -> None:
         await self.aclose()
 
+    async def _next_alone(self) -> str:
+        self._is_reading = True
+        try:
+            return await self._next()
+        finally:
+            self._is_reading = False
+            if self._is_over:  # it was closed meanwhile
+                self._give_back(self._link)
+
     async def _next(self) -> str:
         payload = await until_something(self._link, self._deadline, self._read, self.id)
         if payload is None:
@@ -153,6 +165,8 @@ class AsyncStream(AsyncIterator[str]):
 
     async def _read(self) -> bytes | None:
         """What comes next, or None when it is time to say again that somebody reads."""
+        if self._is_over:
+            raise self._closed()
         if self._was_lost:
             look = end_commands(self.id)
             end = [await read_blocked(self._link, [one], self._deadline) for one in look]
@@ -180,15 +194,25 @@ class AsyncStream(AsyncIterator[str]):
         self._end(is_broken=is_broken)
         return said
 
+    def _break_off(self) -> None:
+        if not self._is_over:
+            self._leave(is_broken=True)
+
     def _leave_if_connected(self) -> None:
         if self._asking.is_open:  # else the client is closed, and is not to be opened again
             self._leave()
 
     def _end(self, *, is_broken: bool) -> None:
+        if self._is_over:
+            return
         self._is_over = True
         if is_broken:
             self._link.drop(RedisConnectionError("nobody reads any more"))
-        self._give_back(self._link)
+        if not self._is_reading:  # else who reads gives it back
+            self._give_back(self._link)
+
+    def _closed(self) -> ResidentError:
+        return error_for(ErrorCode.CANCELLED, "This stream was closed before its end", self.id)
 
 
 def _is_running(loop: asyncio.AbstractEventLoop) -> bool:

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from redis.exceptions import OutOfMemoryError, RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from enqueue_api import outcome
 from enqueue_api.async_link import AsyncLink
@@ -75,7 +76,7 @@ class Delivery:
             self._reading.cancel()
             await asyncio.gather(self._reading, return_exceptions=True)
             self._reading = None
-        self._fail(RedisError("the client was closed"))
+        self._fail(outcome.ClientClosed())
         self._mailbox.start_over()  # what was read last must not be taken out of what comes next
         await self._link.close()
 
@@ -106,7 +107,7 @@ class Delivery:
         asked = [*self._asked.values()]
         commands = [*(job_exists(one.id) for one in asked), self._mailbox.look()]
         *exist, payloads = await self._answers_to(commands, SOCKET_TIMEOUT_S)
-        self._hand_out(payloads)
+        self._hand_out(self._mailbox.replies_in(payloads))
         lost = [
             one
             for one, exists in zip(asked, exist, strict=True)
@@ -151,4 +152,4 @@ async def _answering_within(seconds: float) -> AsyncIterator[None]:
             yield
     except TimeoutError:
         msg = "it did not answer"
-        raise RedisError(msg) from None
+        raise RedisTimeoutError(msg) from None

@@ -49,10 +49,16 @@ class Mailbox:
         Raises:
             InvalidResponse: It is the answer to something else.
         """
-        if not isinstance(replies, list) or not all(isinstance(one, bytes) for one in replies):
+        came = self.replies_in(replies)
+        self._read = len(came)
+        return came
+
+    @staticmethod
+    def replies_in(answer: Any) -> list[bytes]:
+        """The replies in the answer to any command that reads a mailbox; raises the same."""
+        if not isinstance(answer, list) or not all(isinstance(one, bytes) for one in answer):
             raise InvalidResponse(SENSELESS)
-        self._read = len(replies)
-        return replies
+        return answer
 
     def start_over(self) -> None:
         """The answers were lost; what has been read may be read again."""

@@ -28,6 +28,14 @@ from resident.protocol import Answered
 #: What came of one of many questions; `isinstance(one, Answered)` tells, an error can be raised.
 Outcome = Answered | ResidentError
 
+
+class ClientClosed(RedisError):
+    """Nobody waits for an answer any more, and none is to be tried again for."""
+
+    def __init__(self) -> None:
+        super().__init__("the client was closed")
+
+
 #: The PHP client says the same of them.
 _FAULTS: tuple[tuple[type[RedisError], str], ...] = (
     (OutOfMemoryError, "is full, so nothing was written"),
@@ -40,6 +48,7 @@ _FAULTS: tuple[tuple[type[RedisError], str], ...] = (
     (AskError, "is a cluster, and Resident needs a single Redis"),
     (RedisTimeoutError, "did not answer"),
     (RedisConnectionError, "cannot be reached"),
+    (ClientClosed, "was not waited for"),
 )
 
 

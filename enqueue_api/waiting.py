@@ -152,7 +152,7 @@ class WaitForMany:
         open_ids = [*(self._waiting - self._outcomes.keys())]
         link.send_all([*map(job_exists, open_ids), self._mailbox.look()])
         exist = [link.read(link.timeout_s) for _ in open_ids]
-        self._take(link.read(link.timeout_s))
+        self._take(self._mailbox.replies_in(link.read(link.timeout_s)))
         gone = {job_id for job_id, exists in zip(open_ids, exist, strict=True) if not exists}
         lost = gone - self._outcomes.keys()
         return not lost or self._ask_again(link, lost)

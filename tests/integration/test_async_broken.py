@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+import enqueue_api.delivery
 from enqueue_api.async_client import AsyncClient
 from resident.embedded_redis import EmbeddedRedis
 from resident.errors import (
@@ -21,8 +22,10 @@ from tests.support.lua import Desk
 from tests.support.stories import (
     BUDGET_MS,
     CALLS,
+    LONG_MS,
     Call,
     blocked,
+    reply_to,
     run,
     start,
     until,
@@ -62,6 +65,26 @@ def test_a_redis_that_hangs_is_a_transport_error_within_the_budget(
                 async with in_time():
                     with pytest.raises(TransportError):
                         await call(client)
+
+    run(story())
+
+
+def test_a_redis_that_hangs_for_longer_than_it_may_is_waited_for_within_the_budget(
+    redis_server: EmbeddedRedis, redis_url: str, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(enqueue_api.delivery, "_BLOCK_S", 0.2)
+    monkeypatch.setattr(enqueue_api.delivery, "SOCKET_TIMEOUT_S", 0.2)
+    desk.announce()
+
+    async def story() -> None:
+        async with AsyncClient(redis_url) as client:
+            asked = asyncio.create_task(client.ask("echo", "x", LONG_MS))
+            await until(desk.waiting)
+            with hung(redis_server.pid):
+                await until(lambda: client._delivery and client._delivery.trouble)
+            [job_id] = desk.waiting()
+            reply_to(desk, job_id)
+            assert (await asked).answer == "!"
 
     run(story())
 

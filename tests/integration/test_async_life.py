@@ -16,11 +16,12 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from enqueue_api.async_client import AsyncClient
 from enqueue_api.client import Client
 from resident import keys
-from resident.errors import TransportError
+from resident.errors import TransportError, TryAgain
 from resident.protocol import encode_answered
 from tests.support.lua import Desk, Full
 from tests.support.processes import Processes
 from tests.support.stories import (
+    BUDGET_MS,
     CALLS,
     LONG_MS,
     Call,
@@ -261,3 +262,19 @@ def test_a_client_of_another_loop_that_runs_is_told_so(redis_url: str, desk: Des
                 await asyncio.to_thread(asyncio.run, in_another_loop(client, call))
 
     run(story())
+
+
+def test_a_client_of_a_loop_that_was_closed_is_closed_in_another(
+    desk: Desk, redis_url: str
+) -> None:
+    desk.announce()
+    client = AsyncClient(redis_url)
+
+    async def wait_in_vain() -> None:
+        with pytest.raises(TryAgain):
+            await client.ask("echo", "x", BUDGET_MS)
+
+    asyncio.run(wait_in_vain())
+    asyncio.run(client.close())
+    asyncio.run(wait_in_vain())
+    asyncio.run(client.close())

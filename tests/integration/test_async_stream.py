@@ -165,8 +165,8 @@ def test_a_stream_that_outlives_its_client_opens_nothing(desk: Desk, redis_url: 
     async def story() -> None:
         async with AsyncClient(redis_url) as client:
             held = [await client.stream("echo", "x", BUDGET_MS)]
-        with pytest.warns(ResourceWarning):
-            held.clear()
+        assert not desk.connection.exists(keys.reading(held[0].id))  # it was left with the client
+        held.clear()
         await until(lambda: len(desk.connection.client_list()) == before)
 
     run(story())
@@ -176,12 +176,36 @@ def test_a_stream_that_outlives_its_loop_does_no_harm(desk: Desk, redis_url: str
     desk.announce()
 
     async def story() -> list[AsyncStream]:
-        async with AsyncClient(redis_url) as client:
-            return [await client.stream("echo", "x", BUDGET_MS)]
+        return [await AsyncClient(redis_url).stream("echo", "x", BUDGET_MS)]
 
     held = asyncio.run(story())
     with pytest.warns(ResourceWarning):
         held.clear()
+
+
+def test_who_reads_a_stream_that_another_closes_is_told_and_nobody_else_waits(
+    desk: Desk, redis_url: str
+) -> None:
+    desk.announce()
+
+    async def story() -> None:
+        async with AsyncClient(redis_url) as client:
+            stream = await client.stream("echo", "x", BUDGET_MS)
+            reading = asyncio.create_task(anext(stream))  # type: ignore[arg-type]
+            await until(lambda: blocked(desk.connection))
+            with pytest.raises(RuntimeError, match="read by another coroutine already"):
+                await anext(stream)
+            await stream.aclose()
+            with pytest.raises(TryAgain) as caught:
+                await asyncio.wait_for(reading, 5)
+            assert caught.value.code is ErrorCode.CANCELLED
+            # The next one that needs a connection for itself must not get one that waits.
+            job_id = await client.submit("echo", "y", BUDGET_MS, job_id="own")
+            encoded = protocol.encode_answered(job_id, protocol.encode_answer("y"), 1, 2, 1)
+            desk.connection.rpush(keys.reply(job_id), encoded)
+            assert (await asyncio.wait_for(client.wait(job_id, BUDGET_MS), 5)).answer == "y"
+
+    run(story())
 
 
 def test_a_stream_that_is_refused_leaves_nothing(connection: Redis, redis_url: str) -> None:
@@ -257,8 +281,9 @@ def test_who_reads_when_the_client_is_closed_is_told_so(desk: Desk, redis_url: s
         reading = asyncio.ensure_future(anext(stream))
         await until(lambda: blocked(desk.connection))
         await client.close()
-        with pytest.raises(TransportError, match="closed"):
+        with pytest.raises(TryAgain, match="closed"):
             await reading
+        assert not desk.connection.exists(keys.reading(stream.id))
 
     run(story())
 
