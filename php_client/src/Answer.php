@@ -10,7 +10,8 @@ namespace Resident;
 final class Answer implements \Stringable
 {
     /**
-     * @param mixed $answer What the task returned; JSON objects are arrays with string keys.
+     * @param mixed $answer What the task returned; JSON objects are arrays with string keys, and whole
+     *     numbers beyond PHP's own are strings of their digits.
      * @param string $id The question's id, which is its RQ job's id too.
      * @param float $queuedMs How long the question waited for a worker.
      * @param float $modelMs How long the model took for its batch.

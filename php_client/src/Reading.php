@@ -4,6 +4,7 @@ declare(strict_types=1);
 
 namespace Resident;
 
+use Resident\Exception\ConfigurationError;
 use Resident\Exception\ResidentException;
 use Resident\Exception\TransportError;
 use Resident\Exception\TryAgain;
@@ -110,7 +111,7 @@ final class Reading
                     => $link->call($soon, 'DEL', Keys::reading($id), Keys::reply($id));
                 $this->tries->twiceAtMost($soon, $leave);
             });
-        } catch (\Throwable) {
+        } catch (ResidentException | ConfigurationError) {
             // Both expire by themselves.
         }
     }

@@ -49,8 +49,10 @@ final class JobData
         } catch (\JsonException $error) {
             throw JsonValue::isNone(lcfirst($error->getMessage()));
         } catch (\Throwable $error) {
-            // An object's own jsonSerialize may throw anything.
-            throw JsonValue::isNone(lcfirst($error->getMessage()), $error);
+            // An object's own jsonSerialize may throw anything; so may a signal handler, for somebody else.
+            throw JsonValue::encodesItself($question)
+                ? JsonValue::isNone(lcfirst($error->getMessage()), $error)
+                : $error;
         }
     }
 }

@@ -39,12 +39,12 @@ final class Json
     }
 
     /**
-     * JSON objects become arrays with string keys.
+     * JSON objects become arrays with string keys, whole numbers beyond PHP's own strings of their digits.
      *
      * @throws \JsonException
      */
     public static function decode(string $json): mixed
     {
-        return json_decode($json, true, 512, JSON_THROW_ON_ERROR);
+        return json_decode($json, true, 512, JSON_THROW_ON_ERROR | JSON_BIGINT_AS_STRING);
     }
 }

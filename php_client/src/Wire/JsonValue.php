@@ -60,6 +60,23 @@ final class JsonValue
     }
 
     /**
+     * Whether code of the caller's says how it or a part of it is encoded.
+     */
+    public static function encodesItself(#[\SensitiveParameter] mixed $value): bool
+    {
+        if ($value instanceof \JsonSerializable) {
+            return true;
+        }
+        $items = is_object($value) ? get_object_vars($value) : $value;
+        foreach (is_array($items) ? $items : [] as $item) {
+            if (self::encodesItself($item)) {
+                return true;
+            }
+        }
+        return false;
+    }
+
+    /**
      * What is wrong with a value that json_encode could not encode.
      */
     public static function isNone(string $reason, ?\Throwable $previous = null): \Throwable

@@ -37,7 +37,7 @@ final class Reply
         $answer = self::answerOf($reply, $id);
         $error = self::errorOf($reply, $id);
         if ($reply['ok'] === true) {
-            return $answer ?? throw new NoReply('an answer without its times');
+            return $answer ?? throw new NoReply('a reply without its answer or its times');
         }
         throw $error ?? new NoReply('an error reply without an error');
     }
@@ -107,13 +107,13 @@ final class Reply
         $batch = array_key_exists('batch', $reply) ? $reply['batch'] : 1;
         self::require(is_int($batch), 'a batch that is no number');
         $ms = $reply['ms'] ?? null;
-        if ($ms === null) {
+        if ($ms === null || !array_key_exists('answer', $reply)) {
             return null;
         }
         self::require(is_array($ms), 'times that are no object');
         [$queued, $model] = [$ms['queued'] ?? null, $ms['model'] ?? null];
         self::require(self::isNumber($queued) && self::isNumber($model), 'times that are no numbers');
-        return new Answer($reply['answer'] ?? null, $id, (float) $queued, (float) $model, $batch);
+        return new Answer($reply['answer'], $id, (float) $queued, (float) $model, $batch);
     }
 
     /**

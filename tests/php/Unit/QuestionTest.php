@@ -9,6 +9,7 @@ use Resident\ErrorCode;
 use Resident\Exception\CallerError;
 use Resident\Options;
 use Resident\Wire\JobData;
+use Resident\Wire\JsonValue;
 use Resident\Wire\Question;
 
 /**
@@ -68,6 +69,18 @@ final class QuestionTest extends TestCase
             self::assertStringContainsString('not a JSON value: not today', $error->getMessage());
             self::assertSame($reason, $error->getPrevious());
         }
+    }
+
+    public function testOnlyAnObjectThatEncodesItselfMayBeToBlame(): void
+    {
+        $own = new class implements \JsonSerializable {
+            public function jsonSerialize(): mixed
+            {
+                return 1;
+            }
+        };
+        self::assertTrue(JsonValue::encodesItself(['a' => [(object) ['b' => $own]]]));
+        self::assertFalse(JsonValue::encodesItself(['a' => [new \stdClass(), 1.5, 'b', null]]));
     }
 
     /**

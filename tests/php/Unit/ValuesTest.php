@@ -9,6 +9,7 @@ use Resident\Answer;
 use Resident\Deadline;
 use Resident\Exception\ConfigurationError;
 use Resident\Options;
+use Resident\Wire\Reply;
 
 final class ValuesTest extends TestCase
 {
@@ -20,6 +21,15 @@ final class ValuesTest extends TestCase
     public function testAnotherAnswerShowsAsJson(): void
     {
         self::assertSame('{"标签":1.0}', (string) new Answer(['标签' => 1.0], 'id-1', 0.1, 2.5, 1));
+    }
+
+    public function testAWholeNumberBeyondPhpsOwnArrivesDigitByDigit(): void
+    {
+        $times = '"ms":{"queued":0,"model":1},"batch":1';
+        $payload = '{"v":1,"id":"id-1","ok":true,"answer":[18446744073709551616],' . $times . '}';
+        $answer = Reply::decode($payload, 'id-1');
+        self::assertSame(['18446744073709551616'], $answer->answer);
+        self::assertSame('["18446744073709551616"]', (string) $answer);
     }
 
     public function testThePrefixIsThatOfRqUnlessItIsGiven(): void
