@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import sys
 import time
 from collections.abc import Iterator
@@ -114,6 +115,8 @@ def _questions(question: str) -> Iterator[str]:
     if question != "-":
         yield question
         return
+    if isinstance(sys.stdin, io.TextIOWrapper):  # a line that is not UTF-8 is refused alone
+        sys.stdin.reconfigure(encoding="utf-8", errors="surrogateescape")
     for number, line in enumerate(sys.stdin):
         text = line if number else line.removeprefix("\ufeff")  # some editors put it before UTF-8
         if text.strip():
@@ -128,7 +131,7 @@ def _asked(
         reply = client.ask(task, question, **terms)
     except ResidentError as error:
         return {
-            "question": question,
+            "question": question.encode(errors="replace").decode(),
             "error": {"code": error.code.value, "message": error.message},
         }, True
     ms = round((time.perf_counter() - began) * 1000, 1)

@@ -12,6 +12,7 @@ import anyio
 import msgspec
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
+from starlette.requests import ClientDisconnect
 
 from enqueue_api.async_client import AsyncClient
 from enqueue_api.schemas import Health
@@ -22,6 +23,7 @@ from resident.settings import Settings
 #: A body is the question, percent-encoded: at most three bytes for one, and the field's name.
 _ENCODED = 3
 _FIELD = 64
+_HUNG_UP = "The caller hung up"
 
 
 def make_app(settings: Settings, client: AsyncClient | None = None) -> FastAPI:
@@ -80,7 +82,7 @@ async def _while_there(request: Request, asking: Coroutine[Any, Any, Answered]) 
     try:
         await asyncio.wait((asked, left), return_when=asyncio.FIRST_COMPLETED)
         if not asked.done():
-            raise error_for(ErrorCode.CANCELLED, "The caller hung up")
+            raise error_for(ErrorCode.CANCELLED, _HUNG_UP)
         return asked.result()
     finally:
         asked.cancel()  # which takes the question back
@@ -120,11 +122,14 @@ def _question_of(form: bytes) -> str | None:
 
 async def _body_of(request: Request, max_bytes: int) -> bytes:
     body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > max_bytes:
-            msg = f"The request's body is longer than {max_bytes} bytes"
-            raise invalid_question(msg)
+    try:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > max_bytes:
+                msg = f"The request's body is longer than {max_bytes} bytes"
+                raise invalid_question(msg)
+    except ClientDisconnect:
+        raise error_for(ErrorCode.CANCELLED, _HUNG_UP) from None
     return body
 
 

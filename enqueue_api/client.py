@@ -22,6 +22,7 @@ from enqueue_api.stream import Stream
 from enqueue_api.waiting import Wait
 from resident import asking, protocol
 from resident.asking import CancelCode, Priority
+from resident.errors import ResidentError
 from resident.link import Link
 from resident.protocol import Answered
 from resident.redis_client import SOCKET_TIMEOUT_S, connect
@@ -47,6 +48,9 @@ class Client:
         self._settings = settings or read_settings()
         self._idle: deque[Link] = deque()  # its ends are safe to share
         self._pid = os.getpid()
+        #: A wait that went out with a question that is refused costs its connection. So who was
+        #: refused waits in a second write, until a question is let in.
+        self._was_refused = False
 
     def ask(
         self,
@@ -82,7 +86,7 @@ class Client:
             one.id, deadline, keep=one.is_shared, ask_again=lambda link: put_again(link, one)
         )
         with self._link(deadline, one.id) as link:
-            put(link, deadline, one, wait)
+            self._let_in(link, deadline, one, wait)
             payload = wait.on(link)
         return _answer_in(payload, one.id, deadline)
 
@@ -289,6 +293,14 @@ class Client:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+    def _let_in(self, link: Link, deadline: Deadline, one: Question, wait: Wait) -> None:
+        try:
+            put(link, deadline, one, None if self._was_refused else wait)
+        except ResidentError:
+            self._was_refused = True
+            raise
+        self._was_refused = False
 
     def _deadline(self, budget_ms: int | None) -> Deadline:
         return Deadline(check_budget(self._settings.budget_ms if budget_ms is None else budget_ms))

@@ -85,9 +85,16 @@ def put_all_again(link: Link, questions: list[Question], reply_to: str) -> bool:
 def put_all(
     link: Link, deadline: Deadline, questions: list[Question], reply_to: str = ""
 ) -> dict[str, ResidentError]:
-    """Asks many; returns why not by the ids of those that were not let in."""
+    """Asks many; returns why not by the ids of those that were not let in.
+
+    With a mailbox somebody waits for the replies, until the deadline: what that overtakes is not
+    asked.
+    """
     refused: dict[str, ResidentError] = {}
     for start in range(0, len(questions), CHUNK):
+        if start and reply_to and deadline.is_over:
+            late = questions[start:]
+            return refused | {one.id: outcome.expired(deadline.budget_ms, one.id) for one in late}
         chunk = questions[start : start + CHUNK]
         try:
             refused |= _put_chunk(link, deadline, chunk, reply_to)

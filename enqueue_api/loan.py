@@ -10,13 +10,19 @@ from redis.exceptions import RedisError
 
 from enqueue_api import outcome
 from enqueue_api.deadline import Deadline
+from resident.errors import ResidentError, TransportError
 from resident.link import Link
+
+
+def _has_answered(error: BaseException) -> bool:
+    return isinstance(error, ResidentError) and not isinstance(error, TransportError)
 
 
 class Loan:
     """Takes a connection that is idle, or makes one; closes it if anything interrupts the call.
 
-    A class, because contextlib's generators cost a lone question 5 us more.
+    A refusal does not: Redis has answered, and under overload to connect anew each time would cost
+    more than to ask. A class, because contextlib's generators cost a lone question 5 us more.
     """
 
     def __init__(
@@ -41,7 +47,7 @@ class Loan:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if error is None:
+        if error is None or _has_answered(error):
             self._idle.append(self._link)
             return
         self._link.close()

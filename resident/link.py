@@ -10,9 +10,11 @@ from typing import Any
 
 import hiredis
 import redis
+from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import InvalidResponse, RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.retry import Retry
 
 from resident.redis_client import SOCKET_TIMEOUT_S, error_in
 
@@ -56,7 +58,9 @@ class Link:
         self.timeout_s = timeout_s
         pool = client.connection_pool
         patience = {"socket_timeout": timeout_s, "socket_connect_timeout": timeout_s}
-        options = {**pool.connection_kwargs, **patience, "protocol": protocol}
+        # A redis-py client of a caller's own tries to connect ten times over, far beyond a budget.
+        once = {"retry": Retry(NoBackoff(), 0)}
+        options = {**pool.connection_kwargs, **patience, **once, "protocol": protocol}
         self._connection: Any = pool.connection_class(**options)
         self._socket: Any = None
         self._buffer = bytearray(_CHUNK)

@@ -27,13 +27,15 @@ def desk(connection: Redis) -> Iterator[Desk]:
         yield made
 
 
-def run(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+def run(*arguments: str, stdin: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "enqueue_api", *arguments],
         cwd=ROOT,
         input=stdin,
         capture_output=True,
-        text=True,
+        env={**os.environ, **environment},
+        encoding="utf-8",
+        errors="surrogateescape",
         timeout=60,
         check=False,
     )
@@ -53,6 +55,19 @@ def test_lines_of_questions_become_lines_of_json(processes: Processes, redis_url
         ("一", "一", 1),
         ("two", "two", 1),
     ]
+
+
+@pytest.mark.parametrize("way", ["surrogateescape", "strict"])
+def test_a_line_that_is_not_utf_8_is_refused_alone(
+    way: str, processes: Processes, redis_url: str
+) -> None:
+    processes.start_worker("echo")
+    lines = {"stdin": "one\n\udcff\ntwo\n", "PYTHONIOENCODING": f"utf-8:{way}"}
+    done = run("ask", "--json", "echo", "-", **lines)
+    records = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [one.get("answer") for one in records] == ["one", None, "two"]
+    assert (records[1]["error"]["code"], done.returncode) == ("invalid_question", 1)
+    assert run("ask", "echo", "-", **lines).stdout == "one\ntwo\n"
 
 
 def test_an_error_is_one_line_and_exit_code_1(redis_url: str) -> None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import sys
+import time
+from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -15,12 +18,24 @@ import pytest
 from redis import Redis
 
 from enqueue_api.client import Client
+from enqueue_api.deadline import Deadline
+from enqueue_api.door import CHUNK, put_all
+from enqueue_api.loan import Loan
 from enqueue_api.outcome import Outcome
+from enqueue_api.question import Question
 from resident import keys
 from resident.embedded_redis import EmbeddedRedis
-from resident.errors import CallerError, OperatorError, ResidentError, TransportError, TryAgain
+from resident.errors import (
+    CallerError,
+    ErrorCode,
+    OperatorError,
+    ResidentError,
+    TransportError,
+    TryAgain,
+)
 from resident.protocol import Answered, encode_answered
 from resident.redis_client import connect
+from resident.settings import Settings
 from tests.chaos.proxy import Network
 from tests.support.broken import hung
 from tests.support.lua import Desk, a_desk
@@ -55,6 +70,49 @@ def test_nothing_is_written_for_a_refused_question(redis_url: str, connection: R
     with Client(redis_url) as client, pytest.raises(OperatorError, match="served now: none"):
         client.ask("echo", "?")
     assert connection.keys() == []
+
+
+@pytest.mark.parametrize("call", ["ask", "submit"])
+def test_who_is_refused_keeps_the_connection(call: str, redis_url: str, connection: Redis) -> None:
+    with Client(redis_url) as client:
+        for _ in range(2):  # from the second on nothing waits behind a question
+            with pytest.raises(OperatorError):
+                getattr(client, call)("echo", "x", 20_000)
+        before = connection.info("stats")["total_connections_received"]
+        for _ in range(5):
+            with pytest.raises(OperatorError):
+                getattr(client, call)("echo", "x", 20_000)
+        assert connection.info("stats")["total_connections_received"] == before
+
+
+class Overtaken(Deadline):
+    """One that ends while the first questions go out."""
+
+    is_over = True  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize(("reply_to", "asked"), [("resident:mailbox:a", CHUNK), ("", 3 * CHUNK)])
+def test_of_many_those_that_the_deadline_overtakes_are_asked_if_nobody_waits(
+    reply_to: str, asked: int, desk: Desk, redis_url: str
+) -> None:
+    desk.announce(max_backlog=10 * CHUNK)
+    many = [Question.of(Settings(), "echo", number, 20_000) for number in range(3 * CHUNK)]
+    with Loan(deque(), connect(redis_url), Overtaken(20_000)) as link:
+        refused = put_all(link, Overtaken(20_000), many, reply_to)
+        link.close()
+    assert desk.waiting() == [one.id for one in many[:asked]]
+    assert [*refused] == [one.id for one in many[asked:]]
+    assert {error.code for error in refused.values()} <= {ErrorCode.EXPIRED}
+
+
+def test_a_redis_py_client_with_retries_of_its_own_is_within_the_budget_too() -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # and does not listen
+        client = Client(Redis(port=nobody.getsockname()[1]))
+        began = time.monotonic()
+        with pytest.raises(TransportError):
+            client.ask("echo", "x", 200)
+    assert time.monotonic() - began < 1.5  # redis-py alone takes 2.7 s
 
 
 def test_many_questions_are_asked_at_once_and_answered_apart(

@@ -190,14 +190,22 @@ class HangingClient(AsyncClient):
         """There is nothing to close."""
 
 
-def test_a_caller_who_hangs_up_takes_its_question_back_and_leaves_its_place() -> None:
+@pytest.mark.parametrize(
+    ("method", "query", "asked"),
+    [("GET", b"question=a", 2), ("POST", b"", 0)],
+    ids=["while the model runs", "in mid-body"],
+)
+def test_a_caller_who_hangs_up_takes_its_question_back_and_leaves_its_place(
+    method: str, query: bytes, asked: int
+) -> None:
     hanging = HangingClient()
     app = make_app(Settings(http_concurrency=1), hanging)
-    scope = {"type": "http", "method": "GET", "path": "/deal", "query_string": b"question=a"}
+    scope = {"type": "http", "method": method, "path": "/deal", "query_string": query}
     scope |= {"headers": [], "http_version": "1.1", "scheme": "http"}
 
     async def hang_up() -> None:
-        messages = [{"type": "http.request"}, {"type": "http.disconnect"}]
+        part = {"type": "http.request", "body": b"questi", "more_body": method == "POST"}
+        messages = [part, {"type": "http.disconnect"}]
         sent: list[dict[str, object]] = []
 
         async def receive() -> dict[str, object]:
@@ -211,4 +219,4 @@ def test_a_caller_who_hangs_up_takes_its_question_back_and_leaves_its_place() ->
 
     for _ in range(2):  # the second finds the only place free
         asyncio.run(hang_up())
-    assert (hanging.asked, hanging.cancelled) == (2, 2)
+    assert (hanging.asked, hanging.cancelled) == (asked, asked)
