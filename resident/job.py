@@ -47,9 +47,12 @@ class AllowedJob(Job):
         if not self._is_let_go:
             super()._handle_success(*args, **options)
 
-    def _handle_failure(self, *args: Any, **options: Any) -> None:
-        if not self._is_let_go:
-            super()._handle_failure(*args, **options)
+    def _handle_failure(self, exc_string: str, pipeline: Any, *args: Any, **options: Any) -> None:
+        if self._is_let_go:
+            return
+        super()._handle_failure(exc_string, pipeline, *args, **options)
+        if self._deaths in VERDICTS:
+            pipeline.hdel(self.key, "deaths")  # it is reported; a requeue begins anew
 
     def restore(self, raw_data: Any) -> None:
         """Reads the hash; one that RQ itself cannot read is no job (NoSuchJobError).
@@ -78,7 +81,6 @@ class AllowedJob(Job):
             OperatorError: The verdict on a job with which too many workers have died.
         """
         if self._deaths in VERDICTS:
-            self.connection.hdel(self.key, "deaths")  # a requeue begins anew
             raise VERDICTS[self._deaths]
         own_s = self.timeout if self.timeout and self.timeout > 0 else self.longest_timeout_s
         with FineDeathPenalty(min(own_s, self.longest_timeout_s), JobTimeoutException):

@@ -116,8 +116,9 @@ def _discard(worker: SimpleWorker, job_id: str, error: Exception, reply_ttl_ms: 
         message = f"The job's hash is malformed: {why}"
         payload = encode_failed(job_id, ErrorCode.INVALID_QUESTION, message)
         reply = reply_key(job_id, _mailbox_of(connection, job_key))
+        if as_text(connection.type(reply)) not in {"list", "none"}:
+            connection.delete(reply)  # others' replies may lie in a mailbox
         with connection.pipeline() as pipeline:
-            pipeline.delete(reply)  # if it is no list
             pipeline.rpush(reply, payload)
             pipeline.pexpire(reply, reply_ttl_ms)
             pipeline.execute()

@@ -196,9 +196,6 @@ local function start(id, key, values, rare)
   if rare[EXECUTION] then
     write('ZREM', KEYS[4], id .. ':' .. rare[EXECUTION])
   end
-  if rare[DEATHS] and not tonumber(rare[DEATHS]) then -- the end of it; a requeue begins anew
-    redis.call('HDEL', key, 'deaths')
-  end
   stamp = stamp or stamp_of(s, us)
   local execution = token .. string.format('%08x', #jobs)
   redis.call('HSET', key, 'status', 'started', 'started_at', stamp, 'last_heartbeat', stamp,

@@ -5,7 +5,8 @@
 -- meanwhile is dropped, since nobody waits for it.
 -- A job that went down with its worker notes it in its field deaths, and will be claimed alone.
 -- When that makes too many, or it hung alone, the field says in one word what it did (an error code
--- of docs/protocol.md), and whoever claims it does not run it but reports that.
+-- of docs/protocol.md), and whoever claims it does not run it but reports that; the field goes when
+-- that is settled.
 -- An answer whose reader has a part of it already is not begun anew: the field says so at once, in
 -- the word timed_out or interrupted, however the worker came to its end.
 --
@@ -44,7 +45,12 @@ local function deaths_with(before)
   return deaths >= most_deaths and cause or string.format('%d', deaths)
 end
 
+local VERDICTS = {crashed = true, timed_out = true, interrupted = true}
+
 local function verdict_on(deaths, streamed)
+  if VERDICTS[deaths or ''] then
+    return deaths -- of an earlier run, and nobody has reported it
+  end
   if streamed then
     return cause == 'timed_out' and cause or 'interrupted'
   end

@@ -33,15 +33,15 @@ local codes, passed, streamed, lost = {}, {}, {}, 0
 for number = 1, #members do
   if by_hash or not are_there then
     local job = job_prefix .. args[FIRST + (number - 1) * VALUES]
-    local state = redis.pcall('HMGET', job, 'execution', 'status', 'streamed')
+    local state = redis.pcall('HMGET', job, 'execution', 'status', 'streamed', 'deaths')
     if state.err then -- no hash: whatever it is, it is not a job
       call('DEL', job)
       state = {}
     end
     if state[1] and state[1] == args[FIRST + (number - 1) * VALUES + 1] then
       streamed[number] = state[3]
-      if state[3] then
-        call('HDEL', job, 'streamed')
+      if state[3] or state[4] then -- a requeue begins anew
+        call('HDEL', job, 'streamed', 'deaths')
       end
       passed[number] = state[2] == 'finished' or state[2] == 'failed'
     elseif state[1] == 'cancelled' then -- see cancel.lua; its caller has been told

@@ -12,6 +12,8 @@ from rq.suspension import resume, suspend
 
 from resident import keys, protocol
 from resident.claimed import Claim, Claimed
+from resident.errors import ErrorCode
+from resident.holders import Death, release
 from resident.settlement import Outcome, SettleCode
 from tests.support.lua import BUDGET_MS, DATA, ECHO, TEN_YEARS_MS, Desk, Full
 from tests.support.waiting import wait_until
@@ -301,9 +303,17 @@ def test_a_job_that_workers_died_with_is_claimed_alone(desk: Desk) -> None:
     assert desk.waiting() == ["d"]
 
 
-def test_a_verdict_on_a_job_is_told_once_so_that_it_may_be_requeued(desk: Desk) -> None:
+def test_a_verdict_on_a_job_is_told_until_it_is_settled_so_that_it_may_be_requeued(
+    desk: Desk,
+) -> None:
     desk.ask("a", deaths="crashed")
-    assert [job.deaths for job in desk.claim(8).jobs] == [b"crashed"]
+    for death in (None, Death(ErrorCode.CRASHED, 3)):  # its worker puts it back, or dies over it
+        claim = desk.claim(8)
+        assert [job.deaths for job in claim.jobs] == [b"crashed"]
+        release(
+            desk.link, "echo", desk.name, [(job.id, job.execution) for job in claim.jobs], death
+        )
+    assert desk.settle(desk.claim(8), outcome=Outcome.FAILED) == [SettleCode.SETTLED]
     assert "deaths" not in desk.job("a")
 
 

@@ -143,7 +143,7 @@ def test_a_job_whose_reader_has_a_part_is_not_run_again(
     release(
         desk.link, "echo", other.name, [(again.id, again.execution)], Death(ErrorCode.CRASHED, 3)
     )
-    assert [one.deaths for one in other.claim().jobs] == [b"interrupted"]
+    assert [one.deaths for one in other.claim().jobs] == [verdict.encode()]
 
 
 def test_before_its_first_part_a_job_is_put_back_as_usual(desk: Desk, job: Claimed) -> None:

@@ -70,6 +70,17 @@ def test_the_job_of_a_killed_worker_is_answered_by_the_next(
     wait_until(lambda: not live.left_behind())
 
 
+def test_a_malformed_job_takes_no_reply_out_of_its_mailbox(connection: Redis) -> None:
+    live, mailbox = Live(connection), keys.mailbox("a" * 32)
+    connection.rpush(mailbox, "the reply to another question")
+    live.put(live.fields("x") | {"reply_to": mailbox, "retries_left": "x"})
+    answer_what_waits(connection, "echo")
+    first, *others = connection.lrange(mailbox, 0, -1)
+    assert first == b"the reply to another question"
+    assert len(others) == 1
+    assert connection.pttl(mailbox) > 0
+
+
 def test_a_job_that_was_answered_counts_for_its_worker(connection: Redis) -> None:
     live = Live(connection)
     (job_id,) = live.put(live.fields("there") | SPECIAL)
