@@ -138,8 +138,8 @@ class AsyncClient:
         async def say() -> None:  # before the question, else a quick worker would find nobody
             await self._link.call(*reading_command(one.id))
 
-        await self._within(deadline, one.id, lambda: self._once_more(deadline, say))
         try:
+            await self._within(deadline, one.id, lambda: self._once_more(deadline, say))
             await self._put(one, deadline, is_read=True)
         except TransportError:
             raise  # what Redis holds of this stream expires

@@ -5,6 +5,7 @@ Pure but for the call of the model, which is handed in.
 
 from __future__ import annotations
 
+import math
 import time
 import traceback
 from collections.abc import Callable
@@ -43,18 +44,21 @@ def parts_within(costs: list[float], max_cost: float) -> list[list[int]]:
 
     Args:
         costs: What each question costs.
-        max_cost: The most that size times dearest may come to; a question over it goes alone.
+        max_cost: The most that size times dearest may come to; a question over it goes alone, and
+            so does one whose cost is no number.
 
     Returns:
         The numbers of the questions of each part, the cheap ones together.
     """
     parts: list[list[int]] = []
-    for number in sorted(range(len(costs)), key=costs.__getitem__):
+    numbers = range(len(costs))
+    known = [number for number in numbers if math.isfinite(costs[number])]
+    for number in sorted(known, key=costs.__getitem__):
         if parts and (len(parts[-1]) + 1) * costs[number] <= max_cost:
             parts[-1].append(number)
         else:
             parts.append([number])
-    return parts
+    return parts + [[number] for number in numbers if not math.isfinite(costs[number])]
 
 
 def answer_batch(call: Call, questions: list[Any]) -> list[Given | Raised]:

@@ -6,9 +6,9 @@ table, and the PHP client the same names.
     ResidentError
     ├── CallerError        invalid_question, unknown_task, conflict: change what is asked
     ├── OperatorError      no_worker, model_error, timed_out, crashed: look at the workers
-    ├── TryAgain           overloaded, expired, cancelled: nobody has to act; ask again later
-    │   └── TransportError transport_error: Redis could not be reached or did not speak sense
-    └── ConfigurationError a setting, a task file or a knowledge file is wrong; exit code 2
+    └── TryAgain           overloaded, expired, cancelled: nobody has to act; ask again later
+        └── TransportError transport_error: Redis could not be reached or did not speak sense
+    ConfigurationError     a setting, a task file or a knowledge file is wrong; exit code 2
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ import structlog
 from resident.errors import ConfigurationError
 from resident.lifeline import die_with_owner
 from resident.loading import load
-from resident.outage import call_until_back
+from resident.outage import call_until_back, never, nothing
 from resident.program import EXIT_MISCONFIGURED
 from resident.pulse import Pulse
 from resident.redis_client import connect
@@ -78,7 +78,7 @@ class Forks:
         pulse.has_loaded = 1
         connection = connect(self._settings.redis_url.get_secret_value())
         worker = call_until_back(
-            lambda: ResidentWorker(task, connection, self._settings, token, pulse), bool, bool
+            lambda: ResidentWorker(task, connection, self._settings, token, pulse), nothing, never
         )  # RQ asks Redis for its address
         _log.info("worker ready", task=task.name, worker=worker.name)
         worker.work(burst=self._burst)

@@ -19,6 +19,15 @@ LONGEST_PAUSE_S = 0.5
 _log = structlog.get_logger()
 
 
+def nothing() -> None:
+    """There is nothing to do."""
+
+
+def never() -> bool:
+    """Nobody gives up."""
+    return False
+
+
 def call_until_back(
     call: Callable[[], T], after_error: Callable[[], object], is_given_up: Callable[[], bool]
 ) -> T:

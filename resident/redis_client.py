@@ -6,6 +6,7 @@ import contextlib
 import re
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 import redis
 import redis.asyncio
@@ -61,10 +62,13 @@ def connect(url: str) -> redis.Redis:
     if not isinstance(url, str):
         msg = f"A Redis URL is a text, not {type(url).__name__}: {_HOW_TO_WRITE}"
         raise ConfigurationError(msg)
-    options: dict[str, Any] = {} if url.startswith("unix:") else {"socket_keepalive": True}
+    is_socket = url.startswith("unix:")
+    options: dict[str, Any] = {} if is_socket else {"socket_keepalive": True}
     if url.startswith("rediss:"):
         options["redis_connect_func"] = _begin_tls
     try:
+        if not is_socket:
+            int(urlsplit(url).path.strip("/") or 0)  # redis-py takes any other word for 0
         client = redis.Redis.from_url(  # noqa: TID251  (this is the place)
             url,
             protocol=2,

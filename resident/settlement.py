@@ -98,8 +98,12 @@ class Ended(msgspec.Struct, frozen=True):
     on_settled: Callable[[list[int]], object]
 
 
+def _tell_nobody(_codes: list[int]) -> None:
+    """Nobody waits for it."""
+
+
 #: There was no batch.
-NOTHING_ENDED = Ended([], b"0", bool)
+NOTHING_ENDED = Ended([], b"0", _tell_nobody)
 
 
 #: Of a settle of one job, behind what is packed once; and the bytes that say how many they are.

@@ -11,7 +11,7 @@ from types import FrameType
 import redis
 from redis.exceptions import RedisError
 
-from resident.outage import call_until_back
+from resident.outage import call_until_back, never, nothing
 from resident.redis_client import check_version, connect, fault_of, may_pass
 
 
@@ -22,7 +22,7 @@ def wait_for_server(url: str) -> None:
         ConfigurationError: It is too old, or refuses us, or the URL cannot be read.
     """
     with contextlib.closing(connect(url)) as client, _ending_on_sigterm():
-        call_until_back(lambda: _look(client, url), bool, bool)
+        call_until_back(lambda: _look(client, url), nothing, never)
 
 
 def _look(client: redis.Redis, url: str) -> None:

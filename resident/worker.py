@@ -35,7 +35,7 @@ from resident.leases import KEEP_MS
 from resident.link import Link, Woken
 from resident.notes import Notes
 from resident.offering import Offering
-from resident.outage import call_until_back
+from resident.outage import call_until_back, nothing
 from resident.pace import Pace
 from resident.packed_claim import LONGEST_TTL_MS, Limits
 from resident.pulse import Pulse
@@ -345,7 +345,7 @@ class ResidentWorker(SimpleWorker):
             _log.info("put back", worker=self.name, jobs=released)
         self._offering.note_put_back()
 
-    def _repeat(self, call: Callable[[], T], after_error: Callable[[], object] = bool) -> T:
+    def _repeat(self, call: Callable[[], T], after_error: Callable[[], object] = nothing) -> T:
         def close_and_mend() -> None:
             self._was_interrupted = True
             if standard_streams.mend():

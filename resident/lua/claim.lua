@@ -304,7 +304,9 @@ if has_lanes then
 end
 local is_busy = #jobs > 0 or special ~= nil or adds
 if is_busy ~= (ARGV[7] == '1') then
-  write('HSET', KEYS[5], 'state', is_busy and 'busy' or 'idle')
+  if write('HSET', KEYS[5], 'state', is_busy and 'busy' or 'idle') == 1 then
+    redis.call('EXPIRE', KEYS[5], '60') -- as in claim_plain.lua
+  end
 end
 if looked == 0 then
   return {QUESTIONS, '0', 0}

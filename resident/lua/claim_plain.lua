@@ -55,7 +55,9 @@ do
   if is_plain then
     local is_busy = #ids > 0 or args[9] == '1'
     if is_busy ~= (args[7] == '1') then
-      write('HSET', KEYS[5], 'state', is_busy and 'busy' or 'idle')
+      if write('HSET', KEYS[5], 'state', is_busy and 'busy' or 'idle') == 1 then
+        call('EXPIRE', KEYS[5], '60') -- its worker is gone, or registers again within seconds
+      end
     end
     if #ids == 0 then
       return reply

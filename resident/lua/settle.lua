@@ -1,7 +1,7 @@
 -- settle: ends jobs: replies to their callers, and files them as RQ does.
 -- A script, because reply and books are one step, and only for a job that this worker still holds:
 -- one that was lost is another worker's, and nothing is written for it. So a caller gets one reply,
--- and a settle that is sent twice is harmless.
+-- and a settle that is sent twice is harmless (with ttl 0 the second counts its jobs as lost).
 --
 -- KEYS[1] zset rq:wip:<task>                  <job>:<execution> -> expiry, s; gone when it is filed
 -- KEYS[2] zset rq:finished:<task>             job -> expiry, s

@@ -292,6 +292,13 @@ def test_a_claim_that_comes_late_is_leased_although_its_worker_was_buried(desk: 
     assert 86_000 < desk.connection.ttl(ECHO.leases) <= 86_400
 
 
+@pytest.mark.parametrize("deaths", ["", "1"], ids=["usual", "unusual"])
+def test_what_a_claim_says_of_a_worker_that_is_gone_goes_too(deaths: str, desk: Desk) -> None:
+    desk.ask("a", **({"deaths": deaths} if deaths else {}))
+    desk.claim()
+    assert 0 < desk.connection.ttl(f"{keys.WORKER}{desk.name}") <= 60
+
+
 def test_a_job_that_workers_died_with_is_claimed_alone(desk: Desk) -> None:
     for job_id in "abc":
         desk.ask(job_id, **({"deaths": "1"} if job_id == "b" else {}))

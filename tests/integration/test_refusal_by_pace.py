@@ -101,6 +101,7 @@ def test_a_question_with_too_little_time_left_is_answered_at_once_and_never_run(
         return
     (reply,) = map(json.loads, desk.connection.lrange(keys.reply("a"), 0, -1))
     assert (reply["id"], reply["error"]["code"]) == ("a", "expired")
+    assert desk.connection.pttl(keys.reply("a")) > 0
     assert desk.counts() == {"late": 1}
     assert not desk.connection.exists(f"{keys.JOB}a")
 

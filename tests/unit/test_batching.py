@@ -114,9 +114,14 @@ def test_a_wish_to_stop_is_no_answer() -> None:
         ([4, 4, 4], [[0, 1], [2]]),
         ([2, 2, 2, 2, 2], [[0, 1, 2, 3, 4]]),
         ([math.inf, 1, 1], [[1, 2], [0]]),
+        ([3, math.nan, 1, math.inf], [[2, 0], [1], [3]]),
     ],
 )
 def test_a_batch_is_split_by_what_padding_would_cost(
     costs: list[float], parts: list[list[int]]
 ) -> None:
     assert parts_within(costs, 10) == parts
+
+
+def test_without_a_limit_only_what_has_no_cost_goes_alone() -> None:
+    assert parts_within([1.0, math.inf, 1e9], math.inf) == [[0, 2], [1]]

@@ -44,11 +44,15 @@ def test_a_wrong_setting_is_no_answer_to_a_question() -> None:
 
 
 def test_the_tree_in_the_docstring_is_the_tree() -> None:
-    drawn = re.findall(r"[├└]── (\w+)|^    (\w+)$", errors.__doc__ or "", re.MULTILINE)
-    names = {first or second for first, second in drawn}
+    text = errors.__doc__ or ""
+    roots = set(re.findall(r"^    (\w+)", text, re.MULTILINE))
+    branches = set(re.findall(r"[├└]── (\w+)", text))
     kinds = {
         name
         for name, value in vars(errors).items()
         if isinstance(value, type) and issubclass(value, Exception)
     }
-    assert names == kinds
+    assert roots | branches == kinds
+    assert branches == {
+        name for name in kinds - roots if issubclass(vars(errors)[name], ResidentError)
+    }

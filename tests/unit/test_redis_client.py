@@ -56,6 +56,7 @@ def test_of_a_password_that_is_not_encoded_no_part_is_shown(url: str) -> None:
         "redis://:sec#ret@host:6379/0",
         "redis://:secret@host:notaport/0",
         "redis://[:secret@host",
+        "redis://:secret@host/first",
         "redis://:secret@host/0?socket_timeout=soon",
         "redis://:secret@host/0?no_such_option=1",
         "rediss://:secret@host/0?ssl_cert_reqs=maybe",
