@@ -31,7 +31,7 @@ if ($_SERVER['REQUEST_METHOD'] === 'GET') {       // when the URL is entered
     exit($sent('echostr'));
 }
 
-$message = ['MsgType' => '', 'MsgId' => '', 'CreateTime' => '0', 'Content' => ''];
+$message = array_fill_keys(['MsgType', 'MsgId', 'FromUserName', 'ToUserName', 'CreateTime', 'Content'], '');
 $field = '~<(\w+)>(?:<!\[CDATA\[(.*?)\]\]>|([^<]*))</\1>~s';
 preg_match_all($field, (string) file_get_contents('php://input'), $found, PREG_SET_ORDER);
 foreach ($found as $one) {
@@ -64,8 +64,5 @@ header('Content-Type: application/xml; charset=utf-8');
 printf(
     '<xml><ToUserName><![CDATA[%s]]></ToUserName><FromUserName><![CDATA[%s]]></FromUserName>'
         . '<CreateTime>%d</CreateTime><MsgType><![CDATA[text]]></MsgType><Content><![CDATA[%s]]></Content></xml>',
-    $message['FromUserName'] ?? '',
-    $message['ToUserName'] ?? '',
-    time(),
-    str_replace(']]>', ']] >', $text)
+    ...str_replace(']]>', ']] >', [$message['FromUserName'], $message['ToUserName'], time(), $text])
 );

@@ -155,6 +155,9 @@ final class Door
         $mailbox->take(is_array($replies) ? $replies : []);
         $areThere = true;
         foreach (array_chunk(array_filter($gone, $isExpected), self::CHUNK) as $chunk) {
+            if ($deadline->isOver()) {
+                return false;
+            }
             $answers = $this->askEach($link, $chunk, false, $mailbox->key, $deadline);
             $codes = is_array($answers) ? array_column(array_map(self::read(...), $answers), 0) : [];
             $areThere = $areThere && $codes !== [] && min($codes) > 0;
@@ -163,12 +166,30 @@ final class Door
     }
 
     /**
-     * Those whose jobs are not there; usually all are or none, and one command tells.
+     * Those whose jobs are not there, as far as the deadline lets it look.
      *
      * @param array<Question> $questions
-     * @return array<Question>
+     * @return list<Question>
      */
     private function gone(Link $link, array $questions, Deadline $deadline): array
+    {
+        $gone = [];
+        foreach (array_chunk($questions, self::CHUNK) as $chunk) {
+            if ($deadline->isOver()) {
+                break;
+            }
+            array_push($gone, ...$this->goneOf($link, $chunk, $deadline));
+        }
+        return $gone;
+    }
+
+    /**
+     * The same of a chunk: usually all are there or none, and one command tells.
+     *
+     * @param list<Question> $questions
+     * @return array<Question>
+     */
+    private function goneOf(Link $link, array $questions, Deadline $deadline): array
     {
         $key = fn (Question $question): string => Keys::job($this->options->keyPrefix, $question->id);
         return match ($link->call($deadline, 'EXISTS', ...array_values(array_map($key, $questions)))) {

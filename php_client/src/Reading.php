@@ -30,7 +30,7 @@ final class Reading
      */
     private const RENEW_MS = 5_000;
     /**
-     * Saying that one leaves may take so long, although the budget is over.
+     * Saying that one leaves may take so long, and less when the budget is over.
      */
     private const LEAVE_MS = 20;
 
@@ -103,7 +103,7 @@ final class Reading
         $id = $this->question->id;
         try {
             ($this->guarded)($id, function () use ($id): void {
-                $soon = Deadline::in(self::LEAVE_MS);
+                $soon = Deadline::in($this->deadline->isOver() ? 1 : self::LEAVE_MS);
                 if ($this->mayWait) {
                     $this->cancelling->cancel($id, $soon);
                 }

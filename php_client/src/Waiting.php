@@ -199,8 +199,9 @@ final class Waiting
         if (!$mayPass || !$this->source->canReopen()) {
             throw $trouble;
         }
-        $this->log->lost($this->source->place(), $trouble);
-        $this->source->drop();
+        $place = $this->source->place();
+        $this->source->drop(); // first, since a logger may throw
+        $this->log->lost($place, $trouble);
         $pauseMs = random_int(intdiv(self::RECONNECT_PAUSE_MS, 2), self::RECONNECT_PAUSE_MS);
         usleep(min($pauseMs, $deadline->leftMs()) * 1000);
     }

@@ -29,9 +29,14 @@ final class AskCommand
           --tenant NAME    for whom to ask; tenants that wait take turns
 
         RESIDENT_REDIS_URL says where Redis is (redis://127.0.0.1:6379/0).
-        Exit code: 0 all answered, 1 an error came back, 2 wrong usage.
+        Exit code: 0 all answered, 1 an error came back or nobody reads on, 2 wrong usage.
 
         TEXT;
+
+    /**
+     * What was printed last went nowhere.
+     */
+    private bool $isUnread = false;
 
     /**
      * @param resource $input
@@ -73,6 +78,9 @@ final class AskCommand
         $isAllAnswered = true;
         foreach ($this->lines() as $line) {
             $isAllAnswered = $this->askOne($client, $arguments, $line) && $isAllAnswered;
+            if ($this->isUnread) {
+                break;
+            }
         }
         return $isAllAnswered;
     }
@@ -109,7 +117,7 @@ final class AskCommand
         }
         $ms = round((hrtime(true) - $startNs) / 1e6, 3);
         $this->printAnswer($arguments, $question, $answer, $ms);
-        return true;
+        return !$this->isUnread;
     }
 
     private function printAnswer(Arguments $arguments, string $question, Answer $answer, float $ms): void
@@ -120,7 +128,7 @@ final class AskCommand
             'ms' => $ms,
             'batch' => $answer->batch,
         ]) : (string) $answer;
-        fwrite($this->output, $line . "\n");
+        $this->print($line);
     }
 
     private function printError(Arguments $arguments, string $question, ResidentException $error): void
@@ -131,9 +139,14 @@ final class AskCommand
             fwrite($this->errors, "ask: $code: $message\n");
             return;
         }
-        fwrite($this->output, Json::encodeAnyhow([
+        $this->print(Json::encodeAnyhow([
             'question' => $question,
             'error' => ['code' => $code, 'message' => $error->getMessage()],
-        ]) . "\n");
+        ]));
+    }
+
+    private function print(string $line): void
+    {
+        $this->isUnread = @fwrite($this->output, "$line\n") !== strlen($line) + 1;
     }
 }

@@ -26,11 +26,16 @@ final class ErrorReply extends \RuntimeException
     private const MAY_NOT = "/The user executing the script can't |ACL failure in script: /";
 
     /**
+     * Of a command that it does not know Redis quotes the arguments: a password, say.
+     */
+    private const QUOTED = '/,? with args beginning with:.*/s';
+
+    /**
      * What a script's command met is told as if it had been met alone.
      */
-    public function __construct(string $answer)
+    public function __construct(#[\SensitiveParameter] string $answer)
     {
-        parent::__construct(preg_replace(self::RAN_INTO, '', $answer) ?? $answer);
+        parent::__construct((string) preg_replace([self::RAN_INTO, self::QUOTED], '', $answer));
     }
 
     /**

@@ -155,26 +155,36 @@ final class LentSource implements Source
         $nonce = bin2hex(random_bytes(8));
         try {
             $echo = $link->call($deadline, 'ECHO', $nonce);
+        } catch (ErrorReply $refusal) {
+            // What it says of any command, it says of this one; all else is of an earlier request, too.
+            $isOfThis = $refusal->isPassing() || in_array($refusal->word(), ['NOAUTH', 'NOPERM'], true);
+            throw $isOfThis ? $refusal : self::isOutOfStep();
         } catch (ConnectionLost $loss) {
             throw $isConnected ? $loss : new ConnectionLost(
                 "the Redis object is not connected, or is refused there: {$loss->getMessage()}"
             );
         }
         if ($echo !== $nonce) {
-            throw new ConnectionLost('the connection has answers of an earlier request in it');
+            throw self::isOutOfStep();
         }
         $link->call($deadline, 'SELECT', (string) $this->redis->getDbNum());
         $this->isChecked = true;
         $this->place(); // ext-redis 6 knows it no longer when the connection is lost
     }
 
+    private static function isOutOfStep(): ConnectionLost
+    {
+        return new ConnectionLost('the connection has answers of an earlier request in it');
+    }
+
     /**
-     * The object does not notice, and it need not: selectBack() follows.
+     * The object does not notice, and it need not: selectBack() follows. Of another database than 0 it may not
+     * know: ext-redis 5 opens a lost connection by itself in database 0, and goes on saying the other.
      */
     private function select(Link $link, Deadline $deadline): void
     {
         $this->database ??= $this->redis->getDbNum();
-        if ($this->redis->getDbNum() !== $this->database) {
+        if ($this->database !== 0 || $this->redis->getDbNum() !== 0) {
             $link->call($deadline, 'SELECT', (string) $this->database);
         }
     }

@@ -20,10 +20,15 @@ final class Quietly
     public static function run(#[\SensitiveParameter] \Closure $work, ?string &$warning = null): mixed
     {
         $warning = null;
-        set_error_handler(static function (int $level, string $message) use (&$warning): bool {
+        $others = null;
+        $keep = static function (int $level, string $message, ...$where) use (&$warning, &$others): bool {
+            if (!str_contains($message, 'Redis::')) { // a signal handler's, say
+                return $others !== null && $others($level, $message, ...$where) !== false;
+            }
             $warning ??= $message;
             return true;
-        });
+        };
+        $others = set_error_handler($keep);
         try {
             return $work();
         } finally {

@@ -33,9 +33,10 @@ final class Tries
             if (!$this->source->canReopen() || $deadline->isOver()) {
                 throw $loss;
             }
-            $this->log->lost($this->source->place(), $loss);
         }
-        $this->source->drop();
+        $place = $this->source->place();
+        $this->source->drop(); // first, since a logger may throw
+        $this->log->lost($place, $loss);
         return $call($this->source->link($deadline), false);
     }
 }

@@ -38,6 +38,20 @@ final class FactoryTest extends TestCase
         self::assertStringNotContainsString('"c"', json_encode($logger->records));
     }
 
+    public function testALoggerThatThrowsKeepsNobodyFromANewConnection(): void
+    {
+        $server = Server::served();
+        $client = new Client($server->url, logger: Memory::logger(new \LogicException('The disk is full')));
+        $client->ask('echo', 'a');
+        $server->redis->rawCommand('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes');
+        try {
+            $client->ask('echo', 'b');
+            self::fail('Nobody was told');
+        } catch (\LogicException) {
+            self::assertSame('c', $client->ask('echo', 'c')->answer);
+        }
+    }
+
     public function testAChildThatIsForkedTakesAConnectionOfItsOwn(): void
     {
         $code = 'require "php_client/autoload.php"; $made = 0;'

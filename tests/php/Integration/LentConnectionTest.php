@@ -6,12 +6,15 @@ namespace Resident\Tests\Integration;
 
 use PHPUnit\Framework\TestCase;
 use Resident\Client;
+use Resident\ErrorCode;
+use Resident\Exception\CallerError;
 use Resident\Exception\ConfigurationError;
 use Resident\Exception\OperatorError;
 use Resident\Exception\TransportError;
 use Resident\Exception\TryAgain;
 use Resident\Options;
 use Resident\Tests\Support\Server;
+use Resident\Wire\Reply;
 
 /**
  * A \Redis object of the caller's is checked, used, and given back as it was.
@@ -189,6 +192,23 @@ final class LentConnectionTest extends TestCase
             self::fail('It is open');
         } catch (\RedisException) {
             self::assertFalse($other->get('own-key'));
+        }
+    }
+
+    public function testAnObjectThatItsOwnerClosedIsUsedInTheDatabaseOfBefore(): void
+    {
+        $this->redis->select(3);
+        $client = new Client($this->redis);
+        $client->cancel('own-id');
+        $other = $this->server->connect();
+        $other->select(3);
+        $other->rPush('resident:reply:own-id', Reply::encodeError('own-id', ErrorCode::Conflict, 'of database 3'));
+        $this->redis->close(); // ext-redis 5 opens it again by itself, in database 0
+        try {
+            $client->wait('own-id', 500);
+            self::fail('An error was an answer');
+        } catch (CallerError $error) {
+            self::assertSame('of database 3', $error->getMessage());
         }
     }
 

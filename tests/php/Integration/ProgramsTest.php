@@ -187,6 +187,18 @@ final class ProgramsTest extends TestCase
         return new Program(['php_client/examples/bare.php', ...array_values($words)], $environment);
     }
 
+    public function testAskEndsAsSoonAsNobodyReadsOn(): void
+    {
+        $ask = 'yes hi 2>&- | head -n 2000 | php php_client/bin/ask echo - 2>&1 >/dev/full; echo $?';
+        $environment = ['RESIDENT_REDIS_URL' => $this->server->url] + getenv();
+        $answered = fn (): int => count($this->server->redis->keys('rq:results:*'));
+        $before = $answered();
+        $process = proc_open(['sh', '-c', $ask], [1 => ['pipe', 'w']], $pipes, dirname(__DIR__, 3), $environment);
+        self::assertSame("1\n", stream_get_contents($pipes[1]));
+        proc_close($process);
+        self::assertSame($before + 1, $answered());
+    }
+
     /**
      * @param list<string> $words
      * @param array<string, string> $environment

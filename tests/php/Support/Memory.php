@@ -12,18 +12,28 @@ use Psr\Log\AbstractLogger;
  */
 final class Memory
 {
-    public static function logger(): AbstractLogger
+    /**
+     * @param \Throwable|null $error What it throws for each record, too.
+     */
+    public static function logger(?\Throwable $error = null): AbstractLogger
     {
         if (!class_exists(AbstractLogger::class)) {
             getenv('CI') ? TestCase::fail('psr/log is not there') : TestCase::markTestSkipped('psr/log is not there');
         }
-        return new class () extends AbstractLogger {
+        return new class ($error) extends AbstractLogger {
             /** @var list<array{string, string, array<mixed>}> */
             public array $records = [];
+
+            public function __construct(private readonly ?\Throwable $error)
+            {
+            }
 
             public function log($level, $message, array $context = []): void
             {
                 $this->records[] = [$level, $message, $context];
+                if ($this->error !== null) {
+                    throw $this->error;
+                }
             }
         };
     }

@@ -9,6 +9,12 @@ use Resident\Redis\ErrorReply;
 
 final class ErrorReplyTest extends TestCase
 {
+    public function testWhatRedisQuotesOfAnUnknownCommandIsNotTold(): void
+    {
+        $told = "ERR unknown command 'AUTH', with args beginning with: 'bob' 'S3cret' ";
+        self::assertSame("ERR unknown command 'AUTH'", (new ErrorReply($told))->getMessage());
+    }
+
     /**
      * @dataProvider answers
      */
