@@ -207,8 +207,7 @@ class AsyncClient:
         if self._loop is not None and self._loop.is_closed():  # its connections went with it
             self._start_over()
             return
-        if self._link.is_open:
-            await asyncio.gather(*[stream.aclose() for stream in [*self._streams]])
+        await asyncio.gather(*[stream.aclose() for stream in [*self._streams]])
         if self._delivery is not None:
             await self._delivery.close()
         for link in (self._link, *self._idle, *self._lent):

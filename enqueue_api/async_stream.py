@@ -29,6 +29,7 @@ from resident.errors import ErrorCode, ResidentError, TransportError, error_for
 from resident.link import Word
 from resident.protocol import Answered
 from resident.reading import RENEW_S, StreamReader
+from resident.redis_client import SOCKET_TIMEOUT_S
 
 
 class AsyncStream(AsyncIterator[str]):
@@ -91,7 +92,8 @@ class AsyncStream(AsyncIterator[str]):
         """Leaves; what has not come yet will not, and who reads it is told so (cancelled)."""
         if not self._is_over:
             said = self._leave(is_broken=self._is_reading)  # the read's answer is still to come
-            await asyncio.wait([said], timeout=max(self._deadline.patience_s, LEAVE_S))
+            patience_s = min(max(self._deadline.patience_s, LEAVE_S), SOCKET_TIMEOUT_S)
+            await asyncio.wait([said], timeout=patience_s)
 
     def __del__(self) -> None:
         if self._is_over:

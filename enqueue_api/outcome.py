@@ -24,6 +24,7 @@ from resident.asking import AskCode, Asked
 from resident.errors import ErrorCode, ResidentError, TransportError, error_for
 from resident.link import Word
 from resident.protocol import Answered
+from resident.redis_client import said
 
 #: What came of one of many questions; `isinstance(one, Answered)` tells, an error can be raised.
 Outcome = Answered | ResidentError
@@ -75,7 +76,7 @@ def expired(budget_ms: int, job_id: str) -> ResidentError:
 
 def lost(error: BaseException, job_id: str = "") -> TransportError:
     """Redis broke off, and did not come back before the budget was over."""
-    reason = str(error) or "it did not answer"  # asyncio's TimeoutError says nothing
+    reason = said(error) or "it did not answer"  # asyncio's TimeoutError says nothing
     return TransportError(f"Redis was lost while waiting: {reason}", job_id)
 
 
@@ -84,7 +85,7 @@ def fault_of_redis(error: RedisError, job_id: str = "") -> TransportError:
     cause = error.__cause__  # redis.asyncio makes a lost connection of all that befalls it at first
     kind = cause if isinstance(cause, RedisError) else error
     what = next((words for each, words in _FAULTS if isinstance(kind, each)), "refused a command")
-    return TransportError(f"Redis {what} ({error})", job_id)
+    return TransportError(f"Redis {what} ({said(error)})", job_id)
 
 
 def names_tasks(asked: Asked) -> bool:

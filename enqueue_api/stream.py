@@ -127,12 +127,14 @@ class _Reading:
         job_id = self._question.id
         leave = _leave_command(job_id)
         link.give_up_at(max(self._deadline.gives_up_at, time.monotonic() + LEAVE_S))
-        with suppress(RedisError):
+        try:
             if self._may_wait:
                 asking.cancel(link, job_id, _CANCELLED_MS, then=leave)
                 link.read(link.timeout_s)
             else:
                 link.call(*leave)
+        except RedisError:
+            link.close()  # which may owe an answer still
 
     def _read(self, link: Link) -> Iterator[str]:
         while self._reader.answered is None:

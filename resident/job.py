@@ -43,16 +43,20 @@ class AllowedJob(Job):
         if not self._is_let_go:
             super().cleanup(*args, **options)
 
-    def _handle_success(self, *args: Any, **options: Any) -> None:
+    def _handle_success(self, result_ttl: Any, pipeline: Any, *args: Any, **options: Any) -> None:
         if not self._is_let_go:
-            super()._handle_success(*args, **options)
+            super()._handle_success(result_ttl, pipeline, *args, **options)
+            self._forget_deaths(pipeline)
 
     def _handle_failure(self, exc_string: str, pipeline: Any, *args: Any, **options: Any) -> None:
-        if self._is_let_go:
-            return
-        super()._handle_failure(exc_string, pipeline, *args, **options)
-        if self._deaths in VERDICTS:
-            pipeline.hdel(self.key, "deaths")  # it is reported; a requeue begins anew
+        if not self._is_let_go:
+            super()._handle_failure(exc_string, pipeline, *args, **options)
+            self._forget_deaths(pipeline)
+
+    def _forget_deaths(self, pipeline: Any) -> None:
+        """It has ended, and a requeue begins anew."""
+        if self._deaths:
+            pipeline.hdel(self.key, "deaths")
 
     def restore(self, raw_data: Any) -> None:
         """Reads the hash; one that RQ itself cannot read is no job (NoSuchJobError).
@@ -81,6 +85,7 @@ class AllowedJob(Job):
             OperatorError: The verdict on a job with which too many workers have died.
         """
         if self._deaths in VERDICTS:
+            self.retries_left = 0  # a try that is not run is none
             raise VERDICTS[self._deaths]
         own_s = self.timeout if self.timeout and self.timeout > 0 else self.longest_timeout_s
         with FineDeathPenalty(min(own_s, self.longest_timeout_s), JobTimeoutException):

@@ -44,6 +44,7 @@ _PASSING = (
 _RAN_INTO = re.compile(r"Error running script .*?: -(?=[A-Z]+ )")
 #: A command, a key or a channel, without the word NOPERM: up to Redis 7.0, and since 7.2.
 _MAY_NOT = re.compile("The user executing the script can't |ACL failure in script: ")
+_QUOTED = re.compile(",? with args beginning with:.*", re.DOTALL)
 _HOW_TO_WRITE = (
     "write redis://user:password@host:port/db, rediss://... or unix:///path?db=0, and in a "
     "password %2F for /, %3F for ?, %23 for #, %40 for @ and %25 for %"
@@ -68,7 +69,7 @@ def connect(url: str) -> redis.Redis:
         options["redis_connect_func"] = _begin_tls
     try:
         if not is_socket:
-            int(urlsplit(url).path.strip("/") or 0)  # redis-py takes any other word for 0
+            _check_database(urlsplit(url).path)
         client = redis.Redis.from_url(  # noqa: TID251  (this is the place)
             url,
             protocol=2,
@@ -86,6 +87,12 @@ def connect(url: str) -> redis.Redis:
         msg = f"RESIDENT_REDIS_URL {place_of(url)} cannot be read: {_HOW_TO_WRITE}"
         raise ConfigurationError(msg) from None
     return client
+
+
+def _check_database(path: str) -> None:
+    """Raises ValueError unless it names one by its number, or none; redis-py takes a word for 0."""
+    if re.fullmatch(r"/*[0-9]*/*", path) is None:
+        raise ValueError(path)
 
 
 def _begin_tls(connection: Any) -> None:
@@ -164,7 +171,7 @@ def check_version(client: redis.Redis, url: str) -> None:
 
 def fault_of(error: RedisError, url: str) -> ConfigurationError:
     """The same for an operator."""
-    place, reason = place_of(url), str(error)
+    place, reason = place_of(url), said(error)
     if isinstance(error, redis.exceptions.AuthenticationError):
         return ConfigurationError(
             f"Redis at {place} refuses the password or the user in RESIDENT_REDIS_URL: {reason}"
@@ -172,6 +179,11 @@ def fault_of(error: RedisError, url: str) -> ConfigurationError:
     return ConfigurationError(
         f"Redis at {place} cannot be used: {reason.rstrip('.')}. Is RESIDENT_REDIS_URL right?"
     )
+
+
+def said(error: BaseException) -> str:
+    """What Redis said, without what it quotes of an unknown command, which may be a password."""
+    return _QUOTED.sub("", str(error))
 
 
 def error_in(answer: str) -> RedisError:

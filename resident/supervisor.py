@@ -141,7 +141,8 @@ class Supervisor:
         has_left = code == 0 and not ended.pulse.is_busy
         if code == EXIT_MISCONFIGURED and not ended.serves:  # a task's code may end so, too
             self._exit_code = EXIT_MISCONFIGURED
-            self._stop()
+            if not is_stopping:  # else another one has said so, and a second word is "at once"
+                self._stop()
         elif self._burst:
             self._exit_code = self._exit_code or int(code != 0)
         elif has_left and not is_stopping and not ended.is_leaving:

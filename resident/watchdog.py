@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import faulthandler
 
+_STDERR = 2
 #: So long after it should have shown itself the process ends.
 MARGIN_S = 20.0
 
@@ -21,7 +22,8 @@ class Watchdog:
     def expect_within(self, seconds: float) -> None:
         """The process is to come here again in so long; a margin is added."""
         if self._is_on:
-            faulthandler.dump_traceback_later(seconds + MARGIN_S, exit=True)
+            # Not to sys.stderr, in whose place a task may have put what is no file.
+            faulthandler.dump_traceback_later(seconds + MARGIN_S, exit=True, file=_STDERR)
 
     def rest(self) -> None:
         """Expects nothing, until told again."""

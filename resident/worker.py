@@ -39,7 +39,7 @@ from resident.outage import call_until_back, nothing
 from resident.pace import Pace
 from resident.packed_claim import LONGEST_TTL_MS, Limits
 from resident.pulse import Pulse
-from resident.redis_client import SOCKET_TIMEOUT_S
+from resident.redis_client import SOCKET_TIMEOUT_S, said
 from resident.scripts import WorkerScripts, new_token
 from resident.settings import Settings
 from resident.settlement import NOTHING_ENDED, Ended, Settlement
@@ -147,7 +147,7 @@ class ResidentWorker(SimpleWorker):
         except RedisError as error:
             if not self._stop_requested:
                 raise
-            _log.warning("redis is away and the worker shall stop", error=str(error))
+            _log.warning("redis is away and the worker shall stop", error=said(error))
         finally:
             self._leave()
         return bool(self._pulse.jobs)
@@ -327,7 +327,7 @@ class ResidentWorker(SimpleWorker):
             self._counts.write(self.connection, self.key)
             self.teardown()
         except RedisError as error:
-            _log.warning("left without a farewell", worker=self.name, error=str(error))
+            _log.warning("left without a farewell", worker=self.name, error=said(error))
         self._scripts.close()
         self._pulse.batch_began = self._pulse.overdue_at = 0
         self._watchdog.rest()

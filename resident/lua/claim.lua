@@ -302,11 +302,17 @@ if has_lanes then
     arrange(KEYS[1], KEYS[9], KEYS[10], KEYS[11], 1)
   end
 end
+-- Writes into RQ's record of the worker; one of a worker that is gone goes, too.
+local function note_of_worker(field, value)
+  write('HSET', KEYS[5], field, value)
+  if redis.call('HEXISTS', KEYS[5], 'birth') == 0 then
+    redis.call('EXPIRE', KEYS[5], '60') -- or it registers again within seconds
+  end
+end
+
 local is_busy = #jobs > 0 or special ~= nil or adds
 if is_busy ~= (ARGV[7] == '1') then
-  if write('HSET', KEYS[5], 'state', is_busy and 'busy' or 'idle') == 1 then
-    redis.call('EXPIRE', KEYS[5], '60') -- as in claim_plain.lua
-  end
+  note_of_worker('state', is_busy and 'busy' or 'idle')
 end
 if looked == 0 then
   return {QUESTIONS, '0', 0}
@@ -320,7 +326,7 @@ if #jobs > 0 then
 end
 if special then
   write('RPUSH', KEYS[3], special)
-  write('HSET', KEYS[5], 'special', special)
+  note_of_worker('special', special)
   jobs = {{special}}
 end
 for kind, count in pairs(skipped) do

@@ -12,8 +12,10 @@ import enqueue_api.async_stream
 from enqueue_api.async_client import AsyncClient
 from enqueue_api.async_stream import AsyncStream
 from resident import keys, protocol
+from resident.embedded_redis import EmbeddedRedis
 from resident.errors import ErrorCode, ResidentError, TransportError, TryAgain
 from resident.settings import read_settings
+from tests.support.broken import hung
 from tests.support.lua import Desk, Full
 from tests.support.processes import Processes
 from tests.support.stories import blocked, run, until
@@ -181,6 +183,22 @@ def test_a_stream_that_outlives_its_loop_does_no_harm(desk: Desk, redis_url: str
     held = asyncio.run(story())
     with pytest.warns(ResourceWarning):
         held.clear()
+
+
+def test_a_redis_that_hangs_holds_up_a_close_for_as_long_as_it_may_and_no_longer(
+    desk: Desk, redis_server: EmbeddedRedis, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(enqueue_api.async_stream, "SOCKET_TIMEOUT_S", 0.1)
+    desk.announce()
+
+    async def story() -> None:
+        client = AsyncClient(redis_url)
+        stream = await client.stream("echo", "x", BUDGET_MS)
+        with hung(redis_server.pid):
+            await asyncio.wait_for(client.close(), 5)
+        assert [delta async for delta in stream] == []
+
+    run(story())
 
 
 def test_who_reads_a_stream_that_another_closes_is_told_and_nobody_else_waits(

@@ -159,3 +159,20 @@ def test_a_tenant_of_any_characters_gets_a_lane_of_its_own() -> None:
     assert len(odd) == 7
     assert lane_of(HIGH) == "high"
     assert lane_of(LOW, "acme") == "low:acme"
+
+
+@pytest.mark.parametrize("way", ["a stray id", "no list", "no index"])
+def test_a_lane_is_served_whatever_others_left_in_it(way: str, desk: Desk) -> None:
+    ask(desk, "first")
+    lane, index = f"{ECHO.queue}:high", f"{ECHO.lanes}:high"
+    if way == "a stray id":
+        desk.connection.rpush(lane, "nobody")
+    elif way == "no list":
+        desk.connection.set(index, "junk")
+    ask(desk, "high-1", HIGH)
+    if way == "no index":
+        desk.connection.delete(index)
+    ask(desk, "high-2", HIGH)
+    order = [job_id for _ in range(4) for job_id in claimed(desk)]
+    assert sorted(order) == ["first", "high-1", "high-2"]
+    assert lanes_left(desk.connection) == []

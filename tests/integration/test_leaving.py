@@ -1,16 +1,19 @@
-"""A worker that is told to leave, and then once more."""
+"""Workers that are told to leave, and then once more."""
 
 from __future__ import annotations
 
 import os
+import signal
+import sys
 from pathlib import Path
 
 from redis import Redis
 
 from resident.status import read
 from tests.support.live import Live
-from tests.support.odd import WITH_ODD_TASKS
-from tests.support.processes import Processes, workers_of
+from tests.support.odd import FOLDER, WITH_ODD_TASKS
+from tests.support.processes import Processes, children_of, is_there, workers_of
+from tests.support.project import copy_project
 from tests.support.waiting import wait_until
 
 
@@ -40,3 +43,42 @@ def leaving(connection: Redis) -> list[int]:
     """The workers of which their supervisor says that they leave."""
     workers = [worker for status in read(connection) for worker in status.workers]
     return [worker.pid for worker in workers if worker.state == "leaving"]
+
+
+LATE = """
+from resident import task
+from resident.errors import ConfigurationError
+
+def load():
+    open({gate!r}).read()
+    raise ConfigurationError("too late")
+
+@task(load=load, preload=False)
+def answer(_model: None, questions: list[str]) -> list[str]:
+    return questions
+"""
+
+
+def test_models_that_do_not_load_stop_the_others_once(
+    processes: Processes, connection: Redis, tmp_path: Path
+) -> None:
+    loads, gate, project = tmp_path / "loads", tmp_path / "gate", copy_project(tmp_path / "project")
+    for fifo in (loads, gate):
+        os.mkfifo(fifo)
+    (project / "tasks" / "late.py").write_text(LATE.format(gate=str(loads)), "utf-8")
+    text = (Path(FOLDER) / "gate.py").read_text("utf-8")
+    (project / "tasks" / "gate.py").write_text(text, "utf-8")
+    service = processes.start(sys.executable, "worker.py", "gate=1", "late=2", folder=project)
+    live = Live(connection, "gate")
+    (held,) = live.put(live.fields(str(gate)))
+    with gate.open("w", encoding="utf-8") as answer:  # the model has it
+        with loads.open("w"):  # both wait for the end
+            (supervisor,) = children_of(service.pid)
+            wait_until(lambda: len(workers_of(service)) == 3)
+            os.kill(supervisor, signal.SIGSTOP)
+        wait_until(lambda: sum(map(is_there, workers_of(service))) == 1)
+        os.kill(supervisor, signal.SIGCONT)
+        wait_until(lambda: len(workers_of(service)) == 1)
+        answer.write("the last answer")
+    assert live.answer(held) == "the last answer"
+    assert service.wait(20) == 2

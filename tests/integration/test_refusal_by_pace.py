@@ -150,3 +150,16 @@ def test_an_announcement_that_is_no_number_keeps_nobody_out(field: str, desk: De
     desk.connection.hset(ECHO.announcement, field, "abc")
     assert desk.ask("a", budget_ms=60_000).code is AskCode.QUEUED
     assert desk.waiting() == ["a"]
+
+
+def test_of_very_many_that_are_high_only_so_many_are_counted_as_matter(desk: Desk) -> None:
+    announce(desk, 10.0)
+    desk.ask("first", 60_000)
+    for number in range(200):
+        desk.ask(f"high-{number}", 60_000, lane=lane_of(Priority.HIGH, f"t{number}"))
+        desk.ask(f"more-{number}", 60_000, lane=lane_of(Priority.HIGH, f"t{number}"))
+    desk.connection.config_resetstat()
+    assert desk.ask("a", 1_000).code is AskCode.TOO_LATE
+    assert desk.connection.info("commandstats")["cmdstat_llen"]["calls"] < 10
+    assert desk.ask("b", 30_000).code is AskCode.TOO_LATE  # 401 are in front of it
+    assert desk.ask("c", 40_200).code is AskCode.QUEUED

@@ -81,6 +81,26 @@ def test_a_malformed_job_takes_no_reply_out_of_its_mailbox(connection: Redis) ->
     assert connection.pttl(mailbox) > 0
 
 
+def test_a_verdict_is_not_tried_again(connection: Redis) -> None:
+    live = Live(connection)
+    (job_id,) = live.put(live.fields("x") | {"retries_left": "2", "deaths": "crashed"})
+    worker = ResidentWorker(load_task("echo"), connection, Settings())
+    work_off(worker)
+    assert live.error_code(job_id) == "crashed"
+    assert Job.fetch(job_id, connection, serializer=JSONSerializer).is_failed
+    assert not connection.hexists(f"{keys.JOB}{job_id}", "deaths")
+    worker.refresh()
+    assert worker.failed_job_count == 1
+
+
+def test_deaths_are_forgotten_when_a_job_is_answered(connection: Redis) -> None:
+    live = Live(connection)
+    (job_id,) = live.put(live.fields("x") | SPECIAL | {"deaths": "2"})
+    answer_what_waits(connection, "echo")
+    assert live.answer(job_id) == "x"
+    assert not connection.hexists(f"{keys.JOB}{job_id}", "deaths")
+
+
 def test_a_job_that_was_answered_counts_for_its_worker(connection: Redis) -> None:
     live = Live(connection)
     (job_id,) = live.put(live.fields("there") | SPECIAL)

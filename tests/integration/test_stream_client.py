@@ -264,3 +264,20 @@ def test_the_budget_is_the_settings_unless_one_is_given(
         stream = client.stream("tell", ["a"])
         with pytest.raises(TryAgain, match="within 50 ms"):
             list(stream)
+
+
+@pytest.mark.parametrize("way", ["read to the end", "closed at once"])
+def test_a_stream_that_could_not_be_taken_back_leaves_no_answer_to_the_next(
+    way: str, client: Client, nobody: None, connection: Redis
+) -> None:
+    assert not client.cancel("nobody")  # the script is known, so that what follows is sent with it
+    stream = client.stream("tell", "x", 200 if way == "read to the end" else BUDGET_MS)
+    deltas = iter(stream)
+    connection.set(f"{keys.JOB}{stream.id}", "no hash any more")
+    if way == "closed at once":
+        stream.close()
+    else:
+        with pytest.raises(TryAgain):
+            next(deltas)
+    with pytest.raises(OperatorError, match="No worker is ready"):
+        client.submit("echo", "x", BUDGET_MS)

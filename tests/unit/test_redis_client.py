@@ -6,12 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from redis.exceptions import ResponseError
 
 from enqueue_api.async_client import AsyncClient
 from enqueue_api.client import Client
 from resident.errors import ConfigurationError
 from resident.link import Link
-from resident.redis_client import check_server, connect, place_of
+from resident.redis_client import check_server, connect, fault_of, place_of, said
 
 
 @pytest.mark.parametrize(
@@ -96,3 +97,9 @@ def test_commands_are_never_repeated_behind_our_back() -> None:
 def test_what_is_no_text_is_no_url(make: Callable[[Any], object], junk: object) -> None:
     with pytest.raises(ConfigurationError, match=f"is a text, not {type(junk).__name__}: write "):
         make(junk)
+
+
+def test_what_redis_quotes_of_a_command_that_it_does_not_know_is_not_told() -> None:
+    error = ResponseError("unknown command 'AUTH', with args beginning with: 'bob' 'S3cret' ")
+    assert said(error) == "unknown command 'AUTH'"
+    assert "S3cret" not in str(fault_of(error, "redis://bob:S3cret@host:6379/0"))

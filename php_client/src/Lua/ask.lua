@@ -211,9 +211,14 @@ if is_too_long and rate > 0 and laned > 0 and string.sub(lane, 1, 3) ~= 'low' th
   local lanes = own .. 'lanes:' .. task .. ':'
   local before = takes_lane and call('LLEN', queue .. ':' .. lane) or waiting - laned
   local takers = 1 + call('LLEN', lanes .. 'normal') + (takes_lane and before == 0 and 1 or 0)
-  local ahead = (before + 1) * takers - 1
-  for _, urgent in ipairs(call('LRANGE', lanes .. 'high', 0, -1)) do
-    ahead = ahead + call('LLEN', queue .. ':' .. urgent)
+  -- Each lane that is high has one at least; those of thousands are counted only as far as it matters.
+  local ahead = (before + 1) * takers - 1 + call('LLEN', lanes .. 'high')
+  local enough = (budget_ms - 2 * model_ms) * rate / 1000
+  for _, urgent in ipairs(ahead <= enough and call('LRANGE', lanes .. 'high', 0, -1) or {}) do
+    ahead = ahead + math.max(call('LLEN', queue .. ':' .. urgent) - 1, 0)
+    if ahead > enough then
+      break
+    end
   end
   needed_ms = math.min(ahead, waiting) / rate * 1000 + 2 * model_ms
   is_too_long = needed_ms > budget_ms
@@ -307,13 +312,20 @@ else
   call('PEXPIRE', job, is_short and string.format('%d', budget_ms + TEN_YEARS_MS) or args[2])
 end
 if takes_lane then
-  local target = queue .. ':' .. lane
+  local target, index = queue .. ':' .. lane, own .. 'lanes:' .. task .. ':' .. string.match(lane, '^%a+')
   call('HSET', job, 'lane', lane)
-  if call('RPUSH', target, id) == 1 then
-    local index = own .. 'lanes:' .. task .. ':' .. string.match(lane, '^%a+')
-    call('LREM', index, 0, lane) -- from when somebody else emptied it
-    call('RPUSH', index, lane)
-    call('SADD', rq .. 'queues', target)
+  local is_first = call('RPUSH', target, id) == 1
+  -- What others put into an empty lane does not name it, and nobody would ever take from it.
+  if is_first or call('EXISTS', index) == 0
+    or redis.pcall('HGET', rq .. 'job:' .. call('LINDEX', target, 0), 'lane') ~= lane then
+    local place = redis.pcall('LPOS', index, lane) -- there from when somebody else emptied it
+    if type(place) == 'table' and string.sub(place.err, 1, 9) == 'WRONGTYPE' then
+      call('DEL', index)
+    end
+    if type(place) ~= 'number' then
+      call('RPUSH', index, lane)
+      redis.pcall('SADD', rq .. 'queues', target)
+    end
   end
 end
 return 1
