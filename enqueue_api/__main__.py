@@ -115,8 +115,8 @@ def _questions(question: str) -> Iterator[str]:
     if question != "-":
         yield question
         return
-    if isinstance(sys.stdin, io.TextIOWrapper):  # a line that is not UTF-8 is refused alone
-        sys.stdin.reconfigure(encoding="utf-8", errors="surrogateescape")
+    if isinstance(sys.stdin, io.TextIOWrapper):  # a line that is no text is refused alone
+        sys.stdin.reconfigure(errors="surrogateescape")
     for number, line in enumerate(sys.stdin):
         text = line if number else line.removeprefix("\ufeff")  # some editors put it before UTF-8
         if text.strip():

@@ -36,6 +36,8 @@ T = TypeVar("T")
 
 #: How long `cancel`, `tasks` and `ping` may take.
 _LOOK_MS = int(SOCKET_TIMEOUT_S * 1000)
+#: How long streams may take to leave when the client is closed, in seconds.
+_FAREWELL_S = 1.0
 #: So many connections are kept of those on which single coroutines have waited.
 _MOST_IDLE = 8
 
@@ -207,7 +209,9 @@ class AsyncClient:
         if self._loop is not None and self._loop.is_closed():  # its connections went with it
             self._start_over()
             return
-        await asyncio.gather(*[stream.aclose() for stream in [*self._streams]])
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_FAREWELL_S):
+                await asyncio.gather(*[stream.aclose() for stream in [*self._streams]])
         if self._delivery is not None:
             await self._delivery.close()
         for link in (self._link, *self._idle, *self._lent):

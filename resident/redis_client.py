@@ -182,8 +182,16 @@ def fault_of(error: RedisError, url: str) -> ConfigurationError:
 
 
 def said(error: BaseException) -> str:
-    """What Redis said, without what it quotes of an unknown command, which may be a password."""
-    return _QUOTED.sub("", str(error))
+    """What Redis said, without what it quotes of an unknown command, which may be a password.
+
+    The quotation goes from the error and its causes, too: who logs a traceback prints them.
+    """
+    one: BaseException | None = error
+    while one is not None:
+        if _QUOTED.search(str(one)):
+            one.args = (_QUOTED.sub("", str(one)),)
+        one = one.__cause__ or one.__context__
+    return str(error)
 
 
 def error_in(answer: str) -> RedisError:

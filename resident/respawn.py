@@ -29,7 +29,7 @@ class Respawn:
 
         Args:
             jobs: How many jobs it had ended.
-            served_s: How long ago it began; 0 if it never served.
+            served_s: How long it had served; 0 if it never did.
 
         Returns:
             None for never: give up.

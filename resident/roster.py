@@ -51,6 +51,10 @@ class Running:
         """Whether it has loaded and begun."""
         return bool(self.pulse.seen_at)
 
+    def served_s(self, now: float) -> float:
+        """How long it has served, without its loading."""
+        return now - self.pulse.served_from if self.pulse.served_from else 0.0
+
     def at_it_ms(self, now: float) -> int:
         """How long it has been at its batch, if RQ must be told, else 0."""
         began = self.pulse.batch_began

@@ -167,8 +167,7 @@ class Supervisor:
         """Forks a replacement, at once if that may help."""
         if self._burst or self._roster.is_full(place):
             return
-        served_s = time.monotonic() - ended.began if ended.serves else 0.0
-        pause_s = place.respawn.pause_s(ended.pulse.jobs, served_s)
+        pause_s = place.respawn.pause_s(ended.pulse.jobs, ended.served_s(time.monotonic()))
         if pause_s is None:
             _log.error(
                 "workers keep dying before they answer anything, given up", task=place.task.name

@@ -139,6 +139,7 @@ class ResidentWorker(SimpleWorker):
         self._install_signal_handlers()
         try:
             self._repeat(self._register)
+            self._pulse.served_from = time.monotonic()
             self._serve(burst)
         except Woken:
             pass  # should a job have come in that moment, it is put back

@@ -127,3 +127,10 @@ def test_a_worker_is_frozen_that_misses_what_it_was_given_at_two_ticks(place: Pl
     assert not one.is_frozen(misses=True)
     one.pulse.batch_began = 102.0  # it has just heard of it
     assert not one.is_frozen(misses=True)
+
+
+def test_how_long_it_has_served_is_without_its_loading(place: Place) -> None:
+    one = running(place)
+    assert one.served_s(500.0) == 0
+    one.pulse.served_from = 400.0
+    assert one.served_s(500.0) == 100

@@ -56,8 +56,9 @@ final class LentSource implements Source
             $this->redis->setOption(\Redis::OPT_MAX_RETRIES, 0);
             $this->link = new Link($this->redis);
             $this->deadline = $deadline;
-            $this->comeInStep($this->link, $deadline);
-            $this->select($this->link, $deadline);
+            if (!$this->comeInStep($this->link, $deadline)) {
+                $this->select($this->link, $deadline);
+            }
         } catch (\RedisException) {
             throw new ConnectionLost('the Redis object is not connected');
         }
@@ -144,12 +145,12 @@ final class LentSource implements Source
 
     /**
      * What pconnect brings along from an earlier request: an answer that it did not read, if PHP
-     * ended it in the middle of a wait, and the database that it selected.
+     * ended it in the middle of a wait, and the database that it selected. Whether there was need for it.
      */
-    private function comeInStep(Link $link, Deadline $deadline): void
+    private function comeInStep(Link $link, Deadline $deadline): bool
     {
         if ($this->isChecked) {
-            return;
+            return false;
         }
         $isConnected = $this->redis->isConnected();
         $nonce = bin2hex(random_bytes(8));
@@ -167,9 +168,11 @@ final class LentSource implements Source
         if ($echo !== $nonce) {
             throw self::isOutOfStep();
         }
-        $link->call($deadline, 'SELECT', (string) $this->redis->getDbNum());
+        $this->database ??= $this->redis->getDbNum();
+        $link->call($deadline, 'SELECT', (string) $this->database);
         $this->isChecked = true;
         $this->place(); // ext-redis 6 knows it no longer when the connection is lost
+        return true;
     }
 
     private static function isOutOfStep(): ConnectionLost
@@ -183,7 +186,6 @@ final class LentSource implements Source
      */
     private function select(Link $link, Deadline $deadline): void
     {
-        $this->database ??= $this->redis->getDbNum();
         if ($this->database !== 0 || $this->redis->getDbNum() !== 0) {
             $link->call($deadline, 'SELECT', (string) $this->database);
         }

@@ -28,7 +28,7 @@ final class Quietly
             $warning ??= $message;
             return true;
         };
-        $others = set_error_handler($keep);
+        $others = set_error_handler($keep, E_WARNING | E_NOTICE); // what ext-redis raises
         try {
             return $work();
         } finally {
