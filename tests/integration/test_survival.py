@@ -139,9 +139,11 @@ def test_jobs_of_a_killed_worker_are_answered_in_their_order_by_the_next(
     wait_until(lambda: workers_of(supervisor) not in ([], [worker]))
 
 
-def test_what_a_worker_was_given_that_hears_of_nothing_is_answered_by_another(
+@pytest.fixture
+def frozen(
     project: Path, processes: Processes, live: Live, tmp_path: Path
-) -> None:
+) -> tuple[subprocess.Popen[str], int, str]:
+    """A service, its worker, which is stopped, and a job that it was given and has not heard of."""
     supervisor = start_worker(
         processes, live.connection, tmp_path / "output", "deadly", folder=project
     )
@@ -151,22 +153,26 @@ def test_what_a_worker_was_given_that_hears_of_nothing_is_answered_by_another(
     os.kill(worker, signal.SIGSTOP)
     (job_id,) = live.put(live.fields("a"))
     wait_until(lambda: live.connection.hget(f"{keys.JOB}{job_id}", "status") == b"started")
+    return supervisor, worker, job_id
+
+
+def test_what_a_worker_was_given_that_hears_of_nothing_is_answered_by_another(
+    frozen: tuple[subprocess.Popen[str], int, str], live: Live
+) -> None:
+    supervisor, worker, job_id = frozen
     assert live.answer(job_id) == "a"
     assert worker not in workers_of(supervisor)
     assert live.connection.hget(f"{keys.JOB}{job_id}", "deaths") is None  # the model never saw it
 
 
 def test_what_comes_while_its_worker_is_told_to_stop_is_put_back(
-    project: Path, processes: Processes, live: Live, tmp_path: Path
+    frozen: tuple[subprocess.Popen[str], int, str],
+    project: Path,
+    processes: Processes,
+    live: Live,
+    tmp_path: Path,
 ) -> None:
-    supervisor = start_worker(
-        processes, live.connection, tmp_path / "output", "deadly", folder=project
-    )
-    (worker,) = workers_of(supervisor)
-    wait_until(lambda: any("b" in one["flags"] for one in live.connection.client_list()))
-    os.kill(worker, signal.SIGSTOP)
-    (job_id,) = live.put(live.fields("a"))
-    wait_until(lambda: live.connection.hget(f"{keys.JOB}{job_id}", "status") == b"started")
+    supervisor, worker, job_id = frozen
     for signum in (signal.SIGTERM, signal.SIGCONT):
         os.kill(worker, signum)
     wait_until(lambda: supervisor.poll() == 0)
