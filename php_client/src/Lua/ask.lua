@@ -155,7 +155,7 @@ end
 --   -1 no_worker: no worker is ready for the task
 --   -2 overloaded: number questions wait, limit are allowed
 --   -3 conflict: something else was asked with this id
---   -4 overloaded: an answer would take number ms, the budget is limit ms
+--   -4 overloaded: an answer would take number ms or more, the budget is limit ms
 -- Needs clock.lua and ask_joined.lua in front.
 
 local announced = call('HMGET', announcement, 'max_backlog', 'rate', 'model_ms', 'laned',
