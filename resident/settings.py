@@ -5,9 +5,9 @@ A task's own settings (RESIDENT_FAQ_FILE) stand in its file.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from resident import names
@@ -30,7 +30,10 @@ def _check_redis_url(value: SecretStr) -> SecretStr:
 class Settings(BaseSettings):
     """What an operator may set; every number has a range."""
 
-    model_config = SettingsConfigDict(env_prefix="RESIDENT_", frozen=True, extra="ignore")
+    # What is empty is not set: so it is to the shell scripts, and php-fpm passes on what it lacks so.
+    model_config = SettingsConfigDict(
+        env_prefix="RESIDENT_", env_ignore_empty=True, frozen=True, extra="ignore"
+    )
 
     redis_url: Annotated[SecretStr, AfterValidator(_check_redis_url)] = Field(
         SecretStr("redis://127.0.0.1:6379/0"),
@@ -91,12 +94,6 @@ class Settings(BaseSettings):
     http_concurrency: int = Field(
         64, ge=1, le=4_096, description="questions in flight over HTTP before callers are refused"
     )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _an_empty_redis_url_is_not_set(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """So it is to the shell scripts and to PHP's command line."""
-        return {name: value for name, value in values.items() if (name, value) != ("redis_url", "")}
 
 
 def read_settings() -> Settings:

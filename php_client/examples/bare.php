@@ -38,10 +38,15 @@ if (!$isReady) {
 
 $id = bin2hex(random_bytes(16));                  // must not be guessable: it names the reply
 $now = (new DateTimeImmutable('now', new DateTimeZone('UTC')))->format('Y-m-d\TH:i:s.u\Z');
+// [function, always null, [the question], always {}]; the worker runs known tasks only.
+$data = json_encode(["tasks.$task.answer", null, [$question], new stdClass()]);
+if ($data === false) {
+    fwrite(STDERR, 'The question is no JSON value: ' . json_last_error_msg() . "\n");
+    exit(2);
+}
 $redis->multi();                                  // all or nothing, in one round trip
 $redis->hMSet("rq:job:$id", [
-    // [function, always null, [the question], always {}]; the worker runs known tasks only.
-    'data' => sprintf('["tasks.%s.answer",null,[%s],{}]', $task, json_encode($question, JSON_THROW_ON_ERROR)),
+    'data' => $data,
     'status' => 'queued',
     'origin' => $task,                            // the queue's name is the task's name
     'description' => "tasks.$task.answer(…)",     // for `rq info` and rq-dashboard

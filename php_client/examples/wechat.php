@@ -23,7 +23,14 @@ header('Content-Type: text/plain; charset=utf-8');
 $sent = static fn (string $name): string => is_string($_GET[$name] ?? null) ? $_GET[$name] : '';
 $signed = [$token, $sent('timestamp'), $sent('nonce')];
 sort($signed, SORT_STRING);
-if ($token === '' || !hash_equals(sha1(implode($signed)), $sent('signature'))) {
+$isSigned = $token !== '' && hash_equals(sha1(implode($signed)), $sent('signature'));
+// The signature is of no message, and stands in the URL: whoever reads it in a log may not use it for long.
+if (!$isSigned || abs(time() - (int) $sent('timestamp')) > 300) {
+    error_log('refused: ' . match (true) {
+        $token === '' => 'WECHAT_TOKEN is not set',
+        $isSigned => 'a time stamp that is not of these five minutes; is the clock of this machine right?',
+        default => 'a signature of another token than WECHAT_TOKEN',
+    });
     http_response_code(403);
     exit;
 }

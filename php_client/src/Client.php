@@ -51,13 +51,14 @@ final class Client
      *     connection of the client's own: `redis://[user[:password]@]host:port/db`, `rediss://…` for
      *     TLS, `unix://[:password@]/path/redis.sock?db=0`.
      * @param LoggerInterface|null $logger Is told of lost connections, never of questions.
-     * @throws ConfigurationError The DSN cannot be read.
+     * @throws ConfigurationError The DSN cannot be read, or this PHP lacks what the client needs.
      */
     public function __construct(
         #[\SensitiveParameter] \Redis|string|\Closure $redis,
         private readonly Options $options = new Options(),
         ?LoggerInterface $logger = null,
     ) {
+        self::checkPhp();
         $this->source = match (true) {
             is_string($redis) => new DsnSource(Dsn::parse($redis)),
             $redis instanceof \Redis => new LentSource($redis),
@@ -243,6 +244,16 @@ final class Client
     public function __serialize(): array
     {
         throw new \LogicException('A Resident\Client cannot be serialized; make another where it is needed');
+    }
+
+    private static function checkPhp(): void
+    {
+        if (!class_exists(\Redis::class)) {
+            throw new ConfigurationError('PHP lacks its extension redis: apt-get install php-redis, or pecl install redis');
+        }
+        if (PHP_INT_SIZE < 8) {
+            throw new ConfigurationError('This PHP has integers of 32 bits; Resident needs one of 64 bits');
+        }
     }
 
     private function deadline(?int $budgetMs): Deadline

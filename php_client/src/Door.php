@@ -250,7 +250,7 @@ final class Door
             // Whoever asks again has no more time than is left.
             (string) ($isFirst ? $question->budgetMs : max(1, $deadline->leftMs())),
             $question->task,
-            $question->data,
+            $question->data(),
             (string) $question->failureTtl,
         ];
         if ($question->isStreamed) {

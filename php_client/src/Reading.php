@@ -97,8 +97,10 @@ final class Reading
     /**
      * Says that nobody reads any more, if Redis is there to hear it; a question of which nothing has
      * come is taken off its queue, too.
+     *
+     * @return bool False if its owner is in the middle of something with the Redis object, and it can be said later.
      */
-    public function leave(): void
+    public function leave(): bool
     {
         $id = $this->question->id;
         try {
@@ -111,9 +113,12 @@ final class Reading
                     => $link->call($soon, 'DEL', Keys::reading($id), Keys::reply($id));
                 $this->tries->twiceAtMost($soon, $leave);
             });
-        } catch (ResidentException | ConfigurationError) {
+        } catch (ResidentException) {
             // Both expire by themselves.
+        } catch (ConfigurationError) {
+            return false;
         }
+        return true;
     }
 
     private function read(Link $link): ?string

@@ -56,8 +56,8 @@ final class Setting
 
     private function inEnvironment(string $pattern, string $kind): float
     {
-        $text = getenv($this->variable);
-        if ($text === false) {
+        $text = (string) getenv($this->variable);
+        if ($text === '') { // so php-fpm passes on what it has not got
             return $this->default;
         }
         $value = (float) str_replace('_', '', $text);

@@ -30,6 +30,10 @@ final class Stream implements \IteratorAggregate
     private readonly StreamReader $reader;
     private readonly int $pid;
     private bool $isOver = false;
+    /**
+     * Nothing is to be said to Redis any more.
+     */
+    private bool $isLeft = false;
     private ?ResidentException $error = null;
 
     /**
@@ -39,7 +43,7 @@ final class Stream implements \IteratorAggregate
     {
         $this->id = $question->id;
         $this->reader = new StreamReader($question->id);
-        $this->pid = (int) getmypid();
+        $this->pid = Process::id();
     }
 
     /**
@@ -87,10 +91,10 @@ final class Stream implements \IteratorAggregate
      */
     public function leave(): void
     {
+        $this->isOver = true;
         // A child of pcntl_fork does not leave for its parent.
-        if (!$this->isOver && $this->pid === getmypid()) {
-            $this->isOver = true;
-            $this->reading->leave();
+        if (!$this->isLeft && $this->pid === Process::id()) {
+            $this->isLeft = $this->reading->leave();
         }
     }
 
@@ -123,7 +127,7 @@ final class Stream implements \IteratorAggregate
             $delta = $this->reading->next($this->reader);
         } catch (ResidentException $error) {
             $this->error = $error;
-            $this->isOver = $error instanceof TransportError; // then nobody would hear it
+            $this->isLeft = $error instanceof TransportError; // nobody would hear it
             $this->leave();
             throw $error;
         }

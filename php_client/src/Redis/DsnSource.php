@@ -5,6 +5,7 @@ declare(strict_types=1);
 namespace Resident\Redis;
 
 use Resident\Deadline;
+use Resident\Process;
 
 /**
  * Opens a connection of its own when it is first needed, and keeps it.
@@ -24,13 +25,13 @@ final class DsnSource implements Source
     public function link(Deadline $deadline): Link
     {
         // A child of pcntl_fork must not read from its parent's connection.
-        if ($this->link !== null && $this->pid === getmypid()) {
+        if ($this->link !== null && $this->pid === Process::id()) {
             return $this->link;
         }
         $redis = $this->connect($deadline);
         $link = new Link($redis);
         $this->logIn($link, $deadline);
-        [$this->redis, $this->pid] = [$redis, (int) getmypid()];
+        [$this->redis, $this->pid] = [$redis, Process::id()];
         return $this->link = $link;
     }
 

@@ -6,6 +6,7 @@ namespace Resident\Redis;
 
 use Resident\Deadline;
 use Resident\Exception\ConfigurationError;
+use Resident\Process;
 
 /**
  * Takes connections from a function of the caller's, another one after each that was lost.
@@ -27,9 +28,9 @@ final class FactorySource implements Source
     public function link(Deadline $deadline): Link
     {
         // A child of pcntl_fork must not read from its parent's connection.
-        if ($this->lent === null || $this->pid !== getmypid()) {
+        if ($this->lent === null || $this->pid !== Process::id()) {
             $this->lent = new LentSource($this->make());
-            $this->pid = (int) getmypid();
+            $this->pid = Process::id();
         }
         return $this->lent->link($deadline);
     }
@@ -59,7 +60,7 @@ final class FactorySource implements Source
     private function make(): \Redis
     {
         try {
-            $redis = ($this->factory)();
+            $redis = Quietly::run($this->factory, $warning);
         } catch (\RedisException $error) {
             throw self::meaningOf($error->getMessage());
         }
@@ -67,6 +68,10 @@ final class FactorySource implements Source
             throw new ConfigurationError(
                 'The factory returned ' . get_debug_type($redis) . '; it must return a connected \Redis object'
             );
+        }
+        if ($warning !== null && !$redis->isConnected()) {
+            // So it is when TLS fails; the warning has the reason, in several lines.
+            throw new ConnectionLost(strtr($warning, "\n", ' '));
         }
         return $redis;
     }

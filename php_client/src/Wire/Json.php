@@ -13,13 +13,29 @@ final class Json
 {
     private const FLAGS = JSON_UNESCAPED_UNICODE | JSON_UNESCAPED_SLASHES
         | JSON_UNESCAPED_LINE_TERMINATORS | JSON_PRESERVE_ZERO_FRACTION | JSON_THROW_ON_ERROR;
+    /**
+     * PHP's default of serialize_precision.
+     */
+    private const AS_MANY_AS_NEEDED = '-1';
 
     /**
+     * Floats with as many digits as they need, whatever php.ini says.
+     *
      * @throws \JsonException
      */
     public static function encode(#[\SensitiveParameter] mixed $value, int $maxDepth = 512): string
     {
-        return json_encode($value, self::FLAGS, max(1, $maxDepth));
+        $digits = (string) ini_get('serialize_precision');
+        if ($digits !== self::AS_MANY_AS_NEEDED) {
+            ini_set('serialize_precision', self::AS_MANY_AS_NEEDED);
+        }
+        try {
+            return json_encode($value, self::FLAGS, max(1, $maxDepth));
+        } finally {
+            if ($digits !== self::AS_MANY_AS_NEEDED) {
+                ini_set('serialize_precision', $digits);
+            }
+        }
     }
 
     /**

@@ -15,7 +15,7 @@ use Resident\Options;
 final class Question
 {
     /**
-     * @param string $data RQ's job data.
+     * @param \SensitiveParameterValue $hidden RQ's job data, so that not even var_export() shows it.
      * @param int $failureTtl How long it is kept if it fails, s.
      * @param string $lane Where it waits behind others; of Lane::of().
      * @param bool $isShared The caller chose the id, so others may wait for the same reply.
@@ -26,7 +26,7 @@ final class Question
         public readonly string $id,
         public readonly bool $isShared,
         public readonly int $budgetMs,
-        public readonly string $data,
+        private readonly \SensitiveParameterValue $hidden,
         public readonly int $failureTtl,
         public readonly string $lane,
         public readonly bool $isStreamed = false,
@@ -47,7 +47,17 @@ final class Question
         $task = Names::checkTask($task);
         $checkedId = $id === null ? Names::newId() : Names::checkId($id);
         $data = JobData::encode($task, $question, $options->maxQuestionBytes);
-        return new self($task, $checkedId, $id !== null, $budgetMs, $data, $options->failureTtl, $lane);
+        $hidden = new \SensitiveParameterValue($data);
+        return new self($task, $checkedId, $id !== null, $budgetMs, $hidden, $options->failureTtl, $lane);
+    }
+
+    /**
+     * RQ's job data.
+     */
+    public function data(): string
+    {
+        $data = $this->hidden->getValue();
+        return is_string($data) ? $data : '';
     }
 
     /**
@@ -60,7 +70,7 @@ final class Question
             $this->id,
             $this->isShared,
             $this->budgetMs,
-            $this->data,
+            $this->hidden,
             $this->failureTtl,
             $this->lane,
             true
@@ -72,7 +82,7 @@ final class Question
      */
     public function digest(): string
     {
-        return sha1("$this->task\n$this->data");
+        return sha1("$this->task\n" . $this->data());
     }
 
     /**

@@ -78,6 +78,20 @@ final class FactoryTest extends TestCase
         self::assertSame('error', end($logger->records)[0]);
     }
 
+    public function testAFactoryThatWarnsIsATransportErrorWhereWarningsAreExceptions(): void
+    {
+        $listener = stream_socket_server('tcp://127.0.0.1:0'); // says nothing, least of all TLS
+        [$host, $port] = explode(':', (string) stream_socket_get_name($listener, false));
+        $factory = static function () use ($host, $port): \Redis {
+            $redis = new \Redis();
+            $redis->connect("tls://$host", (int) $port, 0.05);
+            return $redis;
+        };
+        $this->expectException(TransportError::class);
+        $this->expectExceptionMessage('SSL: Handshake timed out');
+        (new Client($factory))->ask('echo', 'a', 200); // PHPUnit makes exceptions of warnings
+    }
+
     public function testAFactoryWhosePasswordIsWrongSaysThatItIsRefused(): void
     {
         $dsn = Dsn::parse(Server::served()->url);

@@ -21,6 +21,21 @@ final class ProgramsTest extends TestCase
         $this->server = Server::served();
     }
 
+    public function testAPhpWithoutTheExtensionIsToldWhichItLacks(): void
+    {
+        $code = 'require "php_client/autoload.php";'
+            . 'try { new Resident\Client("redis://127.0.0.1"); } catch (Throwable $error) { echo $error->getMessage(); }';
+        [, $output] = (new Program(['-n', '-r', $code]))->result();
+        self::assertStringStartsWith('PHP lacks its extension redis: apt-get install php-redis', $output);
+    }
+
+    public function testAHostWithoutGetmypidServes(): void
+    {
+        $words = ['-d', 'disable_functions=getmypid', 'php_client/bin/ask', 'echo', 'hello'];
+        $program = new Program($words, ['RESIDENT_REDIS_URL' => Server::served()->url]);
+        self::assertSame([0, "hello\n", ''], $program->result());
+    }
+
     public function testAskPrintsTheAnswer(): void
     {
         self::assertSame([0, "今天几点开门？\n", ''], $this->runAsk(['echo', '今天几点开门？']));

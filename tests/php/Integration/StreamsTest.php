@@ -7,6 +7,7 @@ namespace Resident\Tests\Integration;
 use PHPUnit\Framework\TestCase;
 use Resident\Client;
 use Resident\ErrorCode;
+use Resident\Exception\ConfigurationError;
 use Resident\Exception\OperatorError;
 use Resident\Exception\ResidentException;
 use Resident\Exception\TransportError;
@@ -130,6 +131,23 @@ final class StreamsTest extends TestCase
         }];
         yield 'leave()' => [static fn (Stream $stream) => $stream->leave()];
         yield 'letting go' => [static fn (Stream $stream) => null];
+    }
+
+    public function testWhoIsInTheMiddleOfATransactionLeavesBehindIt(): void
+    {
+        $redis = $this->server->connect();
+        $stream = (new Client($redis))->stream('tell', [['wait for' => "$this->folder/gate"]], self::BUDGET_MS);
+        $key = "resident:reading:$stream->id";
+        $redis->multi();
+        try {
+            iterator_to_array($stream);
+            self::fail('It was read in the middle of a transaction');
+        } catch (ConfigurationError) {
+            $redis->discard();
+        }
+        self::assertSame(1, $this->server->redis->exists($key));
+        unset($stream);
+        self::assertSame(0, $this->server->redis->exists($key));
     }
 
     public function testAStreamThatWasLeftHasNoAnswer(): void

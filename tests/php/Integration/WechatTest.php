@@ -25,6 +25,13 @@ final class WechatTest extends TestCase
         self::assertSame([403, ''], $this->deliver('hello', '1', signature: sha1('another')));
     }
 
+    public function testASignatureOfHalfAnHourAgoIsRefused(): void
+    {
+        $this->serve(Server::spare(), 'faq');
+        [$status] = $this->request('GET', $this->query(at: time() - 1800) . '&echostr=8127');
+        self::assertSame(403, $status);
+    }
+
     public function testTheUrlIsConfirmedWithTheTextThatWeChatSent(): void
     {
         $this->serve(Server::spare(), 'faq');
@@ -91,12 +98,13 @@ final class WechatTest extends TestCase
         Wait::until(fn (): bool => is_resource(@stream_socket_client("tcp://$this->address")));
     }
 
-    private function query(?string $signature = null): string
+    private function query(?string $signature = null, ?int $at = null): string
     {
-        $signed = [self::TOKEN, '1700000000', '12345'];
+        $at ??= time();
+        $signed = [self::TOKEN, (string) $at, '12345'];
         sort($signed, SORT_STRING);
         $signature ??= sha1(implode($signed));
-        return "?timestamp=1700000000&nonce=12345&signature=$signature";
+        return "?timestamp=$at&nonce=12345&signature=$signature";
     }
 
     /**

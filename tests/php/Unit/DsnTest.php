@@ -86,6 +86,7 @@ final class DsnTest extends TestCase
         yield ['redis://:secret@redis?timeout=3'];
         yield ['unix://:secret@'];
         yield ['unix://host/run/redis.sock'];
+        yield 'of which C would read the beginning' => ["redis://:secret@127.0.0.1\0.example:7611"];
     }
 
     public function testAnEmptyDsnSaysThatItIsAndWhereItMayComeFrom(): void

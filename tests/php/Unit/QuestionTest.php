@@ -47,7 +47,7 @@ final class QuestionTest extends TestCase
     public function testWhatHasAJsonFormIsTaken(): void
     {
         $question = [new \stdClass(), new \DateTimeImmutable('2026-11-24 UTC'), ErrorCode::Expired, true, null];
-        self::assertSame(json_encode($question), json_encode(json_decode(self::question($question)->data)[2][0]));
+        self::assertSame(json_encode($question), json_encode(json_decode(self::question($question)->data())[2][0]));
     }
 
     public function testAnObjectThatFailsToEncodeIsRefusedWithItsReason(): void
@@ -123,7 +123,7 @@ final class QuestionTest extends TestCase
     {
         $options = new Options(maxQuestionBytes: 65);
         $question = Question::of('faq', array_fill(0, 32, 1), null, 1000, $options);
-        self::assertSame(32, substr_count($question->data, '1'));
+        self::assertSame(32, substr_count($question->data(), '1'));
         $this->expectExceptionMessage('The question has 67 bytes of JSON; at most 65 are taken');
         Question::of('faq', array_fill(0, 33, 1), null, 1000, $options);
     }
@@ -150,9 +150,21 @@ final class QuestionTest extends TestCase
     public function testTheTextIsInDataAndNowhereElse(): void
     {
         $question = self::question('private words');
-        self::assertStringContainsString('private', $question->data);
-        $rest = array_diff_key(get_object_vars($question), ['data' => true]);
-        self::assertStringNotContainsString('private', implode(' ', $rest));
+        self::assertStringContainsString('private', $question->data());
+        foreach ([print_r($question, true), var_export($question, true), print_r((array) $question, true)] as $shown) {
+            self::assertStringNotContainsString('private', $shown);
+        }
+    }
+
+    public function testAFloatHasAsManyDigitsAsItNeedsWhateverPhpIniSays(): void
+    {
+        $before = (string) ini_set('serialize_precision', '5');
+        try {
+            self::assertSame('["tasks.echo.answer",null,[0.123456789],{}]', JobData::encode('echo', 0.123456789, 99));
+            self::assertSame('5', ini_get('serialize_precision'));
+        } finally {
+            ini_set('serialize_precision', $before);
+        }
     }
 
     public function testEveryQuestionHasAnIdOfItsOwn(): void
