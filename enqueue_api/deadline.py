@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Any
 
@@ -41,7 +42,11 @@ class Deadline:
     @property
     def block_s(self) -> str:
         """How long a command may block in Redis, as Redis takes it."""
-        left_s = self._at - time.monotonic()
+        return self.block_within(math.inf)
+
+    def block_within(self, most_s: float) -> str:
+        """The same, but no longer than this."""
+        left_s = min(self._at - time.monotonic(), most_s)
         return f"{left_s:.3f}" if left_s > _SHORTEST_BLOCK_S else _SHORTEST_BLOCK
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections.abc import Callable
@@ -25,6 +26,8 @@ T = TypeVar("T")
 RECONNECT_PAUSE_S = 0.05
 #: Between two tries to wake a Redis that has not noticed the end of a block, in seconds.
 WAKE_EACH_S = 0.004
+#: After a connection was lost, how long to wait until the question is asked again, in seconds.
+ASK_AGAIN_S = 1.0
 #: Between two looks at a Redis that is full, and so refuses to block, in seconds.
 LOOK_EACH_S = 0.01
 
@@ -32,7 +35,9 @@ LOOK_EACH_S = 0.01
 class Wait:
     """Waits for the reply to one question.
 
-    A reply that is kept stays for others who wait for it, and for another try.
+    A reply that is kept stays for others who wait for it, and for another try. One that is not may
+    go the way of a connection that was lost, of which Redis does not know yet: it is served there
+    first. Then nothing but another run brings an answer, and so the question is asked again.
     """
 
     def __init__(
@@ -52,12 +57,12 @@ class Wait:
         self._deadline = deadline
         self._keep = keep
         self._ask_again = ask_again
-        self._is_sent = self._was_lost = False
+        self._is_sent = self._was_lost = self._may_go_astray = False
 
     def command(self) -> tuple[Word, ...]:
         """The command that blocks until the reply is there; for somebody else to send."""
         self._is_sent = True
-        block_s = self._deadline.block_s
+        block_s = self._deadline.block_within(ASK_AGAIN_S if self._may_go_astray else math.inf)
         if self._keep:
             return ("BLMOVE", self._key, self._key, "LEFT", "LEFT", block_s)
         return ("BLPOP", self._key, block_s)
@@ -71,15 +76,17 @@ class Wait:
         return until_something(link, self._deadline, self._read, self._job_id)
 
     def _read(self, link: Link) -> bytes | None:
-        if self._was_lost and self._ask_again is not None and not self._ask_again(link):
-            time.sleep(min(RECONNECT_PAUSE_S, self._deadline.left_s))
-            return None
+        if self._was_lost and self._ask_again is not None:
+            self._may_go_astray = not self._keep
+            if not self._ask_again(link):
+                time.sleep(min(RECONNECT_PAUSE_S, self._deadline.left_s))
+                return None
         self._was_lost = True
         if not self._is_sent:
             link.send_all([self.command()])
         self._is_sent = False
         reply = self._read_reply(link)
-        self._was_lost = False
+        self._was_lost = self._may_go_astray
         return payload_in(reply)
 
     def _read_reply(self, link: Link) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import select
 import socket
 import time
@@ -34,6 +35,23 @@ Command = tuple[Word, ...] | bytes
 pack: Callable[[tuple[Word, ...]], bytes] = hiredis.pack_command  # type: ignore[assignment]
 
 
+@functools.cache
+def _punctual(kind: type[Any]) -> type[Any]:
+    """A class of redis-py's connections whose log-in, of several answers, keeps to one deadline."""
+
+    class Punctual(kind):  # type: ignore[misc]
+        #: A moment of the monotonic clock; 0 is never.
+        gives_up_at = 0.0
+
+        def read_response(self, *args: Any, **options: Any) -> Any:
+            if self.gives_up_at and "timeout" not in options:
+                left_s = max(self.gives_up_at - time.monotonic(), _SHORTEST_TIMEOUT_S)
+                options["timeout"] = min(left_s, self.socket_timeout)
+            return super().read_response(*args, **options)
+
+    return Punctual
+
+
 class Woken(BaseException):
     """Nobody waits any longer for what a blocking command may bring; the link is to be closed."""
 
@@ -61,7 +79,7 @@ class Link:
         # A redis-py client of a caller's own tries to connect ten times over, far beyond a budget.
         once = {"retry": Retry(NoBackoff(), 0)}
         options = {**pool.connection_kwargs, **patience, **once, "protocol": protocol}
-        self._connection: Any = pool.connection_class(**options)
+        self._connection: Any = _punctual(pool.connection_class)(**options)
         self._socket: Any = None
         self._buffer = bytearray(_CHUNK)
         #: A moment of the monotonic clock; 0 is never.
@@ -148,6 +166,7 @@ class Link:
 
     def _open(self) -> None:
         connection, patience_s = self._connection, self._patience_s(self.timeout_s)
+        connection.gives_up_at = self._gives_up_at
         connection.socket_timeout = connection.socket_connect_timeout = patience_s
         connection.connect()
         if not isinstance(connection._sock, socket.socket):

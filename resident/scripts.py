@@ -91,6 +91,9 @@ class WorkerScripts:
         codes: Any = self._next_answer() if jobs else None
         if max_batch:
             self.found_waiting = self._link.has_read_more()  # a wait parts it from what it brings
+        if isinstance(codes, ResponseError) and wait_s and max_batch:
+            self.close()  # or what is not settled would wait for the next question, too
+            raise codes
         if jobs and not isinstance(codes, ResponseError):
             ended.on_settled(codes if isinstance(codes, list) else [codes] * jobs)
         if also:

@@ -30,7 +30,7 @@ def _check_redis_url(value: SecretStr) -> SecretStr:
 class Settings(BaseSettings):
     """What an operator may set; every number has a range."""
 
-    # What is empty is not set: so it is to the shell scripts, and php-fpm passes on what it lacks so.
+    # What is empty is not set: so the shell scripts have it, so php-fpm passes on what it lacks.
     model_config = SettingsConfigDict(
         env_prefix="RESIDENT_", env_ignore_empty=True, frozen=True, extra="ignore"
     )

@@ -44,6 +44,7 @@ from resident.scripts import WorkerScripts, new_token
 from resident.settings import Settings
 from resident.settlement import NOTHING_ENDED, Ended, Settlement
 from resident.signals import held_back
+from resident.strays import Strays
 from resident.streaming import Streams
 from resident.task import Task, model_of, single_question_function
 from resident.tending import Tending
@@ -103,7 +104,12 @@ class ResidentWorker(SimpleWorker):
         )
         self._pace = Pace(task.max_batch)
         self._announcing = Announcing(task, settings, self._scripts, self._pace)
-        self._tend = Tending(self.name, self._announcing.ready, (self._beat, self._clean_up))
+        self._held = NO_CLAIM
+        #: How what is held ends, until it is settled.
+        self._ended = NOTHING_ENDED
+        self._strays = Strays(self._scripts, self.name)
+        duties = (self._beat, self._clean_up, lambda: self._strays.put_back_old(self._held.jobs))
+        self._tend = Tending(self.name, self._announcing.ready, duties)
         self._answerer = Answerer(
             task,
             model_of(task),
@@ -112,9 +118,6 @@ class ResidentWorker(SimpleWorker):
             self._pulse,
             Streams(link, self._repeat, self._scripts.close, self._limits.reply_ttl_ms),
         )
-        self._held = NO_CLAIM
-        #: How what is held ends, until it is settled.
-        self._ended = NOTHING_ENDED
         self._counts = Counts()
         self._notes = Notes(
             task.name, self._counts, self._pace, self._gathering, self._answerer.calls
@@ -339,11 +342,7 @@ class ResidentWorker(SimpleWorker):
         A claim whose answer was cut off is such; without this it would wait for its lease's end.
         """
         self._scripts.withdraw()  # from here on it is handed nothing
-        mine = {(one.id, one.execution) for one in known}
-        unknown = [one for one in self._scripts.executions() if one not in mine]
-        released = self._scripts.release(unknown)
-        if unknown or released:
-            _log.info("put back", worker=self.name, jobs=released)
+        self._strays.put_back(known)
         self._offering.note_put_back()
 
     def _repeat(self, call: Callable[[], T], after_error: Callable[[], object] = nothing) -> T:

@@ -249,7 +249,9 @@ final class Client
     private static function checkPhp(): void
     {
         if (!class_exists(\Redis::class)) {
-            throw new ConfigurationError('PHP lacks its extension redis: apt-get install php-redis, or pecl install redis');
+            throw new ConfigurationError(
+                'PHP lacks its extension redis: apt-get install php-redis, or pecl install redis'
+            );
         }
         if (PHP_INT_SIZE < 8) {
             throw new ConfigurationError('This PHP has integers of 32 bits; Resident needs one of 64 bits');

@@ -30,6 +30,10 @@ final class Waiting
      */
     private const LOOK_EACH_FULL_MS = 10;
     /**
+     * After a connection was lost, how long to wait until the question is asked again.
+     */
+    private const ASK_AGAIN_MS = 1_000;
+    /**
      * So many replies are read at once.
      */
     private const MOST = 500;
@@ -50,23 +54,33 @@ final class Waiting
      */
     public function forReply(string $id, bool $keep, Deadline $deadline, ?\Closure $askAgain = null): ?string
     {
-        $wasLost = false;
-        $read = function (Link $link) use ($id, $keep, $deadline, $askAgain, &$wasLost): ?string {
-            if ($wasLost && $askAgain !== null && !$askAgain($link)) {
-                usleep(min(self::RECONNECT_PAUSE_MS, $deadline->leftMs()) * 1000);
-                return null;
+        // A reply that is not kept may go the way of a lost connection, of which Redis does not know yet: it is
+        // served there first. Then nothing but another run brings an answer.
+        $wasLost = $mayGoAstray = false;
+        $read = function (Link $link) use ($id, $keep, $deadline, $askAgain, &$wasLost, &$mayGoAstray): ?string {
+            if ($wasLost && $askAgain !== null) {
+                $mayGoAstray = !$keep;
+                if (!$askAgain($link)) {
+                    usleep(min(self::RECONNECT_PAUSE_MS, $deadline->leftMs()) * 1000);
+                    return null;
+                }
             }
             $wasLost = true;
-            $payload = self::readReply($link, Keys::reply($id), $keep, $deadline);
-            $wasLost = false;
+            $mostMs = min($deadline->blockMs(), $mayGoAstray ? self::ASK_AGAIN_MS : PHP_INT_MAX);
+            $payload = self::readReply($link, Keys::reply($id), $keep, $deadline, $mostMs);
+            $wasLost = $mayGoAstray;
             return $payload;
         };
         return $this->untilSomething($deadline, $read);
     }
 
-    private static function readReply(Link $link, string $key, bool $keep, Deadline $deadline): ?string
-    {
-        $blockMs = $deadline->blockMs();
+    private static function readReply(
+        Link $link,
+        string $key,
+        bool $keep,
+        Deadline $deadline,
+        int $blockMs,
+    ): ?string {
         return self::payloadIn(match (true) {
             $keep => self::head($link, $key, $deadline),
             $blockMs === 0 => $link->call($deadline, 'LPOP', $key),

@@ -12,6 +12,7 @@ import pytest
 from enqueue_api.async_client import AsyncClient
 from enqueue_api.client import Client
 from resident import keys
+from resident.link import Link
 from resident.protocol import Answered, encode_answered
 from tests.support.lua import ECHO, Desk
 from tests.support.waiting import wait_until
@@ -55,7 +56,7 @@ class Outage:
     def __init__(self, desk: Desk, waits: int) -> None:
         self.desk = desk
         wait_until(lambda: len(desk.waiting()) == len(QUESTIONS))
-        wait_until(lambda: len(self._blocked()) == waits)
+        wait_until(lambda: len(blocked(desk)) == waits)
         self.answered, self.forgotten, self.kept = desk.waiting()
 
     def happen(self, *also_gone: str) -> None:
@@ -81,9 +82,6 @@ class Outage:
     def _reply(self, job_id: str) -> tuple[str, bytes]:
         key = self.desk.job(job_id).get("reply_to", keys.reply(job_id))
         return key, encode_answered(job_id, b'"!"', 0, 0, 1)
-
-    def _blocked(self) -> list[Any]:
-        return [one for one in self.desk.connection.client_list() if "b" in one["flags"]]
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -146,3 +144,28 @@ def test_one_that_is_not_let_in_again_keeps_no_other_from_its_reply(
         outage.answer(outage.forgotten)
         asked.result(BUDGET_MS / 1000)
     assert sorted(heard) == sorted([outage.answered, outage.kept, outage.forgotten])
+
+
+def test_a_reply_that_goes_the_way_of_a_lost_connection_is_made_again(
+    desk: Desk, redis_url: str
+) -> None:
+    """Redis does not know yet that it is lost, and serves it first."""
+    with ThreadPoolExecutor(1) as pool, Client(redis_url) as client:
+        asked = pool.submit(client.ask, "echo", "a", BUDGET_MS)
+        own = wait_until(lambda: blocked(desk))
+        [job_id] = desk.waiting()
+        lost = Link(desk.connection)
+        lost.send_all([("BLPOP", keys.reply(job_id), "0")])
+        wait_until(lambda: len(blocked(desk)) == 2)
+        desk.connection.client_kill_filter(_id=own[0])
+        wait_until(lambda: len(blocked(desk)) == 2)
+        for reader in (lambda: lost.read(1), lambda: asked.result(BUDGET_MS / 1000).answer == "!"):
+            wait_until(lambda: desk.waiting() == [job_id])
+            reply = encode_answered(job_id, b'"!"', 0, 0, 1)
+            desk.settle(desk.claim(), reply=reply)
+            assert reader()
+
+
+def blocked(desk: Desk) -> list[str]:
+    """Ids of connections that wait."""
+    return [one["id"] for one in desk.connection.client_list() if "b" in one["flags"]]

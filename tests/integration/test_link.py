@@ -108,3 +108,27 @@ def drip(server: socket.socket, answer: bytes, pause_s: float) -> None:
                 while end.recv(4096):
                     pass
                 return
+
+
+def test_all_answers_of_a_log_in_have_to_come_before_the_moment_to_give_up() -> None:
+    over = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=_answer_slowly, args=(listener, over))
+        thread.start()
+        link = Link(connect(f"redis://:password@127.0.0.1:{listener.getsockname()[1]}/1"))
+        began = time.monotonic()
+        link.give_up_at(began + 1)
+        try:
+            with pytest.raises(RedisTimeoutError):
+                link.call("PING")
+            assert time.monotonic() - began < 1.3
+        finally:
+            over.set()
+            thread.join()
+
+
+def _answer_slowly(listener: socket.socket, over: threading.Event) -> None:
+    connection, _ = listener.accept()
+    with connection, suppress(OSError):
+        while (sent := connection.recv(4096)) and not over.wait(0.8):
+            connection.sendall(b"+OK\r\n" * sent.count(b"*"))

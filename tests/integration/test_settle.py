@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
 from redis import Redis
-from redis.exceptions import ResponseError
+from redis.exceptions import NoScriptError, ResponseError
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
@@ -350,3 +351,16 @@ def test_an_id_of_ours_that_somebody_took_back_and_asked_anew_is_not_answered_by
     assert not desk.connection.exists(keys.reply(ours))
     assert desk.settle(desk.claim(), reply=b"the new one") == [SettleCode.SETTLED]
     assert 0 < desk.connection.ttl(ECHO.anew) <= 10
+
+
+def test_a_settle_that_redis_refuses_is_told_before_it_waits_for_the_next_question(
+    desk: Desk,
+) -> None:
+    desk.ask("a")
+    claim = desk.claim()
+    desk.connection.script_flush()
+    began = time.monotonic()
+    with pytest.raises(NoScriptError):
+        desk.turn([settlement("a", claim.jobs[0].execution)], claim.started, 10, 5.0)
+    assert time.monotonic() - began < 2
+    assert desk.settle(claim) == [SettleCode.SETTLED]

@@ -50,7 +50,7 @@ def test_a_number_out_of_its_range_is_told_with_the_range(
     name: str, least: float, most: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     variable = f"RESIDENT_{name.upper()}"
-    for value in (str(least - 1), str(most + 1), "many", "nan", ""):
+    for value in (str(least - 1), str(most + 1), "many", "nan"):
         monkeypatch.setenv(variable, value)
         with pytest.raises(ConfigurationError) as caught:
             read_settings()
@@ -58,6 +58,12 @@ def test_a_number_out_of_its_range_is_told_with_the_range(
         assert message.startswith(f"{variable}={value!r}: ")
         assert message.endswith(f" (from {least} to {most})")
         assert "\n" not in message
+
+
+@pytest.mark.parametrize("name", Settings.model_fields)
+def test_what_is_empty_is_not_set(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"RESIDENT_{name.upper()}", "")
+    assert read_settings() == Settings.model_construct()
 
 
 def test_no_lease_ends_between_two_ticks_of_a_supervisor() -> None:

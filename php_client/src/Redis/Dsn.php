@@ -16,7 +16,8 @@ use Resident\Wire\Json;
  */
 final class Dsn
 {
-    private const FORM = '~\A(?=[^\x00-\x1F\x7F]*\z)(?<scheme>redis|rediss|unix)://(?:(?<user>[^:@/?]*)(?::(?<password>[^@/?]*))?@)?'
+    private const FORM = '~\A(?=[^\x00-\x1F\x7F]*\z)'
+        . '(?<scheme>redis|rediss|unix)://(?:(?<user>[^:@/?]*)(?::(?<password>[^@/?]*))?@)?'
         . '(?<host>\[[0-9A-Fa-f:.]+\]|[^:/?@]*)(?::(?<port>\d{1,5}))?(?<path>/[^?]*)?(?:\?(?<query>.*))?\z~';
 
     /**

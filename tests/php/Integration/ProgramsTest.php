@@ -24,7 +24,8 @@ final class ProgramsTest extends TestCase
     public function testAPhpWithoutTheExtensionIsToldWhichItLacks(): void
     {
         $code = 'require "php_client/autoload.php";'
-            . 'try { new Resident\Client("redis://127.0.0.1"); } catch (Throwable $error) { echo $error->getMessage(); }';
+            . 'try { new Resident\Client("redis://127.0.0.1"); }'
+            . 'catch (Throwable $error) { echo $error->getMessage(); }';
         [, $output] = (new Program(['-n', '-r', $code]))->result();
         self::assertStringStartsWith('PHP lacks its extension redis: apt-get install php-redis', $output);
     }

@@ -62,6 +62,27 @@ final class WhileWaitingTest extends TestCase
         self::assertSame(1, $this->server->redis->lLen('rq:queue:faq'), 'it was asked once');
     }
 
+    public function testAReplyThatGoesTheWayOfALostConnectionIsMadeAgain(): void
+    {
+        $program = $this->ask('--budget=10000', 'faq', 'x');
+        $own = $this->server->blockedIn('blpop');
+        $redis = $this->server->redis;
+        $id = $redis->lPop('rq:queue:faq');
+        $lost = new Program(['-r', 'require "php_client/autoload.php"; $d = Resident\Redis\Dsn::parse($argv[1]);'
+            . '$r = new Redis(); $r->connect($d->host, $d->port); $r->auth($d->password());'
+            . 'echo $r->blPop(["resident:reply:$argv[2]"], 10)[0];', '--', $this->server->url, $id]);
+        Wait::until(fn () => $this->otherThan($own)); // Redis serves it first, as one of which it does not know yet
+        $redis->rawCommand('CLIENT', 'KILL', 'ID', $own);
+        $redis->hSet("rq:job:$id", 'status', 'finished');
+        Wait::until(fn () => count($this->clientsIn('blpop')) === 2);
+        $this->server->reply($id, 'away');
+        self::assertSame([0, "resident:reply:$id", ''], $lost->result());
+
+        self::assertSame($id, Wait::until(fn () => $redis->lIndex('rq:queue:faq', 0)));
+        $this->server->reply($id, 'again');
+        self::assertSame([0, "again\n", ''], $program->result());
+    }
+
     public function testAQuestionThatRedisForgotMeanwhileIsAskedAgain(): void
     {
         $program = $this->ask('--budget=10000', 'faq', 'x');

@@ -1,0 +1,49 @@
+"""Jobs that Redis says a worker runs and the worker does not know of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import structlog
+
+from resident.claimed import Claimed
+from resident.holders import Execution
+from resident.scripts import WorkerScripts
+from resident.settlement import Settlement
+
+_log = structlog.get_logger()
+
+
+class Strays:
+    """What was claimed for one worker by a call whose answer it never had, and the way back."""
+
+    def __init__(self, scripts: WorkerScripts, worker_name: str) -> None:
+        """Takes the worker's way to Redis, and its name in RQ."""
+        self._scripts = scripts
+        self._worker_name = worker_name
+        self._seen: set[Execution] = set()
+
+    def put_back(self, known: Iterable[Settlement | Claimed]) -> None:
+        """All at once: nothing is on its way any more."""
+        unknown = self._unknown(known)
+        released = self._scripts.release(unknown)  # and what it took for RQ's own perform_job
+        if unknown or released:
+            _log.info("put back", worker=self._worker_name, jobs=released)
+
+    def put_back_old(self, known: Iterable[Settlement | Claimed]) -> None:
+        """Those that were strays at the last call, too: it may not have heard of one yet.
+
+        A claim that was given up may be on its way for longer than it takes to connect anew: TCP
+        sends again what a broken way held back.
+        """
+        unknown = self._unknown(known)
+        old, self._seen = [one for one in unknown if one in self._seen], {*unknown}
+        if old:
+            released = self._scripts.release(old)
+            _log.warning(
+                "put back what was claimed too late", worker=self._worker_name, jobs=released
+            )
+
+    def _unknown(self, known: Iterable[Settlement | Claimed]) -> list[Execution]:
+        mine = {(one.id, one.execution) for one in known}
+        return [one for one in self._scripts.executions() if one not in mine]
