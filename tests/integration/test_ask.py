@@ -89,6 +89,23 @@ def test_a_finished_id_whose_reply_is_gone_is_asked_again_from_the_start(desk: D
     assert [job.id for job in desk.claim().jobs] == ["a"]
 
 
+def test_a_question_without_a_budget_has_none_when_it_is_joined(desk: Desk) -> None:
+    desk.ask("a")
+    desk.connection.persist(f"{keys.JOB}a")
+    assert desk.ask("a").code is AskCode.JOINED
+    assert desk.connection.pttl(f"{keys.JOB}a") == -1
+
+
+def test_what_was_asked_is_known_as_long_as_the_longest_budget_of_those_who_ask(
+    desk: Desk,
+) -> None:
+    desk.ask("a", 5_000)
+    before = desk.connection.pttl(keys.asked("a"))
+    assert before > 2 * 3_600_000  # the model may take long
+    desk.ask("a", 3_600_000)
+    assert desk.connection.pttl(keys.asked("a")) > before + 3_500_000
+
+
 def test_without_a_ready_worker_nothing_is_written(desk: Desk) -> None:
     desk.announce(0)
     before = desk.snapshot()
@@ -118,6 +135,23 @@ def test_a_stock_rq_worker_counts_as_a_worker(connection: Redis, other: Desk) ->
     assert other.ask("a").code is AskCode.QUEUED
     stock.register_death()
     assert other.ask("b").code is AskCode.NO_WORKER
+
+
+@pytest.mark.parametrize("trace", [{}, {"birth": "then", "death": "now"}], ids=["none", "death"])
+def test_a_stock_rq_worker_that_is_gone_does_not_count(
+    trace: dict[str, str], connection: Redis, other: Desk
+) -> None:
+    connection.sadd(f"{keys.PREFIX}:workers:echo", f"{keys.WORKER}gone")
+    if trace:
+        connection.hset(f"{keys.WORKER}gone", mapping=trace)
+    assert other.ask("a").code is AskCode.NO_WORKER
+
+
+def test_rq_knows_the_queue_that_only_a_stock_worker_serves(connection: Redis, other: Desk) -> None:
+    connection.sadd(f"{keys.PREFIX}:workers:echo", f"{keys.WORKER}stock")
+    connection.hset(f"{keys.WORKER}stock", "birth", "now")
+    assert other.ask("a").code is AskCode.QUEUED
+    assert Queue.all(connection) == [Queue("echo", connection)]
 
 
 def test_a_worker_of_ours_that_is_not_ready_does_not_count_as_stock(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
@@ -45,6 +46,20 @@ def test_the_answer_to_what_runs_is_dropped(desk: Desk) -> None:
     assert not desk.connection.zcard(ECHO.started)
     assert 0 < desk.connection.pttl(f"{keys.JOB}a") <= 60_000
     assert not desk.connection.zscore(ECHO.finished, "a")
+
+
+@pytest.mark.usefixtures("judged")
+def test_what_runs_and_is_cancelled_is_told_so_once_although_its_worker_answers_at_once(
+    desk: Desk,
+) -> None:
+    desk.announce()
+    desk.ask("a", is_new=True)
+    claim = desk.claim()
+    assert cancel(desk, "a") is CancelCode.DROPPED
+    assert not desk.connection.zcard(ECHO.started)
+    desk.settle(claim)
+    assert desk.connection.llen(keys.reply("a")) == 1
+    assert codes(desk, "a") == ["cancelled"]
 
 
 def test_who_runs_what_is_cancelled_is_handed_nothing_meanwhile(desk: Desk) -> None:

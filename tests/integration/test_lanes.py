@@ -145,6 +145,25 @@ def test_what_waits_in_lanes_counts_for_the_backlog(desk: Desk) -> None:
     assert ask(desk, "two", HIGH) is AskCode.OVERLOADED
 
 
+def test_what_is_taken_from_lanes_no_longer_counts_for_the_backlog(desk: Desk) -> None:
+    ask(desk, "first")
+    for number in range(4):
+        ask(desk, f"high-{number}", HIGH)
+    claimed(desk, 2)
+    waiting = desk.connection.llen(ECHO.queue) + desk.connection.llen(f"{ECHO.queue}:high")
+    laned = int(desk.connection.hget(ECHO.announcement, "laned") or 0)
+    assert laned + desk.connection.llen(ECHO.queue) == waiting == 3
+
+
+def test_a_claim_from_lanes_announces_no_worker_that_is_gone(desk: Desk) -> None:
+    ask(desk, "first")
+    for number in range(4):
+        ask(desk, f"high-{number}", HIGH)
+    desk.connection.delete(ECHO.announcement)
+    claimed(desk, 2)
+    assert not desk.connection.exists(ECHO.announcement)
+
+
 def test_junk_in_the_place_of_lanes_does_not_stop_a_claim(desk: Desk) -> None:
     ask(desk, "a")
     ask(desk, "b", tenant="t")

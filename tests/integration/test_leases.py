@@ -62,6 +62,18 @@ def test_what_runs_for_a_second_gets_rqs_records(desk: Desk) -> None:
     assert desk.connection.scard(keys.worker_executions(desk.name)) == 2
 
 
+def test_rqs_records_of_what_runs_expire_if_nobody_takes_them_back(desk: Desk) -> None:
+    desk.ask("a")
+    (job,) = desk.claim().jobs
+    tick(desk, 5_000)
+    records = [
+        f"{keys.PREFIX}:execution:a:{job.execution}",
+        f"{keys.PREFIX}:executions:a",
+        keys.worker_executions(desk.name),
+    ]
+    assert all(400 < desk.connection.ttl(key) <= 600 for key in records)
+
+
 def test_a_second_tick_is_a_heartbeat(desk: Desk) -> None:
     desk.ask("a")
     (job,) = desk.claim().jobs

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from resident import holders, keys, packed_claim, scripts
+from resident.claimed import Unusual
 from resident.lua_script import Script, source_of
 from resident.packed_claim import Limits
 from resident.scripts import WorkerScripts
@@ -160,3 +161,44 @@ def test_a_fresh_question_takes_the_usual_way(desk: Desk) -> None:
     desk.ask("a", is_new=True)
     desk.ask("b", is_new=True, reply_to=MAILBOX)
     assert [job.by_hash for job in desk.claim().jobs] == [b"", b""]  # the careful way says 1
+
+
+@pytest.mark.parametrize("unusual", ["enqueued_at", "failure_ttl", "asked"])
+def test_another_field_in_its_place_makes_a_question_unusual_all_the_same(
+    unusual: str, desk: Desk
+) -> None:
+    desk.ask("a", is_new=True)
+    desk.connection.hdel(f"{keys.JOB}a", unusual)
+    desk.connection.hset(f"{keys.JOB}a", "result_ttl", "7")  # as many as ask.lua writes
+    (job,) = desk.claim().jobs
+    assert isinstance(job, Unusual)
+    assert job.result_ttl == b"7"
+
+
+def test_a_question_without_one_of_its_fields_is_unusual(desk: Desk) -> None:
+    desk.ask("a", is_new=True)
+    desk.connection.hdel(f"{keys.JOB}a", "success_callback_name")
+    (job,) = desk.claim().jobs
+    assert isinstance(job, Unusual)
+    assert job.success_callback == b""  # nobody wants the answer
+
+
+@pytest.mark.parametrize("job_id", ["a b", 'a"', "a:b", "x" * 256], ids=repr)
+def test_an_id_that_no_job_has_is_dropped_although_its_hash_is_as_ours(
+    job_id: str, desk: Desk
+) -> None:
+    desk.ask("a", is_new=True)
+    desk.connection.rename(f"{keys.JOB}a", f"{keys.JOB}{job_id}")
+    desk.connection.lset(ECHO.queue, 0, job_id)
+    assert desk.claim().jobs == ()
+    assert desk.counts() == {"malformed": 1}
+
+
+def test_rq_does_not_take_a_batch_that_may_be_long_for_abandoned(desk: Desk) -> None:
+    slow = Limits(15_000, 60_000, 1_000, longest_batch_s=3_000)
+    desk.scripts = WorkerScripts(desk.link, "echo", desk.name, slow, desk.token)
+    desk.ask("a", is_new=True)
+    (job,) = desk.claim().jobs
+    assert not job.by_hash
+    now_s, _ = desk.connection.time()
+    assert desk.connection.zscore(ECHO.started, f"a:{job.execution}") > now_s + 3_000

@@ -59,3 +59,13 @@ def test_who_gives_up_gets_the_error() -> None:
     verdicts = iter([False, True])
     with pytest.raises(ConnectionError, match="for ever"):
         call_until_back(redis.call, bool, lambda: next(verdicts))
+
+
+def test_the_pauses_grow_to_half_a_second_and_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr(outage, "FIRST_PAUSE_S", 0.05)
+    monkeypatch.setattr(outage.time, "sleep", pauses.append)
+    redis = Redis(*[ConnectionError("away")] * 20)
+    assert call_until_back(redis.call, bool, bool) == "answer"
+    assert pauses[0] <= 0.05
+    assert 0.25 <= min(pauses[5:]) <= max(pauses) <= 0.5

@@ -65,6 +65,39 @@ final class FactoryTest extends TestCase
         self::assertSame([0, "child 2\nparent 1\n", ''], $program->result());
     }
 
+    public function testAChildThatIsForkedOpensAConnectionOfItsOwnToADsn(): void
+    {
+        $code = 'require "php_client/autoload.php"; $client = new Resident\Client($argv[1]);'
+            . 'var_export($client->cancel("before"));'
+            . 'if (pcntl_fork() !== 0) pcntl_wait($status); var_export($client->cancel("behind"));';
+        $server = Server::spare();
+        $made = static fn (): int => (int) $server->redis->info('stats')['total_connections_received'];
+        $before = $made();
+        $program = new Program(['-r', $code, '--', $server->url]);
+        self::assertSame(0, $program->result()[0]);
+        self::assertSame($before + 2, $made());
+    }
+
+    public function testAConnectionThatBroughtWhatIsNoReplyIsNotUsedAgain(): void
+    {
+        $server = Server::spare();
+        $server->announce('faq');
+        $server->redis->rPush('resident:reply:x', 'junk');
+        $made = 0;
+        $client = new Client(static function () use ($server, &$made): \Redis {
+            $made++;
+            return $server->connect();
+        });
+        foreach ([1, 2] as $expected) {
+            try {
+                $client->ask('faq', 'a', 1_000, 'x');
+                self::fail('It was no reply');
+            } catch (TransportError) {
+                self::assertSame($expected, $made);
+            }
+        }
+    }
+
     public function testAFactoryThatFailsIsATransportError(): void
     {
         $logger = Memory::logger();

@@ -103,6 +103,21 @@ final class ManyTest extends TestCase
         self::assertSame(['expired'], $codes);
     }
 
+    public function testARefusalOfAHundredByRedisCostsTheOthersNoAnswer(): void
+    {
+        $server = Server::served();
+        $small = array_fill(0, 100, 'small');
+        $large = array_fill(0, 100, str_repeat('x', 60_000));
+        $free = $server->redis->info('memory')['used_memory'] + 3_000_000; // enough for the first hundred
+        $server->redis->config('SET', 'maxmemory', (string) $free);
+        $outcomes = (new Client($server->url))->askMany('echo', [...$small, ...$large], 10_000);
+        $server->redis->config('SET', 'maxmemory', '0');
+        self::assertSame(
+            ['answered' => 100, 'transport_error' => 100],
+            array_count_values(self::codes($outcomes))
+        );
+    }
+
     public function testARedisThatIsAwayIsOneErrorInTheLog(): void
     {
         $logger = Memory::logger();

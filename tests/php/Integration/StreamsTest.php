@@ -136,7 +136,7 @@ final class StreamsTest extends TestCase
     public function testWhoIsInTheMiddleOfATransactionLeavesBehindIt(): void
     {
         $redis = $this->server->connect();
-        $stream = (new Client($redis))->stream('tell', [['wait for' => "$this->folder/gate"]], self::BUDGET_MS);
+        $stream = (new Client($redis))->stream('tell', ['one'], self::BUDGET_MS);
         $key = "resident:reading:$stream->id";
         $redis->multi();
         try {
@@ -263,6 +263,49 @@ final class StreamsTest extends TestCase
         self::assertSame([], $spare->redis->keys('*'));
     }
 
+    public function testAStreamIsLeftAsSoonAsItsAnswerIsThere(): void
+    {
+        $stream = $this->client->stream('tell', ['a', 'b'], self::BUDGET_MS);
+        $stream->answer();
+        self::assertSame(0, $this->server->redis->exists("resident:reading:$stream->id"));
+    }
+
+    public function testWhoLeavesARedisThatRefusesThemIsNotTold(): void
+    {
+        $spare = Server::spare();
+        $spare->announce('tell');
+        $spare->redis->rawCommand('ACL', 'SETUSER', 'reader', 'on', '>pw', '~*', '&*', '+@all');
+        $stream = (new Client($spare->urlAs('reader:pw')))->stream('tell', ['a'], self::BUDGET_MS);
+        $spare->redis->rawCommand('ACL', 'DELUSER', 'reader');
+        $stream->leave();
+        self::assertSame(1, $spare->redis->exists("resident:reading:$stream->id"), 'it expires');
+    }
+
+    public function testWhoLeavesInATransactionOfTheirOwnIsNotTold(): void
+    {
+        $redis = $this->server->connect();
+        $stream = (new Client($redis))->stream('tell', ['a', 'b'], self::BUDGET_MS);
+        $redis->multi();
+        $stream->leave();
+        $redis->discard();
+        self::assertSame(1, $this->server->redis->exists("resident:reading:$stream->id"), 'it expires');
+    }
+
+    public function testAReaderWaitsNoLongerThanUntilItMustSayAgainThatItReads(): void
+    {
+        $spare = Server::spare();
+        $spare->announce('tell');
+        $stream = (new Client($spare->url))->stream('tell', [], self::BUDGET_MS);
+        $spare->part($stream->id, 0, 'a');
+        $spare->redis->rawCommand('SLOWLOG', 'RESET');
+        $spare->redis->config('SET', 'slowlog-log-slower-than', '0');
+        $stream->getIterator()->current();
+        $spare->redis->config('SET', 'slowlog-log-slower-than', '10000');
+        $waits = array_filter($spare->redis->slowLog('get', 128), static fn (array $one): bool
+            => $one[3][0] === 'BLPOP' && $one[3][1] === "resident:reply:$stream->id");
+        self::assertSame(['5.000'], array_values(array_map(static fn (array $one): string => $one[3][2], $waits)));
+    }
+
     public function testAReaderThatLosesItsConnectionReadsOn(): void
     {
         $spare = Server::spare();
@@ -283,6 +326,23 @@ final class StreamsTest extends TestCase
         }
         $spare->reply($id, 'abc');
         self::assertSame([0, '<a><b><c>abc', ''], $program->result());
+    }
+
+    public function testAReaderThatLosesItsConnectionReadsTheReplyThatIsThereStill(): void
+    {
+        $spare = Server::spare();
+        $spare->announce('tell');
+        $code = 'require "php_client/autoload.php";'
+            . 'echo (new Resident\Client($argv[1]))->stream("tell", [], 20000)->answer();';
+        $program = new Program(['-r', $code, '--', $spare->url]);
+        $reader = $spare->blockedIn('blpop');
+        $id = $spare->redis->lIndex('rq:queue:tell', 0);
+        $spare->redis->multi(); // as settle.lua does it, while the connection is lost
+        $spare->redis->rawCommand('CLIENT', 'KILL', 'ID', $reader);
+        $spare->redis->hSet("rq:job:$id", 'status', 'finished');
+        $spare->reply($id, 'abc');
+        $spare->redis->exec();
+        self::assertSame([0, 'abc', ''], $program->result());
     }
 
     public function testAReaderWhoseReplyIsLostWithItsConnectionIsToldSo(): void

@@ -97,6 +97,21 @@ final class WhileWaitingTest extends TestCase
         self::assertSame([0, "again\n", ''], $program->result());
     }
 
+    public function testOneOfManyThatGetsNoReplySpoilsNoOther(): void
+    {
+        $code = 'require "php_client/autoload.php";'
+            . 'foreach ((new Resident\Client($argv[1]))->askMany("faq", ["a", "b"], 10000) as $one) {'
+            . 'echo $one instanceof Resident\Answer ? $one : $one->code()->value, " "; }';
+        $program = new Program(['-r', $code, '--', $this->server->url]);
+        $this->server->blockedIn('blmove');
+        $redis = $this->server->redis;
+        [$bad, $good] = $redis->lRange('rq:queue:faq', 0, -1);
+        $mailbox = $redis->hGet("rq:job:$bad", 'reply_to');
+        $redis->rPush($mailbox, json_encode(['v' => 9, 'id' => $bad]));
+        $this->server->reply($good, 'answer', $mailbox);
+        self::assertSame([0, 'transport_error answer ', ''], $program->result());
+    }
+
     public function testOnlyWhatRedisForgotOfManyIsAskedAgain(): void
     {
         $code = 'require "php_client/autoload.php";'
