@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 
 import structlog
@@ -10,6 +11,10 @@ from resident.claimed import Claimed
 from resident.holders import Execution
 from resident.scripts import WorkerScripts
 from resident.settlement import Settlement
+
+#: Between two looks, s; and for so long after a connection was lost, this much sooner.
+LOOK_EACH_S = 5.0
+ALERT_S, ALERT_LOOK_EACH_S = 30.0, 1.0
 
 _log = structlog.get_logger()
 
@@ -22,6 +27,26 @@ class Strays:
         self._scripts = scripts
         self._worker_name = worker_name
         self._seen: set[Execution] = set()
+        self._next_look = self._alert_until = 0.0
+
+    def note_loss(self) -> None:
+        """A connection was lost; something may be on its way over it."""
+        self._alert_until = time.monotonic() + ALERT_S
+        self._next_look = 0.0
+
+    def wait_s(self, most_s: float) -> float:
+        """How long the worker may wait for a question until it looks again."""
+        return min(most_s, ALERT_LOOK_EACH_S) if self._is_alert else most_s
+
+    def look(self, known: Iterable[Settlement | Claimed]) -> None:
+        """Puts back what came to be one since; may be called as often as one likes."""
+        if (now := time.monotonic()) >= self._next_look:
+            self._next_look = now + (ALERT_LOOK_EACH_S if self._is_alert else LOOK_EACH_S)
+            self.put_back_old(known)
+
+    @property
+    def _is_alert(self) -> bool:
+        return time.monotonic() < self._alert_until
 
     def put_back(self, known: Iterable[Settlement | Claimed]) -> None:
         """All at once: nothing is on its way any more."""

@@ -21,7 +21,9 @@ Duty = Callable[[], object]
 class Tending:
     """Does what is due; called between two calls of the model, as often as one likes."""
 
-    def __init__(self, worker_name: str, announce: Duty, heartbeat: Sequence[Duty]) -> None:
+    def __init__(
+        self, worker_name: str, announce: Sequence[Duty], heartbeat: Sequence[Duty]
+    ) -> None:
         """Takes what is to be done each ANNOUNCE_S, and what each HEARTBEAT_S."""
         self._worker_name = worker_name
         self._announce = announce
@@ -34,7 +36,7 @@ class Tending:
         if now < self._next_announcement:
             return
         self._next_announcement = now + ANNOUNCE_S
-        duties = [self._announce]
+        duties = [*self._announce]
         if now >= self._next_heartbeat:
             self._next_heartbeat = now + HEARTBEAT_S
             duties += self._heartbeat

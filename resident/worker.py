@@ -108,8 +108,8 @@ class ResidentWorker(SimpleWorker):
         #: How what is held ends, until it is settled.
         self._ended = NOTHING_ENDED
         self._strays = Strays(self._scripts, self.name)
-        duties = (self._beat, self._clean_up, lambda: self._strays.put_back_old(self._held.jobs))
-        self._tend = Tending(self.name, self._announcing.ready, duties)
+        often = (self._announcing.ready, lambda: self._strays.look(self._held.jobs))
+        self._tend = Tending(self.name, often, (self._beat, self._clean_up))
         self._answerer = Answerer(
             task,
             model_of(task),
@@ -214,8 +214,11 @@ class ResidentWorker(SimpleWorker):
             self._tend()  # else the answerer did, in front of each call of the model
         self._scripts.least_ms = int(self._pace.typical_ms(began))
         self._note_ended(settlements, began)
+        most = self._task.max_batch
         return self._repeat(
-            lambda: turn(self._ended, 0 if self._stop_requested else self._task.max_batch, wait_s),
+            lambda: turn(
+                self._ended, 0 if self._stop_requested else most, self._strays.wait_s(wait_s)
+            ),
             lambda: self._release_unknown(self._ended.settlements),
         )
 
@@ -348,6 +351,7 @@ class ResidentWorker(SimpleWorker):
     def _repeat(self, call: Callable[[], T], after_error: Callable[[], object] = nothing) -> T:
         def close_and_mend() -> None:
             self._was_interrupted = True
+            self._strays.note_loss()
             if standard_streams.mend():
                 _log.warning("the task closed the standard streams", task=self._task.name)
             self._show_itself()

@@ -23,7 +23,7 @@ def test_a_worker_announces_itself_between_batches_that_it_runs_or_refuses(
     worker = ResidentWorker(task, connection, Settings())
     monkeypatch.setattr("resident.tending.ANNOUNCE_S", 0.0)
     monkeypatch.setattr(
-        worker._tend, "_announce", lambda: left.append(connection.llen(live.of.queue))
+        worker._tend, "_announce", [lambda: left.append(connection.llen(live.of.queue))]
     )
     fields = live.fields() | {"data": call_data(function, None, ["?"], {})}
     live.put(*[fields] * (3 * task.max_batch))
