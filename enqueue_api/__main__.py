@@ -17,7 +17,7 @@ with starting("enqueue_api"):
     import structlog
 
     from enqueue_api.client import Client
-    from enqueue_api.listening import listen, url_of
+    from enqueue_api.listening import BACKLOG, files_missing_for, listen, url_of
     from resident import log
     from resident.asking import Priority
     from resident.errors import ResidentError
@@ -94,17 +94,26 @@ def serve(settings: Settings, host: str | None, port: int | None) -> None:
     """Serve GET and POST /deal?question=… and /healthz over HTTP."""
     import uvicorn
 
-    from enqueue_api.app import make_app
+    from enqueue_api.app import longest_s, make_app
 
     log.configure(settings)
     app = make_app(settings)
     # A place that cannot be had is told by us: uvicorn buries the reason in its log.
     sockets = listen(host or settings.http_host, settings.http_port if port is None else port)
     _log.info("serving over HTTP", urls=[url_of(*one.getsockname()[:2]) for one in sockets])
-    # No access log: its lines would hold the questions.
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))
+    if missing := files_missing_for(settings.http_concurrency):
+        _log.warning(
+            "too few open files are allowed for RESIDENT_HTTP_CONCURRENCY", missing=missing
+        )
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,  # its lines would hold the questions
+        backlog=BACKLOG,
+        timeout_graceful_shutdown=longest_s(settings),
+    )
     with contextlib.suppress(KeyboardInterrupt):  # it has stopped as it was asked to
-        server.run(sockets)
+        uvicorn.Server(config).run(sockets)
 
 
 def _client(settings: Settings) -> Client:

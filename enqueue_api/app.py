@@ -3,51 +3,62 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
-from urllib.parse import parse_qs, quote
+from urllib.parse import quote
 
 import anyio
 import msgspec
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
-from starlette.requests import ClientDisconnect
+from fastapi.telemetry import TelemetryConfig
 
 from enqueue_api.async_client import AsyncClient
+from enqueue_api.ending import Ending, refusal, words_for_callers
+from enqueue_api.form import BODY_S, HUNG_UP, question_in
 from enqueue_api.schemas import Health
-from resident.errors import ErrorCode, ResidentError, error_for, invalid_question
+from enqueue_api.trouble import Trouble
+from resident.errors import ErrorCode, ResidentError, error_for
 from resident.protocol import Answered
 from resident.settings import Settings
 
-#: A body is the question, percent-encoded: at most three bytes for one, and the field's name.
-_ENCODED = 3
-_FIELD = 64
-_HUNG_UP = "The caller hung up"
+#: A span would hold the URL, and so the question.
+_NO_TELEMETRY: TelemetryConfig = {
+    "tracing": False,
+    "metrics": False,
+    "logs": False,
+    "operation_spans": False,
+    "auto_configure": False,
+}
 
 
 def make_app(settings: Settings, client: AsyncClient | None = None) -> FastAPI:
     """The application; with a client of one's own, tests can ask where they like."""
     client = client or AsyncClient(settings.redis_url.get_secret_value(), settings)
-    # Beyond the limit a caller is refused at once: a place in a queue of ours would only eat its
-    # budget.
-    in_flight = anyio.CapacityLimiter(settings.http_concurrency)
+    counter = _Counter(settings, client)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        looking = asyncio.create_task(counter.health())  # and a Redis that is away is told of
         yield
+        looking.cancel()
         await client.close()
 
-    app = FastAPI(title="Resident", lifespan=lifespan, openapi_url=None, redirect_slashes=False)
+    app = FastAPI(
+        title="Resident",
+        lifespan=lifespan,
+        openapi_url=None,
+        redirect_slashes=False,
+        telemetry=_NO_TELEMETRY,
+    )
+    app.add_middleware(Ending)
 
     @app.exception_handler(ResidentError)
     async def refused(_request: Request, error: Exception) -> Response:
         assert isinstance(error, ResidentError)  # noqa: S101  (what it is registered for)
-        return PlainTextResponse(
-            quote(error.message),
-            status_code=error.code.http_status,
-            headers={"X-Resident-Error": error.code.value},
-        )
+        return refusal(error)
 
     @app.api_route("/deal", methods=["GET", "POST"], response_class=PlainTextResponse)
     async def deal(request: Request) -> Response:
@@ -55,25 +66,56 @@ def make_app(settings: Settings, client: AsyncClient | None = None) -> FastAPI:
 
         What is no text is JSON.
         """
-        question = await _question_in(request, settings.max_question_bytes)
-        if in_flight.available_tokens < 1:
-            msg = f"{settings.http_concurrency} questions are in flight already"
-            raise error_for(ErrorCode.OVERLOADED, msg)
-        async with in_flight:
-            reply = await _while_there(request, client.ask(settings.http_task, question))
-        return PlainTextResponse(quote(_text_of(reply.answer)))
+        return PlainTextResponse(quote(_text_of(await counter.answer_to(request))))
 
     @app.get("/healthz")
     async def healthz() -> Response:
         """200 if Redis answers and some task has a ready worker, else 503."""
-        try:
-            tasks = await client.tasks()
-            health = Health(ok=bool(tasks), tasks=tasks, reason="" if tasks else "no worker")
-        except ResidentError as error:
-            health = Health(ok=False, tasks=[], reason=error.message)
+        health = await counter.health()
         return JSONResponse(health.model_dump(), status_code=200 if health.ok else 503)
 
     return app
+
+
+def longest_s(settings: Settings) -> int:
+    """How long a request may take that has begun: its body, its budget, and a second."""
+    return math.ceil(BODY_S + settings.budget_ms / 1000 + 1)
+
+
+class _Counter:
+    """Where callers are let in, and asked for."""
+
+    def __init__(self, settings: Settings, client: AsyncClient) -> None:
+        self._settings = settings
+        self._client = client
+        # Beyond the limit a caller is refused at once: a place in a queue of ours would only eat
+        # its budget.
+        self._in_flight = anyio.CapacityLimiter(settings.http_concurrency)
+        self._trouble = Trouble()
+
+    async def answer_to(self, request: Request) -> Any:
+        """The answer to the question in it; raises ResidentError."""
+        self._check_that_there_is_room()  # before a body is read, which costs the others time, too
+        question = await question_in(request, self._settings.max_question_bytes)
+        self._check_that_there_is_room()
+        async with self._in_flight:
+            with self._trouble.watching(is_question=True):
+                asking = self._client.ask(self._settings.http_task, question)
+                return (await _while_there(request, asking)).answer
+
+    async def health(self) -> Health:
+        """Whether Redis answers, and who serves."""
+        try:
+            with self._trouble.watching(is_question=False):
+                tasks = await self._client.tasks()
+        except ResidentError as error:
+            return Health(ok=False, tasks=[], reason=words_for_callers(error))
+        return Health(ok=bool(tasks), tasks=tasks, reason="" if tasks else "no worker")
+
+    def _check_that_there_is_room(self) -> None:
+        if self._in_flight.available_tokens < 1:
+            msg = f"{self._settings.http_concurrency} questions are in flight already"
+            raise error_for(ErrorCode.OVERLOADED, msg)
 
 
 async def _while_there(request: Request, asking: Coroutine[Any, Any, Answered]) -> Answered:
@@ -82,7 +124,7 @@ async def _while_there(request: Request, asking: Coroutine[Any, Any, Answered]) 
     try:
         await asyncio.wait((asked, left), return_when=asyncio.FIRST_COMPLETED)
         if not asked.done():
-            raise error_for(ErrorCode.CANCELLED, _HUNG_UP)
+            raise error_for(ErrorCode.CANCELLED, HUNG_UP)
         return asked.result()
     finally:
         asked.cancel()  # which takes the question back
@@ -93,44 +135,6 @@ async def _while_there(request: Request, asking: Coroutine[Any, Any, Answered]) 
 async def _hung_up(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
-
-
-async def _question_in(request: Request, max_bytes: int) -> str:
-    """The field `question` of the query, or of a form in the body."""
-    question = _question_of(request.scope["query_string"])
-    if question is None and request.method == "POST":
-        question = _question_of(await _body_of(request, max_bytes * _ENCODED + _FIELD))
-    if question is None:
-        msg = "There is no question; ask /deal?question=... or POST question=... as a form"
-        raise invalid_question(msg)
-    return question
-
-
-def _question_of(form: bytes) -> str | None:
-    """The field `question` of a percent-encoded form, which a query is too."""
-    text = form.decode("ascii", "surrogateescape")  # other fields may hold what they like
-    questions = parse_qs(text, keep_blank_values=True, errors="surrogateescape").get("question")
-    if not questions:
-        return None
-    try:
-        questions[0].encode()
-    except UnicodeEncodeError:
-        msg = "The question is not percent-encoded UTF-8"
-        raise invalid_question(msg) from None
-    return questions[0]
-
-
-async def _body_of(request: Request, max_bytes: int) -> bytes:
-    body = b""
-    try:
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > max_bytes:
-                msg = f"The request's body is longer than {max_bytes} bytes"
-                raise invalid_question(msg)
-    except ClientDisconnect:
-        raise error_for(ErrorCode.CANCELLED, _HUNG_UP) from None
-    return body
 
 
 def _text_of(answer: Any) -> str:

@@ -5,9 +5,15 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import resource
 import socket
 
 from resident.errors import ConfigurationError
+
+#: So many connections wait to be accepted; without a file left, asyncio logs each try of as many.
+BACKLOG = 128
+#: Files of the API itself: its program's, Redis' connections, and callers who say nothing yet.
+_OWN_FILES = 100
 
 
 def listen(host: str, port: int) -> list[socket.socket]:
@@ -28,6 +34,15 @@ def listen(host: str, port: int) -> list[socket.socket]:
             reason += "; RESIDENT_HTTP_PORT chooses another port"
     msg = f"The HTTP API cannot listen on {host}:{port}: {reason}"
     raise ConfigurationError(msg) from None
+
+
+def files_missing_for(callers: int) -> int:
+    """Lets this process open as many files as it may; how many it lacks for so many callers."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    if most == resource.RLIM_INFINITY:
+        return 0
+    return max(0, callers + _OWN_FILES - most)
 
 
 def url_of(host: str, port: int) -> str:

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from urllib.parse import quote, unquote
 
 import pytest
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from structlog.testing import capture_logs
 
 from enqueue_api.app import make_app
 from enqueue_api.async_client import AsyncClient
-from resident.errors import ErrorCode
+from resident.errors import ErrorCode, ResidentError, TransportError
 from resident.protocol import Answered, Milliseconds
 from resident.settings import Settings
 from tests.support.processes import Processes
 from tests.support.waiting import wait_until
 
+TOO_LONG = b"x" * 1_000_000
 QUESTION = "你们 周日 & 节假日 开门吗？+100%"
 
 
@@ -107,17 +110,29 @@ def test_another_path_and_another_method_are_the_web_servers(
     assert (reply.status_code, "x-resident-error" in reply.headers) == (status, False)
 
 
-class FixedClient(AsyncClient):
+class Pretended(AsyncClient):
+    """A client without a Redis."""
+
+    def __init__(self) -> None:
+        self.asked = self.cancelled = 0
+
+    async def tasks(self) -> list[str]:
+        return []
+
+    async def close(self) -> None:
+        """There is nothing to close."""
+
+
+class FixedClient(Pretended):
     """Answers the same to everybody, at once."""
 
     def __init__(self, answer: object) -> None:
         self.answer = answer
 
     async def ask(self, *_: object, **__: object) -> Answered:
+        if isinstance(self.answer, ResidentError):
+            raise self.answer
         return Answered(id="x", answer=self.answer, ms=Milliseconds(0, 0), batch=1)
-
-    async def close(self) -> None:
-        """There is nothing to close."""
 
 
 @pytest.mark.parametrize(
@@ -137,20 +152,17 @@ def test_an_answer_that_is_no_text_comes_as_json(answer: object, text: str) -> N
         assert (reply.status_code, unquote(reply.text)) == (200, text)
 
 
-class SlowClient(AsyncClient):
+class SlowClient(Pretended):
     """Answers when it is let go."""
 
     def __init__(self) -> None:
-        self.asked = 0
+        super().__init__()
         self.go_on = threading.Event()
 
     async def ask(self, task: str, question: object, *_: object, **__: object) -> Answered:
         self.asked += 1
         await asyncio.to_thread(self.go_on.wait, 20)
         return Answered(id="x", answer=question, ms=Milliseconds(0, 0), batch=1)
-
-    async def close(self) -> None:
-        """There is nothing to close."""
 
 
 def test_more_callers_than_places_are_refused_at_once() -> None:
@@ -164,19 +176,16 @@ def test_more_callers_than_places_are_refused_at_once() -> None:
         for caller in callers:
             caller.start()
         wait_until(lambda: slow.asked == 2)
-        refused = http.get("/deal?question=b")
-        assert (refused.status_code, refused.headers["x-resident-error"]) == (429, "overloaded")
+        for refused in (http.get("/deal?question=b"), http.post("/deal", content=TOO_LONG)):
+            assert (refused.status_code, refused.headers["x-resident-error"]) == (429, "overloaded")
         slow.go_on.set()
         for caller in callers:
             caller.join()
     assert codes == [200, 200]
 
 
-class HangingClient(AsyncClient):
+class HangingClient(Pretended):
     """Answers nobody."""
-
-    def __init__(self) -> None:
-        self.asked = self.cancelled = 0
 
     async def ask(self, *_: object, **__: object) -> Answered:
         self.asked += 1
@@ -186,8 +195,23 @@ class HangingClient(AsyncClient):
             self.cancelled += 1
         raise AssertionError
 
-    async def close(self) -> None:
-        """There is nothing to close."""
+
+Message = dict[str, object]
+
+
+async def ask_raw(
+    app: FastAPI, method: str, query: bytes, receive: Callable[[], Awaitable[Message]]
+) -> list[Message]:
+    """What a request is answered with that a web server hands on in these pieces."""
+    scope = {"type": "http", "method": method, "path": "/deal", "query_string": query}
+    scope |= {"headers": [], "http_version": "1.1", "scheme": "http"}
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    await app(scope, receive, send)  # type: ignore[arg-type]
+    return sent
 
 
 @pytest.mark.parametrize(
@@ -200,23 +224,57 @@ def test_a_caller_who_hangs_up_takes_its_question_back_and_leaves_its_place(
 ) -> None:
     hanging = HangingClient()
     app = make_app(Settings(http_concurrency=1), hanging)
-    scope = {"type": "http", "method": method, "path": "/deal", "query_string": query}
-    scope |= {"headers": [], "http_version": "1.1", "scheme": "http"}
 
     async def hang_up() -> None:
-        part = {"type": "http.request", "body": b"questi", "more_body": method == "POST"}
+        part: Message = {"type": "http.request", "body": b"questi", "more_body": method == "POST"}
         messages = [part, {"type": "http.disconnect"}]
-        sent: list[dict[str, object]] = []
 
-        async def receive() -> dict[str, object]:
+        async def receive() -> Message:
             return messages.pop(0)
 
-        async def send(message: dict[str, object]) -> None:
-            sent.append(message)
-
-        await app(scope, receive, send)  # type: ignore[arg-type]
+        sent = await ask_raw(app, method, query, receive)
         assert sent[0]["status"] == ErrorCode.CANCELLED.http_status
 
     for _ in range(2):  # the second finds the only place free
         asyncio.run(hang_up())
     assert (hanging.asked, hanging.cancelled) == (asked, asked)
+
+
+def test_a_question_in_flight_when_the_server_ends_is_taken_back_and_told_so() -> None:
+    hanging = HangingClient()
+    app = make_app(Settings(), hanging)
+
+    async def end() -> None:
+        there = asyncio.Event()
+
+        async def receive() -> Message:
+            there.set()
+            await asyncio.Event().wait()
+            raise AssertionError
+
+        asking = asyncio.create_task(ask_raw(app, "GET", b"question=a", receive))
+        await there.wait()
+        asking.cancel()
+        sent = await asking
+        assert sent[0]["status"] == ErrorCode.CANCELLED.http_status
+
+    asyncio.run(end())
+    assert (hanging.asked, hanging.cancelled) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    "message", ["Redis is full (at 10.0.0.7:6379)", "Redis was lost: 10.0.0.7"]
+)
+def test_where_redis_is_and_what_it_said_is_not_told_to_callers(message: str) -> None:
+    fixed = FixedClient(TransportError(message))
+    with capture_logs() as lines, TestClient(make_app(Settings(), fixed)) as http:
+        reply = http.get("/deal?question=a")
+    assert reply.status_code == 503
+    assert unquote(reply.text) in ("Redis is full", "Redis was lost")
+    assert lines[0]["error"] == message
+
+
+def test_spans_which_would_hold_the_question_are_not_made() -> None:
+    app = make_app(Settings(), FixedClient("a"))
+    switches = ("tracing", "logs", "metrics", "operation_spans", "auto_configure")
+    assert not any(app._telemetry[switch] for switch in switches)  # type: ignore[literal-required]
