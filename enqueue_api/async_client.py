@@ -267,7 +267,7 @@ class AsyncClient:
             async with asyncio.timeout(deadline.left_s):
                 payload = await reply
         except TimeoutError:
-            raise await self._no_reply(one, deadline) from None
+            payload = await self._late_reply(one, deadline, self._delivery)
         except asyncio.CancelledError:
             self._withdraw(one.id)
             raise
@@ -283,18 +283,23 @@ class AsyncClient:
     def _cancelling(self, job_id: str, token: str = "") -> tuple[Word, ...]:
         return asking.cancel_command(job_id, int(self._settings.reply_ttl_s * 1000), token)
 
-    async def _no_reply(self, one: Question, deadline: Deadline) -> ResidentError:
-        """Why there is none: Redis is away, or nobody answered in time."""
-        trouble = self._delivery and self._delivery.trouble
-        if trouble:
-            return outcome.lost(trouble, one.id)
+    async def _late_reply(self, one: Question, deadline: Deadline, delivery: Delivery) -> bytes:
+        """One that was not brought; raises why there is none: Redis is away, or nobody answered."""
+        if delivery.trouble:
+            raise outcome.lost(delivery.trouble, one.id) from None
         try:
             async with asyncio.timeout(deadline.patience_s):
-                await self._link.call("PING")
+                payload = await delivery.last_look(one.id, self._link)
         except (RedisError, TimeoutError) as error:
-            self._link.drop_if_silent()
-            return outcome.lost(error, one.id)
-        return outcome.expired(one.budget_ms, one.id)
+            self._drop_if_silent()
+            raise outcome.lost(error, one.id) from None
+        if payload is None:
+            raise outcome.expired(one.budget_ms, one.id) from None
+        return payload
+
+    def _drop_if_silent(self) -> None:
+        if self._link.drop_if_silent() and self._delivery is not None:
+            self._delivery.doubt()
 
     async def _put(
         self, one: Question, deadline: Deadline, reply_to: str = "", *, is_read: bool = False
@@ -339,7 +344,7 @@ class AsyncClient:
             async with asyncio.timeout(deadline.patience_s):
                 return await call()
         except TimeoutError:
-            self._link.drop_if_silent()
+            self._drop_if_silent()
             raise TransportError("Redis did not answer", job_id) from None
         except RedisError as error:
             raise outcome.fault_of_redis(error, job_id) from error

@@ -147,10 +147,12 @@ class AsyncLink:
         assert self._line is not None  # noqa: S101  (it was opened)
         return self._line.send(commands)
 
-    def drop_if_silent(self) -> None:
-        """Drops a connection that owes an answer for longer than Redis may take."""
-        if self._line and time.monotonic() - self._line.silent_since > SOCKET_TIMEOUT_S:
-            self.drop(RedisTimeoutError("it did not answer"))
+    def drop_if_silent(self) -> bool:
+        """Drops a connection that owes an answer for longer than Redis may take; whether it did."""
+        if not self._line or time.monotonic() - self._line.silent_since <= SOCKET_TIMEOUT_S:
+            return False
+        self.drop(RedisTimeoutError("it did not answer"))
+        return True
 
     def drop(self, reason: RedisError) -> None:
         """Closes the connection; who waits for an answer gets the reason."""

@@ -22,6 +22,8 @@ from resident.redis_client import SOCKET_TIMEOUT_S, may_pass
 
 #: How long one read may block in Redis, in seconds; nobody waits for its end.
 _BLOCK_S = 5.0
+#: How long it may go on when there is reason to think that its connection is dead.
+_DOUBTED_S = 1.0
 
 
 class Delivery:
@@ -41,6 +43,8 @@ class Delivery:
         self._waiting: dict[str, asyncio.Future[bytes]] = {}
         self._is_wanted = asyncio.Event()
         self._reading: asyncio.Task[None] | None = None
+        self._patience: asyncio.Timeout | None = None
+        self._look: asyncio.Task[RedisError | None] | None = None
         self.trouble: RedisError | None = None
 
     @property
@@ -70,6 +74,25 @@ class Delivery:
         if not self._waiting:
             self._is_wanted.clear()
 
+    async def last_look(self, job_id: str, link: AsyncLink) -> bytes | None:
+        """Looks over another connection for the reply that its own, maybe dead, did not bring.
+
+        Errors worth catching: redis.exceptions.RedisError.
+        """
+        reply = self._waiting[job_id] = asyncio.get_running_loop().create_future()
+        if self._look is None or self._look.done():  # one is enough for all whose time is over
+            self._look = asyncio.create_task(self._look_by(link))
+        error = await asyncio.shield(self._look)
+        if error is not None and not reply.done():
+            raise error
+        return reply.result() if reply.done() else None
+
+    def doubt(self) -> None:
+        """There is reason to think that its connection is dead: it soon takes another."""
+        soon = asyncio.get_running_loop().time() + _DOUBTED_S
+        if self._patience is not None and (self._patience.when() or 0) > soon:
+            self._patience.reschedule(soon)
+
     async def close(self) -> None:
         """Stops reading; who waits still is told so."""
         if self._reading is not None:
@@ -82,10 +105,13 @@ class Delivery:
 
     async def _read(self) -> None:
         while True:
+            if not self._is_wanted.is_set():
+                self._take_out()
             await self._is_wanted.wait()
             try:
                 if self._was_lost:
                     self._was_lost = not await self._are_there()
+                    self.trouble = None
                 # Those that are not let in yet are asked again soon; the others read on meanwhile.
                 await self._read_once(RECONNECT_PAUSE_S if self._was_lost else _BLOCK_S)
                 self.trouble = None
@@ -101,6 +127,12 @@ class Delivery:
         self._hand_out(replies)
         if isinstance(answers[-2], OutOfMemoryError) and not replies:
             await asyncio.sleep(LOOK_EACH_S)
+
+    def _take_out(self) -> None:
+        """At once, as nobody knows when the next read comes."""
+        commands = self._mailbox.take_out()
+        if commands and self._link.is_open:  # else they are read again
+            self._link.call_all(commands)
 
     async def _are_there(self) -> bool:
         """Asks those again of which there is neither a job nor, looked for after it, a reply."""
@@ -118,18 +150,34 @@ class Delivery:
 
     async def _answers_to(self, commands: list[tuple[Word, ...]], within_s: float) -> list[Any]:
         """The answers, that of a Redis which is full and refuses to block among them."""
-        async with _answering_within(within_s):
-            answers = await self._link.call_all(commands)
+        try:
+            async with _answering_within(within_s) as self._patience:
+                answers = await self._link.call_all(commands)
+        finally:
+            self._patience = None
         for answer in answers:
             if isinstance(answer, RedisError) and not isinstance(answer, OutOfMemoryError):
                 raise answer
         return answers
 
-    def _hand_out(self, payloads: list[bytes]) -> None:
+    async def _look_by(self, link: AsyncLink) -> RedisError | None:
+        try:
+            payloads = self._mailbox.replies_in(await link.call(*self._mailbox.look()))
+        except RedisError as error:
+            return error
+        if self._hand_out(payloads):
+            self.doubt()
+        return None
+
+    def _hand_out(self, payloads: list[bytes]) -> int:
+        """How many of them somebody waited for."""
+        handed = 0
         for payload in payloads:
             reply = self._waiting.get(protocol.id_in_reply(payload))
             if reply is not None and not reply.done():
                 reply.set_result(payload)
+                handed += 1
+        return handed
 
     def _start_over(self, error: RedisError) -> None:
         self.trouble = error
@@ -146,10 +194,10 @@ class Delivery:
 
 
 @asynccontextmanager
-async def _answering_within(seconds: float) -> AsyncIterator[None]:
+async def _answering_within(seconds: float) -> AsyncIterator[asyncio.Timeout]:
     try:
-        async with asyncio.timeout(seconds):
-            yield
+        async with asyncio.timeout(seconds) as patience:
+            yield patience
     except TimeoutError:
         msg = "it did not answer"
         raise RedisTimeoutError(msg) from None

@@ -32,12 +32,19 @@ class Mailbox:
 
         The last reads all of them, for a Redis that is full refuses the one that waits.
         """
-        commands: list[tuple[Word, ...]] = []
-        if self._read:
-            commands.append(("LTRIM", self.key, str(self._read), "-1"))
-        commands.append(("BLMOVE", self.key, self.key, "LEFT", "LEFT", block_s))
-        commands.append(("LRANGE", self.key, "0", str(MOST - 1)))
-        return commands
+        return [
+            *self.take_out(),
+            ("BLMOVE", self.key, self.key, "LEFT", "LEFT", block_s),
+            ("LRANGE", self.key, "0", str(MOST - 1)),
+        ]
+
+    def take_out(self) -> list[tuple[Word, ...]]:
+        """The command that takes out what was read, if anything was.
+
+        It counts, so it must follow soon: a list that expired meanwhile may hold others by then.
+        """
+        count, self._read = self._read, 0
+        return [("LTRIM", self.key, str(count), "-1")] if count else []
 
     def look(self) -> tuple[Word, ...]:
         """A command that reads all that are there, and neither waits nor takes any out."""

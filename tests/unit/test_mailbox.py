@@ -37,6 +37,14 @@ def test_replies_are_taken_out_with_the_read_after_theirs() -> None:
     assert mailbox.read([b"d"]) == [b"d"]
 
 
+def test_replies_are_taken_out_once() -> None:
+    mailbox = Mailbox()
+    mailbox.read([b"a"])
+    assert mailbox.take_out() == [("LTRIM", mailbox.key, "1", "-1")]
+    assert mailbox.take_out() == []
+    assert words(mailbox) == ["BLMOVE", "LRANGE"]
+
+
 def test_a_wait_that_brought_nothing_takes_out_nothing() -> None:
     mailbox = Mailbox()
     assert mailbox.read([]) == []
