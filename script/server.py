@@ -65,7 +65,7 @@ def main() -> None:
 
 
 def _serve(settings: Settings) -> NoReturn:
-    _check_that_it_can_listen(settings)
+    port = _port_to_listen_on(settings)
     with contextlib.ExitStack() as stack:
         url, redis_pid = stack.enter_context(running_redis(settings, _RUN / "redis"))
         check_server(connect(url), url)
@@ -75,11 +75,12 @@ def _serve(settings: Settings) -> NoReturn:
             f"server: starting `python worker.py {' '.join(_TASKS)}` and the HTTP API", flush=True
         )
         worker = stack.enter_context(running([sys.executable, "worker.py", *_TASKS], url))
-        api = stack.enter_context(running([sys.executable, "-m", "enqueue_api", "serve"], url))
-        trouble = _wait_for_all(settings, url, worker, api)
+        serve = [sys.executable, "-m", "enqueue_api", "serve", "--port", str(port)]
+        api = stack.enter_context(running(serve, url))
+        trouble = _wait_for_all((settings.http_host, port), url, worker, api)
         if not trouble:
             redis = _GIVEN_REDIS if names_redis(settings) else _OWN_REDIS
-            api_url = url_of(settings.http_host, settings.http_port)
+            api_url = url_of(settings.http_host, port)
             print(_NEXT.format(redis=redis, api_url=api_url), flush=True)
             trouble = _first_to_end({"the worker": worker, "the HTTP API": api}, redis_pid)
         fail("server", trouble, worker, api)
@@ -97,13 +98,16 @@ def _url_file(url: str) -> Iterator[None]:
         _URL_FILE.unlink(missing_ok=True)
 
 
-def _check_that_it_can_listen(settings: Settings) -> None:
-    """Before a model is loaded for it."""
-    for one in listen(settings.http_host, settings.http_port):
+def _port_to_listen_on(settings: Settings) -> int:
+    """It can be had, before a model is loaded for it; one that is free if the setting is 0."""
+    sockets = listen(settings.http_host, settings.http_port)
+    port: int = sockets[0].getsockname()[1]
+    for one in sockets:
         one.close()
+    return port
 
 
-def _wait_for_all(settings: Settings, url: str, worker: Program, api: Program) -> str:
+def _wait_for_all(place: tuple[str, int], url: str, worker: Program, api: Program) -> str:
     """Why something is not ready; empty when everything is."""
     client = connect(url)
     for task in _TASKS:
@@ -111,15 +115,15 @@ def _wait_for_all(settings: Settings, url: str, worker: Program, api: Program) -
         if trouble:
             return trouble
     deadline = time.monotonic() + READY_TIMEOUT_S
-    while not _listens(settings.http_host, settings.http_port):
+    while not _listens(place):
         if has_ended(api) or time.monotonic() > deadline:
             return "the HTTP API did not start"
     return ""
 
 
-def _listens(host: str, port: int) -> bool:
+def _listens(place: tuple[str, int]) -> bool:
     try:
-        socket.create_connection((host, port), timeout=1).close()
+        socket.create_connection(place, timeout=1).close()
     except OSError:
         return False
     return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -91,6 +92,15 @@ def test_with_a_redis_that_is_given_the_file_of_another_server_stays(
     server.terminate()
     assert server.wait(50) == 128 + signal.SIGTERM
     assert file.read_text("utf-8") == "of another server"
+
+
+def test_port_0_is_one_that_is_free(processes: Processes, project: Path) -> None:
+    server = processes.start(*SERVER, folder=project, RESIDENT_HTTP_PORT="0")
+    said = said_when_ready(server)
+    (port,) = re.findall(r"'http://127\.0\.0\.1:(\d+)/deal'", said)
+    socket.create_connection(("127.0.0.1", int(port)), 20).close()
+    server.terminate()
+    assert server.wait(50) == 128 + signal.SIGTERM
 
 
 # how they end
