@@ -98,10 +98,11 @@ def serve(settings: Settings, host: str | None, port: int | None) -> None:
 
     log.configure(settings)
     app = make_app(settings)
+    missing = files_missing_for(settings.http_concurrency)
     # A place that cannot be had is told by us: uvicorn buries the reason in its log.
     sockets = listen(host or settings.http_host, settings.http_port if port is None else port)
     _log.info("serving over HTTP", urls=[url_of(*one.getsockname()[:2]) for one in sockets])
-    if missing := files_missing_for(settings.http_concurrency):
+    if missing:
         _log.warning(
             "too few open files are allowed for RESIDENT_HTTP_CONCURRENCY", missing=missing
         )
@@ -113,7 +114,7 @@ def serve(settings: Settings, host: str | None, port: int | None) -> None:
         timeout_graceful_shutdown=longest_s(settings),
     )
     with contextlib.suppress(KeyboardInterrupt):  # it has stopped as it was asked to
-        uvicorn.Server(config).run(sockets)
+        uvicorn.Server(config).run([*sockets])
 
 
 def _client(settings: Settings) -> Client:

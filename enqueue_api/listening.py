@@ -7,16 +7,52 @@ import errno
 import os
 import resource
 import socket
+import time
+from typing import Any
+
+import structlog
 
 from resident.errors import ConfigurationError
 
-#: So many connections wait to be accepted; without a file left, asyncio logs each try of as many.
+#: So many connections wait to be accepted.
 BACKLOG = 128
-#: Files of the API itself: its program's, Redis' connections, and callers who say nothing yet.
-_OWN_FILES = 100
+#: Files for more than those who are asked for: callers who say nothing yet, and the API's own.
+_MORE_FILES = 100
+#: Of which so many are left to the API: it may lose its connections to Redis, and open them again.
+_OWN_FILES = 20
+#: How often it is said, in seconds, that callers are turned away.
+_SAY_EACH_S = 10.0
+
+_log = structlog.get_logger()
 
 
-def listen(host: str, port: int) -> list[socket.socket]:
+class Door(socket.socket):
+    """A socket that listens, and turns callers away while there are too few files.
+
+    When there are none asyncio tries on and logs each try, a megabyte a second, and nobody is
+    answered.
+    """
+
+    _said_at = -_SAY_EACH_S
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        """The next caller; raises ConnectionAbortedError if it is turned away."""
+        caller, address = super().accept()
+        most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        # A new file has the lowest number that is free.
+        if 0 <= most - _OWN_FILES <= caller.fileno():
+            caller.close()
+            self._say(most)
+            raise ConnectionAbortedError
+        return caller, address
+
+    def _say(self, most: int) -> None:
+        if time.monotonic() - self._said_at >= _SAY_EACH_S:
+            self._said_at = time.monotonic()
+            _log.warning("callers are turned away: too many connections", most_files=most)
+
+
+def listen(host: str, port: int) -> list[Door]:
     """Opens a socket that listens at each address of the host.
 
     Raises:
@@ -42,7 +78,7 @@ def files_missing_for(callers: int) -> int:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     if most == resource.RLIM_INFINITY:
         return 0
-    return max(0, callers + _OWN_FILES - most)
+    return max(0, callers + _MORE_FILES - most)
 
 
 def url_of(host: str, port: int) -> str:
@@ -50,12 +86,17 @@ def url_of(host: str, port: int) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _open_all(host: str, port: int) -> list[socket.socket]:
+def _open_all(host: str, port: int) -> list[Door]:
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     with contextlib.ExitStack() as opened:
-        sockets = [
-            opened.enter_context(socket.create_server(address, family=family))
+        doors = [
+            opened.enter_context(_open(family, address))
             for family, address in dict.fromkeys((one[0], one[4]) for one in found)
         ]
         opened.pop_all()
-    return sockets
+    return doors
+
+
+def _open(family: int, address: Any) -> Door:
+    server = socket.create_server(address, family=family, backlog=BACKLOG)
+    return Door(fileno=server.detach())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import resource
 import signal
@@ -90,6 +91,29 @@ def test_it_may_open_as_many_files_as_the_system_lets_it(processes: Processes) -
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
     assert resource.prlimit(api.process.pid, resource.RLIMIT_NOFILE) == (limits[1], limits[1])
+
+
+def test_when_its_files_are_used_up_callers_are_turned_away_and_the_others_answered(
+    processes: Processes,
+) -> None:
+    limited = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))"
+    api = serve(processes, limited)
+    with contextlib.ExitStack() as silent, api.caller() as early:
+        for _ in range(64):
+            silent.enter_context(api.caller())
+        line = api.line("callers are turned away: too many connections")
+        assert (line["level"], line["most_files"]) == ("warning", 64)
+        with api.caller() as late:
+            assert late.recv(1) == b""
+        early.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert early.recv(8) == b"HTTP/1.1"
+    with api.caller() as later:
+        later.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert later.recv(8) == b"HTTP/1.1"
+    api.process.terminate()
+    _, errors = api.process.communicate(timeout=20)
+    assert "out of system resource" not in errors
+    assert "turned away" not in errors  # once is enough
 
 
 def test_fewer_files_than_callers_are_told_of(processes: Processes) -> None:
