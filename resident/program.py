@@ -7,6 +7,7 @@ import importlib
 import sys
 from collections.abc import Iterator
 
+from resident import standard_streams
 from resident.errors import ConfigurationError
 
 #: A wrong setting or file: nothing that a restart could cure.
@@ -33,6 +34,7 @@ def reporting_faults(name: str) -> Iterator[None]:
 @contextlib.contextmanager
 def starting(name: str) -> Iterator[None]:
     """The same, around a program's imports: RQ's reads RQ_KEY_PREFIX, and raises ValueError."""
+    standard_streams.open_missing()
     with reporting_faults(name):
         _import_rq()
         yield

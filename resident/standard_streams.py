@@ -1,4 +1,4 @@
-"""The standard streams of a process whose task may close them.
+"""The standard streams of a process that began without one, or whose task may close them.
 
 A descriptor that is free is given to whatever is opened next: log lines would go to Redis.
 """
@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import fcntl
 import os
+import sys
 from contextlib import suppress
 
 #: Copies are kept above this, where code that closes the first hundred does not reach.
 _ABOVE = 256
+#: Python's own, None where it found the descriptor closed.
+_NAMES = ("stdin", "stdout", "stderr")
 
 
 def _copies() -> dict[int, int]:
@@ -22,6 +25,18 @@ def _copies() -> dict[int, int]:
 
 
 _kept = _copies()
+
+
+def open_missing() -> None:
+    """Opens /dev/null where the program was started without; before anything else is opened."""
+    for stream, name in enumerate(_NAMES):
+        if not _is_open(stream):
+            os.open(os.devnull, os.O_RDWR)  # the lowest that is free: this one
+            os.set_inheritable(stream, True)
+            _kept[stream] = fcntl.fcntl(stream, fcntl.F_DUPFD_CLOEXEC, _ABOVE)
+        if getattr(sys, name) is None:
+            mode = "w" if stream else "r"
+            setattr(sys, name, os.fdopen(stream, mode, encoding="utf-8", closefd=False))
 
 
 def mend() -> bool:
