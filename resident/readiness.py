@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import stat
 from pathlib import Path
 
 import structlog
@@ -47,8 +49,24 @@ class ReadyFile:
 
 
 def _fault_of(path: Path) -> str:
-    if path.is_dir():
-        return "it is a folder"
-    if not path.parent.is_dir():
-        return "its folder does not exist"
+    try:
+        if path.is_dir():
+            return "it is a folder"
+        if not path.parent.is_dir():
+            return "its folder does not exist"
+        if not _may_be_replaced(path):
+            return "something else is there, which would be deleted"
+    except OSError as error:
+        return (error.strerror or type(error).__name__).lower()
     return "" if os.access(path.parent, os.W_OK) else "its folder may not be written to"
+
+
+def _may_be_replaced(path: Path) -> bool:
+    """Nothing is there, or what a worker.py has left: its process id, or not even that yet."""
+    try:
+        if not stat.S_ISREG(path.lstat().st_mode):
+            return False
+    except FileNotFoundError:
+        return True
+    with path.open("rb") as left:
+        return re.fullmatch(rb"\d{0,10}\n?", left.read(32)) is not None
