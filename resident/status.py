@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import socket
 import time
 from contextlib import suppress
@@ -19,6 +20,8 @@ from resident import keys
 STATUS_TTL_S = 30
 #: One that has not been heard of for so long, two reports and a little, may be gone or hang.
 SILENT_S = 12
+#: Of this process and its forks; on one host name two containers may have the same process id.
+_TOKEN = secrets.token_hex(4)
 
 
 class Worker(msgspec.Struct, frozen=True):
@@ -80,7 +83,7 @@ def publish(connection: redis.Redis, status: Status, workers: list[Worker]) -> N
 
 
 def _write(connection: redis.Redis, status: Status) -> None:
-    key = f"{keys.SUPERVISORS}:{status.host}-{status.pid}"
+    key = f"{keys.SUPERVISORS}:{status.host}-{status.pid}-{_TOKEN}"
     with connection.pipeline() as pipeline:
         if status.workers:
             pipeline.set(key, msgspec.json.encode(status), ex=STATUS_TTL_S)
@@ -124,8 +127,9 @@ def is_ready_here(connection: redis.Redis, task: str) -> bool:
     ready: list[Any] = []
     with suppress(ResponseError):  # nobody of ours has written it
         ready = connection.zrangebyscore(keys.of_task(task).ready, s * 1000 + us / 1000, "+inf")
-    ours = f"{keys.WORKER_NAME_PREFIX}{task}-{socket.gethostname()}-"
-    return any(as_text(name).startswith(ours) for name in ready)
+    ours = f"{keys.WORKER_NAME_PREFIX}{task}-{socket.gethostname()}"
+    # Behind it stand the process id and a token: "web" is not "web-2".
+    return any(as_text(name).rsplit("-", 2)[0] == ours for name in ready)
 
 
 def as_json(found: list[Status]) -> str:

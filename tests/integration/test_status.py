@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 
 import msgspec
@@ -9,6 +10,7 @@ import pytest
 from redis import Redis
 
 from resident import keys
+from resident import status as status_module
 from resident.status import STATUS_TTL_S, Status, Worker, as_table, is_ready_here, publish, read
 from tests.support.lua import Full
 
@@ -38,7 +40,7 @@ def status() -> Status:
 
 
 def member(status: Status) -> str:
-    return f"{keys.SUPERVISORS}:{status.host}-{status.pid}"
+    return f"{keys.SUPERVISORS}:{status.host}-{status.pid}-{status_module._TOKEN}"
 
 
 def told(connection: Redis) -> list[Status]:
@@ -52,6 +54,20 @@ def test_what_is_told_is_read(status: Status, connection: Redis) -> None:
     publish(connection, status, [])
     assert told(connection) == []
     assert not connection.exists(keys.SUPERVISORS, member(status))
+
+
+def test_two_containers_of_one_host_name_each_have_a_line(
+    status: Status, connection: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each with process ids of its own, which are the same."""
+    publish(connection, status, [WORKER])
+    other = Status.of_this_process(1)
+    with monkeypatch.context() as patch:
+        patch.setattr(status_module, "_TOKEN", "other")
+        publish(connection, other, [WORKER])
+        assert told(connection) == [status, other]
+        publish(connection, other, [])
+    assert told(connection) == [status]
 
 
 def test_a_supervisor_that_has_not_been_heard_of_is_told_apart(
@@ -110,3 +126,12 @@ def test_another_type_where_workers_announce_themselves_is_nobody(
 ) -> None:
     spoil(keys.of_task("echo").ready)
     assert not is_ready_here(connection, "echo")
+
+
+@pytest.mark.parametrize(("host", "is_ready"), [("", True), ("-2", False)])
+def test_a_worker_of_a_host_whose_name_begins_like_ours_is_not_here(
+    host: str, is_ready: bool, connection: Redis
+) -> None:
+    name = f"resident-echo-{socket.gethostname()}{host}-6466-0a1b"
+    connection.zadd(keys.of_task("echo").ready, {name: 2**53})
+    assert is_ready_here(connection, "echo") is is_ready
