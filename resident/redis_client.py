@@ -27,6 +27,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
 from resident.errors import ConfigurationError
+from resident.redis_options import check_tls, concerns_certificates, fault_in_options
 
 #: Redis 6.2 is the first with BLMOVE.
 OLDEST_REDIS = (6, 2)
@@ -58,7 +59,7 @@ def connect(url: str) -> redis.Redis:
     blocking pop or a push is not harmless.
 
     Raises:
-        ConfigurationError: The URL cannot be read.
+        ConfigurationError: The URL cannot be read, or a file of TLS that it names.
     """
     if not isinstance(url, str):
         msg = f"A Redis URL is a text, not {type(url).__name__}: {_HOW_TO_WRITE}"
@@ -68,8 +69,7 @@ def connect(url: str) -> redis.Redis:
     if url.startswith("rediss:"):
         options["redis_connect_func"] = _begin_tls
     try:
-        if not is_socket:
-            _check_database(urlsplit(url).path)
+        _check_path(url)
         client = redis.Redis.from_url(  # noqa: TID251  (this is the place)
             url,
             protocol=2,
@@ -84,15 +84,26 @@ def connect(url: str) -> redis.Redis:
     except (ValueError, TypeError, RedisError):
         # The reason is not told: it quotes what redis-py took for a port, say, and that is a
         # part of the password if that has a / in it.
-        msg = f"RESIDENT_REDIS_URL {place_of(url)} cannot be read: {_HOW_TO_WRITE}"
+        reason = fault_in_options(url) or _HOW_TO_WRITE
+        msg = f"RESIDENT_REDIS_URL {place_of(url)} cannot be read: {reason}"
         raise ConfigurationError(msg) from None
+    if url.startswith("rediss:"):
+        check_tls(pool.connection_kwargs)
     return client
 
 
-def _check_database(path: str) -> None:
-    """Raises ValueError unless it names one by its number, or none; redis-py takes a word for 0."""
-    if re.fullmatch(r"/*[0-9]*/*", path) is None:
-        raise ValueError(path)
+def _check_path(url: str) -> None:
+    """Raises ValueError unless it is a socket's, from the root on, or that of a database or none.
+
+    redis-py takes a word for database 0, and passes over a host in front of a socket's path.
+    """
+    parts = urlsplit(url)
+    if parts.scheme == "unix":
+        is_good = len(parts.path) > 1 and not parts.netloc.rpartition("@")[2]
+    else:
+        is_good = re.fullmatch(r"/*[0-9]*/*", parts.path) is not None
+    if not is_good:
+        raise ValueError(url)
 
 
 def _begin_tls(connection: Any) -> None:
@@ -175,6 +186,11 @@ def fault_of(error: RedisError, url: str) -> ConfigurationError:
     if isinstance(error, redis.exceptions.AuthenticationError):
         return ConfigurationError(
             f"Redis at {place} refuses the password or the user in RESIDENT_REDIS_URL: {reason}"
+        )
+    if concerns_certificates(error):
+        return ConfigurationError(
+            f"Redis at {place} and we do not trust each other: {reason} Are ssl_ca_certs, "
+            "ssl_certfile and ssl_keyfile in RESIDENT_REDIS_URL right?"
         )
     return ConfigurationError(
         f"Redis at {place} cannot be used: {reason.rstrip('.')}. Is RESIDENT_REDIS_URL right?"

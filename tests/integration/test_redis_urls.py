@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -109,6 +110,29 @@ def test_a_certificate_of_nobody_is_a_transport_error(tls_url: str) -> None:
     with Client(tls_url.partition("?")[0]) as client, pytest.raises(TransportError) as raised:
         client.ask("echo", "?")
     assert "p@ss" not in str(raised.value)
+
+
+def test_a_worker_does_not_wait_for_a_certificate_that_it_does_not_trust(tls_url: str) -> None:
+    assert "certificate verify failed" in end_of_worker(tls_url.partition("?")[0])
+
+
+def test_a_worker_without_a_certificate_that_redis_wants_does_not_wait(tls_url: str) -> None:
+    with connect(tls_url) as connection:
+        connection.config_set("tls-auth-clients", "yes")
+    assert "certificate required" in end_of_worker(tls_url)
+
+
+def end_of_worker(url: str) -> str:
+    """The line that it ends with, alone or behind one on a connection that broke off."""
+    with Processes(url) as processes:
+        worker = processes.start(sys.executable, "worker.py", "echo")
+        _, errors = worker.communicate(timeout=20)
+    assert worker.returncode == 2
+    line = errors.splitlines()[-1]
+    assert "we do not trust each other" in line
+    assert "ssl_ca_certs" in line
+    assert "p@ss" not in errors
+    return line
 
 
 def ask_through(url: str) -> None:

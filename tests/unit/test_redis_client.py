@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -70,6 +72,62 @@ def test_a_url_that_cannot_be_read_is_a_fault_that_keeps_the_password(url: str) 
         connect(url)
     assert "sec" not in str(caught.value)
     assert "ret" not in str(caught.value).replace("retry", "")
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("redis://:secret@host/0?foo=secret", "there is no option foo"),
+        ("rediss://host/0?db=1&ssl_ca_cert=secret", "there is no option ssl_ca_cert"),
+        ("redis://host/0?db=secret", "db cannot have this value"),
+        ("rediss://host/0?ssl_cert_reqs=secret", "ssl_cert_reqs cannot have this value"),
+        ("redis://host/0?ssl_ca_certs=secret", "ssl_ca_certs is for rediss:// only"),
+        ("unix:///run/redis.sock?ssl_keyfile=secret", "ssl_keyfile is for rediss:// only"),
+    ],
+)
+@pytest.mark.parametrize("make", [connect, Client, AsyncClient])
+def test_an_option_that_is_wrong_is_named_without_its_value(
+    make: Callable[[Any], object], url: str, reason: str
+) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        make(url)
+    assert str(caught.value) == f"RESIDENT_REDIS_URL {place_of(url)} cannot be read: {reason}"
+
+
+@pytest.mark.parametrize("url", ["unix://", "unix:///", "unix://redis.sock", "unix://run/r.sock"])
+def test_a_socket_is_named_from_the_root_on(url: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"write .* unix:///path"):
+        connect(url)
+
+
+@pytest.mark.parametrize("name", ["ssl_ca_certs", "ssl_certfile", "ssl_keyfile"])
+@pytest.mark.parametrize("make", [connect, Client, AsyncClient])
+def test_a_file_of_tls_that_is_not_there_is_named(
+    make: Callable[[Any], object], name: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        make(f"rediss://host/0?{name}={tmp_path}/none.pem")
+    path = str(tmp_path / "none.pem")
+    reason = "cannot be read: No such file or directory"
+    assert str(caught.value) == f"RESIDENT_REDIS_URL: {name}={path!r} {reason}"
+
+
+@pytest.mark.parametrize(
+    ("query", "reason"),
+    [
+        (
+            "ssl_ca_certs={file}",
+            "ssl_ca_certs='{file}' cannot be used: no certificate or crl found",
+        ),
+        ("ssl_certfile={file}", "ssl_certfile='{file}' cannot be used: it is not PEM"),
+        ("ssl_keyfile={file}", " has ssl_keyfile, and no ssl_certfile"),
+    ],
+)
+def test_a_file_that_is_none_of_tls_is_named(query: str, reason: str, tmp_path: Path) -> None:
+    file = tmp_path / "notes.txt"
+    file.write_text("no certificate\n", "ascii")
+    with pytest.raises(ConfigurationError, match=re.escape(reason.format(file=file))):
+        connect(f"rediss://host/0?{query.format(file=file)}")
 
 
 def test_making_a_client_and_a_link_does_not_reach_for_the_server() -> None:
