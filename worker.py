@@ -6,12 +6,16 @@ models and knowledge anew, and go over to them without a break.
 
 from __future__ import annotations
 
-import contextlib
-import sys
-from collections.abc import Iterable
-from pathlib import Path
+import signal
 
-from resident.program import reporting_faults, starting
+signal.signal(signal.SIGHUP, signal.SIG_IGN)  # there is nothing to load anew yet
+
+import contextlib  # noqa: E402
+import sys  # noqa: E402
+from collections.abc import Iterable  # noqa: E402
+from pathlib import Path  # noqa: E402
+
+from resident.program import reporting_faults, starting  # noqa: E402
 
 with starting("worker.py"):
     import click
@@ -44,6 +48,10 @@ def main(
     tasks: tuple[str, ...], workers: int | None, do: str | None, as_json: bool, embedded_redis: bool
 ) -> None:
     """Keeps the models of these TASKS in memory and answers their questions."""
+    if as_json and do != "status":
+        raise click.UsageError("--json goes with --status")
+    if tasks and do == "status":
+        raise click.UsageError("--status tells of all tasks, and takes none")
     settings = read_settings()
     log.configure(settings)
     pools = {} if do == "status" else read_pools(tasks, workers or settings.workers)

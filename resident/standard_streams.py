@@ -39,6 +39,13 @@ def open_missing() -> None:
             setattr(sys, name, os.fdopen(stream, mode, encoding="utf-8", closefd=False))
 
 
+def drop_output() -> None:
+    """Lets go what standard output could not be rid of."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)
+
+
 def mend() -> bool:
     """Opens those again that were closed; whether there were any."""
     closed = [stream for stream in _kept if not _is_open(stream)]

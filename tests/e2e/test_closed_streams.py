@@ -1,4 +1,4 @@
-"""Programs that were started without standard input, output or error."""
+"""Programs that were started without standard input, output or error, or on a full disk."""
 
 from __future__ import annotations
 
@@ -36,10 +36,11 @@ def test_a_worker_without_any_serves(processes: Processes, connection: Redis) ->
 
 
 @pytest.mark.parametrize("command", [WORKER, (*API, "serve"), (*API, "tasks")])
-def test_a_wrong_setting_keeps_its_exit_code_without_standard_error(
-    command: tuple[str, ...], processes: Processes
+@pytest.mark.parametrize("errors", ["2>&-", "2>/dev/full"])
+def test_a_wrong_setting_keeps_its_exit_code_where_it_cannot_be_told(
+    errors: str, command: tuple[str, ...], processes: Processes
 ) -> None:
-    assert start(processes, "2>&-", *command, RESIDENT_WORKERS="x").wait(20) == 2
+    assert start(processes, errors, *command, RESIDENT_WORKERS="x").wait(20) == 2
 
 
 def test_the_http_api_serves_without_standard_error(processes: Processes) -> None:
@@ -70,3 +71,14 @@ def test_an_embedded_redis_keeps_its_data_for_itself(processes: Processes, tmp_p
     _, errors = second.communicate(timeout=20)
     assert second.returncode == 2
     assert "another Redis keeps its data in" in errors
+
+
+@pytest.mark.parametrize(
+    "command", [("worker.py", "--status"), ("-m", "enqueue_api", "ask", "echo", "?")]
+)
+def test_a_full_disk_is_told_in_one_line(command: tuple[str, ...], processes: Processes) -> None:
+    processes.start_worker("echo")
+    process = start(processes, ">/dev/full", sys.executable, *command)
+    _, errors = process.communicate(timeout=20)
+    name = "worker.py" if "worker.py" in command else "enqueue_api"
+    assert (process.returncode, errors) == (1, f"{name}: No space left on device\n")

@@ -144,6 +144,19 @@ def test_a_key_prefix_that_rq_does_not_take_is_told(prefix: str, processes: Proc
     assert said == f"Invalid RQ_KEY_PREFIX {prefix!r}: {allowed}"
 
 
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ("echo --json", "--json goes with --status"),
+        ("--status nope", "--status tells of all tasks, and takes none"),
+    ],
+)
+def test_idle_options_are_told(arguments: str, reason: str, processes: Processes) -> None:
+    code, output, errors = run(processes, *arguments.split())
+    assert (code, output) == (2, "")
+    assert errors.endswith(f"Error: {reason}\n")
+
+
 # what is not there
 
 
@@ -153,13 +166,15 @@ def free_port() -> int:
         return port
 
 
-@pytest.mark.parametrize("do", ["--check", "--burst", "--check-ready", "--status"])
+@pytest.mark.parametrize(
+    "arguments", ["echo --check", "echo --burst", "echo --check-ready", "--status"]
+)
 def test_who_only_looks_is_told_at_once_that_redis_is_not_there(
-    do: str, processes: Processes
+    arguments: str, processes: Processes
 ) -> None:
     port = free_port()
     url = f"redis://me:s3cret@127.0.0.1:{port}/0"
-    said = fault(processes, "echo", do, RESIDENT_REDIS_URL=url)
+    said = fault(processes, *arguments.split(), RESIDENT_REDIS_URL=url)
     assert said.startswith(f"Redis at redis://127.0.0.1:{port}/0 cannot be used: ")
     assert "s3cret" not in said
 

@@ -28,6 +28,8 @@ import signal
 
 os.kill(os.getpid(), signal.SIGINT)
 """
+RELOAD = CTRL_C.replace("SIGINT", "SIGHUP")
+EXIT = "raise SystemExit(7)"
 
 SLOW = """
 import time
@@ -52,6 +54,15 @@ def test_ctrl_c_during_the_imports_ends_a_program_without_a_word(
     process = processes.start(sys.executable, *PROGRAMS[name], PYTHONPATH=str(tmp_path))
     output, errors = process.communicate(timeout=30)
     assert (process.returncode, output, errors) == (130, "", "")
+
+
+def test_a_reload_during_the_imports_does_not_end_a_worker(
+    processes: Processes, tmp_path: Path
+) -> None:
+    (tmp_path / "redis.py").write_text(f"{RELOAD}{EXIT}", "utf-8")
+    process = processes.start(sys.executable, "worker.py", "echo", PYTHONPATH=str(tmp_path))
+    process.communicate(timeout=30)
+    assert process.returncode == 7
 
 
 def test_ctrl_c_during_a_load_ends_a_worker_without_a_word(
