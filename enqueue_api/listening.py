@@ -22,6 +22,12 @@ _MORE_FILES = 100
 _OWN_FILES = 20
 #: How often it is said, in seconds, that callers are turned away.
 _SAY_EACH_S = 10.0
+_ANOTHER_HOST = "; RESIDENT_HTTP_HOST chooses another address"
+_ANOTHER = {
+    errno.EADDRINUSE: "; RESIDENT_HTTP_PORT chooses another port",
+    errno.EADDRNOTAVAIL: _ANOTHER_HOST,
+}
+
 
 _log = structlog.get_logger()
 
@@ -61,13 +67,11 @@ def listen(host: str, port: int) -> list[Door]:
     try:
         return _open_all(host, port)
     except socket.gaierror as error:
-        reason = error.strerror
+        reason = f"{error.strerror}{_ANOTHER_HOST}"
     except UnicodeError:
-        reason = "that is no name of a host"
+        reason = f"that is no name of a host{_ANOTHER_HOST}"
     except OSError as error:
-        reason = os.strerror(error.errno or 0)
-        if error.errno == errno.EADDRINUSE:
-            reason += "; RESIDENT_HTTP_PORT chooses another port"
+        reason = os.strerror(error.errno or 0) + _ANOTHER.get(error.errno or 0, "")
     msg = f"The HTTP API cannot listen on {host}:{port}: {reason}"
     raise ConfigurationError(msg) from None
 

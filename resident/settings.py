@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from resident import names
@@ -82,8 +82,10 @@ class Settings(BaseSettings):
     max_backlog: int = Field(
         10_000, ge=1, le=10_000_000, description="waiting questions before callers are refused"
     )
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
-    log_format: Literal["auto", "json", "console"] = Field(
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], BeforeValidator(str.lower)
+    ] = "info"
+    log_format: Annotated[Literal["auto", "json", "console"], BeforeValidator(str.lower)] = Field(
         "auto", description="auto: JSON unless standard error is a terminal"
     )
     http_host: str = Field("127.0.0.1", description="address that `enqueue_api serve` binds")

@@ -135,11 +135,11 @@ def read_settings() -> FaqSettings:
         return FaqSettings()
     except ValidationError as invalid:
         faults = [
-            f"RESIDENT_FAQ_{str(fault['loc'][0]).upper()}={fault['input']!r}: {fault['msg']}"
-            for fault in invalid.errors()
+            f"RESIDENT_FAQ_{str(fault['loc'][0]).upper()}={fault['input']!r}: "
+            f"{fault['msg'][:1].lower()}{fault['msg'][1:]} (from 0 to 1)"
+            for fault in invalid.errors()  # of the threshold: any text may be a path
         ]
-        message = f"{'; '.join(faults)} (the threshold is from 0 to 1, the file a path)"
-        raise ConfigurationError(message) from None
+        raise ConfigurationError("; ".join(faults)) from None
 
 
 def _is_on_topic(index: FaqIndex, scores: NDArray[np.float32]) -> bool:

@@ -160,8 +160,11 @@ def test_a_worker_that_dies_of_something_else_is_exit_code_1(
     ("host", "reason"),
     [
         ("127.0.0.1", "Address already in use; RESIDENT_HTTP_PORT chooses another port"),
-        ("no such host", "Name or service not known"),
-        ("192.0.2.1", "Cannot assign requested address"),
+        ("no such host", "Name or service not known; RESIDENT_HTTP_HOST chooses another address"),
+        (
+            "192.0.2.1",
+            "Cannot assign requested address; RESIDENT_HTTP_HOST chooses another address",
+        ),
     ],
 )
 def test_a_place_where_the_api_cannot_listen_is_told_before_a_model_is_loaded(

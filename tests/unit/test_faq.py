@@ -300,7 +300,8 @@ def test_a_file_without_a_fallback_has_the_built_in_one():
 @pytest.mark.parametrize("value", ["1.5", "-0.1", "nan", "high"])
 def test_a_wrong_threshold_is_told_with_its_variable_value_and_range(monkeypatch, value):
     monkeypatch.setenv("RESIDENT_FAQ_THRESHOLD", value)
-    with pytest.raises(ConfigurationError, match=f"RESIDENT_FAQ_THRESHOLD='{value}'.*from 0 to 1"):
+    told = rf"RESIDENT_FAQ_THRESHOLD='{value}': input .*\(from 0 to 1\)$"
+    with pytest.raises(ConfigurationError, match=told):
         faq.load()
 
 

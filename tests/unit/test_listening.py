@@ -46,4 +46,7 @@ def test_a_taken_port_is_told_with_the_way_to_another() -> None:
 def test_a_host_that_is_not_this_machine_is_told_with_the_reason(host: str, reason: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         listen(host, 8000)
-    assert str(caught.value) == f"The HTTP API cannot listen on {host}:8000: {reason}"
+    assert str(caught.value) == (
+        f"The HTTP API cannot listen on {host}:8000: {reason}; "
+        "RESIDENT_HTTP_HOST chooses another address"
+    )

@@ -114,6 +114,13 @@ def test_a_redis_url_that_is_empty_is_not_set(monkeypatch: pytest.MonkeyPatch) -
     assert "redis_url" not in settings.model_fields_set
 
 
+def test_words_may_be_written_in_capitals(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RESIDENT_LOG_LEVEL", "WARNING")
+    monkeypatch.setenv("RESIDENT_LOG_FORMAT", "JSON")
+    settings = read_settings()
+    assert (settings.log_level, settings.log_format) == ("warning", "json")
+
+
 def test_settings_do_not_change_once_they_are_made() -> None:
     with pytest.raises(ValueError, match="frozen"):
         read_settings().workers = 3
