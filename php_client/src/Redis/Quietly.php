@@ -22,7 +22,9 @@ final class Quietly
         $warning = null;
         $others = null;
         $keep = static function (int $level, string $message, ...$where) use (&$warning, &$others): bool {
-            if (!str_contains($message, 'Redis::')) { // a signal handler's, say
+            // Of a file without certificates OpenSSL's names no function.
+            if (!str_contains($message, 'Redis::') && !str_contains($message, ' cafile stream: ')) {
+                // A signal handler's, say.
                 return $others !== null && $others($level, $message, ...$where) !== false;
             }
             $warning ??= $message;

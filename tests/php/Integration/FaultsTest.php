@@ -29,6 +29,24 @@ final class FaultsTest extends TestCase
         $this->assertFault('unix://:secret@/there/is/no/redis.sock', 'No such file');
     }
 
+    public function testAFileWithoutCertificatesIsNamedAndNobodyElseIsWarned(): void
+    {
+        $listener = stream_socket_server('tcp://127.0.0.1:0');
+        $address = stream_socket_get_name($listener, false);
+        $warnings = [];
+        set_error_handler(static function (int $level, string $message) use (&$warnings): bool {
+            $warnings[] = $message;
+            return true;
+        });
+        try {
+            $this->assertFault("rediss://:secret@$address?ssl_ca_certs=" . __FILE__, __FILE__);
+        } finally {
+            restore_error_handler();
+            fclose($listener);
+        }
+        self::assertSame([], $warnings);
+    }
+
     public function testAServerThatSaysNothing(): void
     {
         $listener = stream_socket_server('tcp://127.0.0.1:0');
