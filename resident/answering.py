@@ -8,7 +8,6 @@ import time
 import zlib
 from binascii import b2a_base64
 from collections.abc import Callable, Sequence
-from itertools import repeat
 from typing import Any
 
 import structlog
@@ -72,8 +71,9 @@ class Answerer:
             return self._careful(claim)
         values, fields = read
         results = self._in_parts(values, lambda _numbers: self._call)
-        claimed_s = repeat(float(claim.started))
-        return list(map(_settlement, claim.jobs, fields, results, claimed_s))
+        claimed_s = float(claim.started)
+        pairs = zip(claim.jobs, fields, results, strict=True)
+        return [_settlement(job, its, result, claimed_s) for job, its, result in pairs]
 
     def alone(self, claim: Claim) -> Settlement | None:
         """How a question that was handed over ends, straight on: docs/decisions/0013.
@@ -135,7 +135,7 @@ class Answerer:
     ) -> list[Any]:
         """Answers from the model, in the task's time if none is given."""
         self._before_call()
-        task, pulse = self._task, self._pulse
+        task, pulse, asked = self._task, self._pulse, len(questions)
         timeout_s = timeout_s or task.timeout_s
         answers: list[Any]
         began = time.monotonic()
@@ -148,7 +148,7 @@ class Answerer:
                 os._exit(0)
             pulse.seen_at = ended = time.monotonic()  # else what took long is taken for hanging
             pulse.overdue_at = 0
-        self.calls.append((len(questions), (ended - began) * 1000))
+        self.calls.append((asked, (ended - began) * 1000))
         return answers
 
     def _stream(self, model: Any, questions: list[Question]) -> list[Any]:

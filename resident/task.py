@@ -97,10 +97,11 @@ class Task:
         """Calls the function; raises ValueError unless it gives one answer to each question."""
         if self.streams:
             return ["".join(self.deltas(model, question)) for question in questions]
+        asked = len(questions)  # counted before: the function may do to its list what it likes
         answers = list(self.function(model, questions))
-        if len(answers) != len(questions):
+        if len(answers) != asked:
             msg = (
-                f"tasks/{self.name}.py gave {len(answers)} answers to {len(questions)} questions; "
+                f"tasks/{self.name}.py gave {len(answers)} answers to {asked} questions; "
                 "it must give one to each, in their order"
             )
             raise ValueError(msg)

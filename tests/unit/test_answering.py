@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from typing import Any, cast
@@ -130,3 +131,65 @@ def test_a_wish_to_stop_ends_no_question() -> None:
     job = Claimed("id", "e", b"", b"", b"", b"", b'["tasks.stop.answer",null,["?"],{}]')
     with pytest.raises(StopNow):
         answerer.alone(Claim(started=b"1", jobs=(job,)))
+
+
+def shorten(_model: None, questions: list[str]) -> list[str]:
+    questions[:] = [question for question in questions if question.strip()]
+    return [f"answer to {question}" for question in questions]
+
+
+def use_up(_model: None, questions: list[str]) -> list[str]:
+    return [f"answer to {questions.pop(0)}" for _ in range(len(questions))]
+
+
+def jobs_of(*questions: Any, kind: type[Claimed] = Claimed, task: str = "alone") -> Claim:
+    data = (encode_job_data(task, question, 1_000) for question in questions)
+    jobs = (kind(f"{at}", "e", b"", b"", b"", b"", one) for at, one in enumerate(data))
+    return Claim(started=b"1", jobs=tuple(jobs))
+
+
+def answerer_of(function: Any, **options: Any) -> Answerer:
+    usual = {"max_batch": 8, "timeout_s": 60.0, "question_type": str}
+    task = Task(
+        name="alone",
+        function=function,
+        load=lambda: None,
+        warm_up=(),
+        preload=True,
+        callbacks=(),
+        **{**usual, **options},
+    )
+    return Answerer(task, None, Settings(), lambda: None, Pulse(), cast("Any", None))
+
+
+def replies_of(settlements: list[Settlement]) -> list[Any]:
+    """The answer of each, or the code of its error; in the order of their ids."""
+    found = [json.loads(one.reply) for one in sorted(settlements, key=lambda one: one.id)]
+    return [one["answer"] if one["ok"] else one["error"]["code"] for one in found]
+
+
+@pytest.mark.parametrize("kind", [Claimed, Unusual])
+def test_a_model_that_shortens_its_list_gives_nobody_the_answer_to_another(
+    kind: type[Claimed],
+) -> None:
+    answerer = answerer_of(shorten)
+    settlements = answerer.settlements(jobs_of("a", " ", "c", kind=kind))
+    assert replies_of(settlements) == ["answer to a", "model_error", "answer to c"]
+    assert answerer.calls == [(1, answerer.calls[0][1]), (1, answerer.calls[1][1])]
+
+
+def test_a_model_that_uses_up_its_list_is_answered_for() -> None:
+    answerer = answerer_of(use_up)
+    settlements = answerer.settlements(jobs_of("a", "b", "c"))
+    assert replies_of(settlements) == [f"answer to {question}" for question in "abc"]
+    assert [size for size, _ms in answerer.calls] == [3]
+
+
+def test_a_question_of_another_type_beside_a_shortened_list_ends_alone() -> None:
+    settlements = answerer_of(shorten).settlements(jobs_of("a", " ", 5, "d"))
+    assert replies_of(settlements) == [
+        "answer to a",
+        "model_error",
+        "invalid_question",
+        "answer to d",
+    ]
