@@ -8,9 +8,10 @@ import time
 import zlib
 from binascii import b2a_base64
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
+from rq.timeouts import JobTimeoutException
 
 from resident.batching import Call, Given, Raised, answer_batch, answer_one, parts_within
 from resident.claimed import Claim, Claimed
@@ -23,18 +24,23 @@ from resident.claims import (
     read_plain,
 )
 from resident.death_penalty import TimeLimit
+from resident.faults import kind_of, model_raised
 from resident.protocol import encode_answered, encode_failed
 from resident.pulse import Pulse
-from resident.replies import describe
 from resident.settings import Settings
 from resident.settlement import Outcome, Settlement
+from resident.stopping import StopNow
 from resident.streaming import Streams
 from resident.task import Task
 
 #: So long after its time-out a call that did not listen to it is ended with its worker.
 OVERDUE_S = 0.25
 
+#: Types of questions whose check runs no code of the task.
+_CHECKED_BY_US = (Any, str, int, float, bool)
 _FINISHED = Outcome.FINISHED  # an enum looks its members up in Python
+
+T = TypeVar("T")
 
 _log = structlog.get_logger()
 
@@ -66,7 +72,7 @@ class Answerer:
 
     def settlements(self, claim: Claim) -> list[Settlement]:
         """How each job of the claim ends; runs the model."""
-        read = read_plain(claim.jobs, self._task, self._max_bytes, self._result_ttl_s)
+        read = self._read_plain(claim)
         if read is None:
             return self._careful(claim)
         values, fields = read
@@ -80,7 +86,7 @@ class Answerer:
 
         None if it is for `settlements`: anything but a question as our clients ask it.
         """
-        read = read_plain(claim.jobs, self._task, self._max_bytes, self._result_ttl_s)
+        read = self._read_plain(claim)
         if read is None:
             return None
         [job], ([value], [fields]) = claim.jobs, read
@@ -90,7 +96,7 @@ class Answerer:
         questions: list[Question] = []
         settled: list[Settlement] = []
         for job in claim.jobs:
-            read = read_claimed(job, self._task, self._max_bytes, self._result_ttl_s)
+            read = self._read_claimed(job)
             if isinstance(read, Question):
                 questions.append(read)
             else:
@@ -104,6 +110,16 @@ class Answerer:
             settled.append(_settlement(one.job, one.fields, result, claimed_s))
         return settled
 
+    def _read_plain(self, claim: Claim) -> tuple[list[Any], list[Fields]] | None:
+        task, most, ttl_s = self._task, self._max_bytes, self._result_ttl_s
+        if task.question_type in _CHECKED_BY_US:
+            return read_plain(claim.jobs, task, most, ttl_s)
+        return self._within(read_plain, claim.jobs, task, most, ttl_s)
+
+    def _read_claimed(self, job: Claimed) -> Question | Refused:
+        limits = self._max_bytes, self._result_ttl_s
+        return self._within(read_claimed, job, self._task, *limits)
+
     def _in_parts(
         self, values: list[Any], call_with: Callable[[Sequence[int]], Call]
     ) -> list[Given | Raised]:
@@ -116,13 +132,38 @@ class Answerer:
         cost = self._task.cost
         if not values:
             return []
-        if cost is None:
+        if cost is None or len(values) == 1:
             return answer_batch(call_with(range(len(values))), values)
         results: dict[int, Given | Raised] = {}
-        for part in parts_within([_cost_of(one, cost) for one in values], self._task.max_cost):
+        for part in parts_within(self._costs_of(values, cost), self._task.max_cost):
             came = answer_batch(call_with(part), [values[number] for number in part])
             results.update(zip(part, came, strict=True))
         return [results[number] for number in range(len(values))]
+
+    def _costs_of(self, values: list[Any], cost: Callable[[Any], float]) -> list[float]:
+        """What the task says; what it has not judged within its time goes alone."""
+        costs = [math.inf] * len(values)
+
+        def judge() -> None:
+            for number, value in enumerate(values):
+                costs[number] = _cost_of(value, cost)
+
+        try:
+            self._within(judge)
+        except JobTimeoutException:
+            _log.warning("cost() took too long", task=self._task.name)
+        return costs
+
+    def _within(self, function: Callable[..., T], *args: Any) -> T:
+        """Calls what runs code of the task beside its model, in the time of a call of that."""
+        self._before_call()
+        pulse, timeout_s = self._pulse, self._task.timeout_s
+        pulse.overdue_at = time.monotonic() + timeout_s + OVERDUE_S
+        try:
+            return self._limit.call(timeout_s, function, *args)
+        finally:
+            pulse.seen_at = time.monotonic()
+            pulse.overdue_at = 0
 
     def _call_within(self, questions: list[Question]) -> Call:
         timeout_s = batch_timeout_s(self._task, questions)
@@ -160,8 +201,10 @@ def _cost_of(value: Any, cost: Callable[[Any], float]) -> float:
     """What the task says; a question that it cannot judge goes alone, and fails alone."""
     try:
         return float(cost(value))
-    except Exception as error:  # noqa: BLE001  (the task's own code)
-        _log.warning("cost() failed", kind=type(error).__name__)
+    except (StopNow, JobTimeoutException):
+        raise
+    except BaseException as error:  # noqa: BLE001  (the task's own code)
+        _log.warning("cost() failed", kind=kind_of(type(error)))
         return math.inf
 
 
@@ -200,13 +243,13 @@ def _settlement(
 
 
 def _failed(job: Claimed, key: str, raised: Raised, ttl_s: int) -> Settlement:
-    code, message = describe(type(raised.error), raised.error, job.id)
+    sentence = raised.sentence or model_raised(raised.kind, job.id)
     return Settlement(
         id=job.id,
         execution=job.execution,
         outcome=Outcome.FAILED,
         reply_key=key,
-        reply=encode_failed(job.id, code, message),
+        reply=encode_failed(job.id, raised.code, sentence),
         result=_rq_traceback(raised.traceback),
         ttl_s=ttl_s,
         by_hash=bool(job.by_hash),

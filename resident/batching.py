@@ -7,20 +7,18 @@ from __future__ import annotations
 
 import math
 import time
-import traceback
 from collections.abc import Callable
 from typing import Any, final
 
 import msgspec
 
+from resident.errors import ErrorCode
+from resident.faults import code_and_sentence, kind_of, text_of
 from resident.protocol import encode_answer
+from resident.stopping import StopNow
 
 #: Calls the model with questions; raises what the model raises, or a time-out.
 Call = Callable[[list[Any]], list[Any]]
-
-
-class StopNow(BaseException):
-    """The second SIGTERM: leave the model where it is, and put back what was claimed."""
 
 
 class Given(msgspec.Struct, frozen=True, gc=False):
@@ -33,9 +31,18 @@ class Given(msgspec.Struct, frozen=True, gc=False):
 
 @final
 class Raised(msgspec.Struct, frozen=True):
-    """What the model raised for one question alone, and its traceback as text."""
+    """What the model raised for one question alone.
 
-    error: BaseException
+    Not the exception itself, by which all that the failed call held would stay in memory.
+
+    Attributes:
+        kind: The name of the exception's class.
+        sentence: For the caller; empty if its kind is all that may be told.
+    """
+
+    kind: str
+    code: ErrorCode
+    sentence: str
     traceback: str
 
 
@@ -71,6 +78,8 @@ def answer_batch(call: Call, questions: list[Any]) -> list[Given | Raised]:
     except StopNow:
         raise
     except BaseException:  # noqa: BLE001  (sys.exit and a library's panic are its answer too)
+        answers = None
+    if answers is None:  # here, where nothing keeps what the failed call held
         return [answer_one(call, question) for question in questions]
     model_ms = round((time.monotonic() - started) * 1000, 3)
     return [_encoded(answer, model_ms, len(questions)) for answer in answers]
@@ -84,17 +93,20 @@ def answer_one(call: Call, question: Any) -> Given | Raised:
     except StopNow:
         raise
     except BaseException as error:  # noqa: BLE001  (sys.exit and a library's panic are its answer too)
-        return Raised(error, _text_of(error))
+        return _raised(error)
     return _encoded(answer, round((time.monotonic() - started) * 1000, 3), 1)
 
 
 def _encoded(answer: Any, model_ms: float, batch: int) -> Given | Raised:
     try:
         return Given(encode_answer(answer), model_ms, batch)
-    except (TypeError, ValueError, RecursionError) as error:
-        unencodable = TypeError(f"the answer has no JSON form: {error}")
-        return Raised(unencodable, _text_of(unencodable))
+    except StopNow:
+        raise
+    except BaseException as error:  # noqa: BLE001  (no memory; a class of the task's own)
+        reason = error if isinstance(error, TypeError | ValueError) else kind_of(type(error))
+        return _raised(TypeError(f"the answer has no JSON form: {reason}"))
 
 
-def _text_of(error: BaseException) -> str:
-    return "".join(traceback.format_exception(error))
+def _raised(error: BaseException) -> Raised:
+    kind = type(error)
+    return Raised(kind_of(kind), *code_and_sentence(kind, error), text_of(error))

@@ -10,6 +10,7 @@ from typing import NoReturn
 import structlog
 
 from resident.errors import ConfigurationError
+from resident.faults import text_of
 from resident.lifeline import die_with_owner
 from resident.loading import load
 from resident.outage import call_until_back, never, nothing
@@ -67,8 +68,8 @@ class Forks:
         except ConfigurationError as error:
             _log.error("worker cannot start", task=task.name, reason=str(error))
             code = EXIT_MISCONFIGURED
-        except BaseException:  # noqa: BLE001  (its only way to tell)
-            _log.exception("worker failed", task=task.name)
+        except BaseException as error:  # noqa: BLE001  (its only way to tell)
+            _log.error("worker failed", task=task.name, exception=text_of(error))
         finally:
             os._exit(code)
 

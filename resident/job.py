@@ -15,6 +15,7 @@ from rq.timeouts import JobTimeoutException
 
 from resident.death_penalty import FineDeathPenalty
 from resident.errors import ErrorCode, ResidentError, error_for
+from resident.faults import showable
 from resident.holders import VERDICTS
 from resident.protocol import decode_job_data, inflate
 
@@ -88,8 +89,14 @@ class AllowedJob(Job):
             self.retries_left = 0  # a try that is not run is none
             raise VERDICTS[self._deaths]
         own_s = self.timeout if self.timeout and self.timeout > 0 else self.longest_timeout_s
-        with FineDeathPenalty(min(own_s, self.longest_timeout_s), JobTimeoutException):
-            return super().perform()
+        try:
+            with FineDeathPenalty(min(own_s, self.longest_timeout_s), JobTimeoutException):
+                return super().perform()
+        except Exception as error:
+            shown = showable(error)
+            if shown is error:
+                raise
+        raise shown
 
     @property
     def func(self) -> Callable[..., Any]:

@@ -13,12 +13,11 @@ from types import TracebackType
 from typing import Any
 
 from redis import Redis
-from rq.exceptions import AbandonedJobError, DeserializationError
 from rq.job import Job
-from rq.timeouts import JobTimeoutException
 from rq.utils import as_text, str_to_date
 
-from resident.errors import ErrorCode, ResidentError
+from resident.errors import ErrorCode
+from resident.faults import code_and_sentence, kind_of, model_raised
 from resident.job import AllowedJob
 from resident.lua_script import script_of
 from resident.protocol import (
@@ -64,16 +63,8 @@ def deliver_error(
 
 def describe(kind: type[BaseException], error: BaseException, job_id: str) -> tuple[ErrorCode, str]:
     """The code and the safe sentence for what went wrong with a question."""
-    if isinstance(error, ResidentError):
-        return error.code, error.message
-    if issubclass(kind, JobTimeoutException):
-        return ErrorCode.TIMED_OUT, "The model took too long with this question and was stopped."
-    if issubclass(kind, DeserializationError):
-        return ErrorCode.INVALID_QUESTION, "The job's data is not JSON."
-    if issubclass(kind, AbandonedJobError):
-        return ErrorCode.CRASHED, "The worker died with this question."
-    message = f"The model raised {kind.__name__}; RQ keeps the traceback under the id {job_id}."
-    return ErrorCode.MODEL_ERROR, message
+    code, sentence = code_and_sentence(kind, error)
+    return code, sentence or model_raised(kind_of(kind), job_id)
 
 
 def _push(job: Job, connection: Redis, payload: bytes) -> None:

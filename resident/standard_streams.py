@@ -50,8 +50,18 @@ def mend() -> bool:
     """Opens those again that were closed; whether there were any."""
     closed = [stream for stream in _kept if not _is_open(stream)]
     for stream in closed:
-        os.dup2(_kept[stream], stream)
+        _open_again(stream)
     return bool(closed)
+
+
+def _open_again(stream: int) -> None:
+    try:
+        os.dup2(_kept[stream], stream)
+    except OSError:  # its copy was closed, too
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        if nowhere != stream:
+            os.dup2(nowhere, stream)
+            os.close(nowhere)
 
 
 def _is_open(stream: int) -> bool:

@@ -11,6 +11,10 @@ LAST_WORDS_S = 5.0
 ECHO_S = 1.0
 
 
+class StopNow(BaseException):
+    """The second SIGTERM: leave the model where it is, and put back what was claimed."""
+
+
 class Stopping:
     """The stages of one stop; it goes on to the next when asked again, or when time is up."""
 

@@ -9,12 +9,12 @@ from typing import Any
 import structlog
 from redis.exceptions import RedisError
 
-from resident.batching import StopNow
 from resident.claims import Question
 from resident.deltas import DeltaCode, Part, send_part
 from resident.errors import ErrorCode, error_for
 from resident.link import Link
 from resident.protocol import encode_delta
+from resident.stopping import StopNow
 
 #: Why a generation stopped, as its caller is told if it is still there.
 _REASONS = {

@@ -20,6 +20,7 @@ import msgspec
 from resident import names
 from resident.errors import ConfigurationError, ErrorCode, error_for, invalid_question
 from resident.signatures import read_signature
+from resident.stopping import StopNow
 
 #: More than this in one batch would block Redis for too long in one claim (about 40 ms).
 MAX_BATCH_LIMIT = 1024
@@ -89,7 +90,9 @@ class Task:
         except msgspec.ValidationError as error:
             msg = f"The task {self.name!r} takes another type of question: {error}"
             raise invalid_question(msg) from None
-        except Exception as error:  # noqa: BLE001  (a type's own check may raise anything)
+        except StopNow:
+            raise
+        except BaseException as error:  # noqa: BLE001  (a type's own check may raise anything)
             msg = f"The task {self.name!r} cannot read the question: {type(error).__name__}"
             raise invalid_question(msg) from None
 

@@ -23,7 +23,6 @@ from rq.worker import WorkerStatus
 from resident import keys, replies, special, standard_streams
 from resident.announcing import Announcing
 from resident.answering import Answerer
-from resident.batching import StopNow
 from resident.claimed import NO_CLAIM, Claim, Claimed
 from resident.company import Company
 from resident.counts import Counts
@@ -44,6 +43,7 @@ from resident.scripts import WorkerScripts, new_token
 from resident.settings import Settings
 from resident.settlement import NOTHING_ENDED, Ended, Settlement
 from resident.signals import held_back
+from resident.stopping import StopNow
 from resident.strays import Strays
 from resident.streaming import Streams
 from resident.task import Task, model_of, single_question_function
@@ -124,7 +124,7 @@ class ResidentWorker(SimpleWorker):
         )
         self._has_parents = False
         self._drained_by = math.inf
-        self._was_interrupted = self._is_suspended = False
+        self._was_interrupted = self._is_suspended = self._dies_with_it = False
 
     @property
     def connection_timeout(self) -> int:
@@ -152,6 +152,9 @@ class ResidentWorker(SimpleWorker):
             if not self._stop_requested:
                 raise
             _log.warning("redis is away and the worker shall stop", error=said(error))
+        except BaseException:  # put back, what is held might end the next worker, and so on
+            self._dies_with_it = self._is_supervised
+            raise
         finally:
             self._leave()
         return bool(self._pulse.jobs)
@@ -321,15 +324,16 @@ class ResidentWorker(SimpleWorker):
             self.run_maintenance_tasks()
 
     def _leave(self) -> None:
-        """Puts back what is held, and takes leave of the callers and of RQ."""
+        """Puts back what is held, or leaves it to who counts deaths; says good-bye to all."""
         for signum in (signal.SIGINT, signal.SIGTERM):
             signal.signal(signum, signal.SIG_IGN)
         self._watchdog.expect_within(self._settings.drain_timeout_s)
         self._scripts.close()
         self._offering.close()
         try:
-            self._release_unknown()
-            self._scripts.end_lease()
+            if not self._dies_with_it:
+                self._release_unknown()
+                self._scripts.end_lease()
             self._announcing.gone()
             self._counts.write(self.connection, self.key)
             self.teardown()

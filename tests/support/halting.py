@@ -17,12 +17,12 @@ from redis.exceptions import ConnectionError
 
 import resident.worker
 from resident import holders, log
-from resident.batching import StopNow
 from resident.link import Command, Link
 from resident.packed_claim import CLAIM
 from resident.redis_client import connect
 from resident.settings import read_settings
 from resident.settlement import SETTLE
+from resident.stopping import StopNow
 from resident.task import Task
 from resident.worker import ResidentWorker
 

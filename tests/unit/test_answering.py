@@ -11,12 +11,12 @@ import pytest
 from msgspec import structs
 
 from resident.answering import Answerer
-from resident.batching import StopNow
 from resident.claimed import Claim, Claimed, Unusual
 from resident.protocol import encode_job_data
 from resident.pulse import Pulse
 from resident.settings import Settings
 from resident.settlement import Outcome, Settlement
+from resident.stopping import StopNow
 from resident.task import Task
 
 LONG_AGO = 1.0

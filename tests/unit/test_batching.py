@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import math
+import weakref
 from typing import Any
 
 import pytest
 
-from resident.batching import Given, Raised, StopNow, answer_batch, parts_within
+from resident.batching import Given, Raised, answer_batch, parts_within
+from resident.errors import ErrorCode, OperatorError
+from resident.stopping import StopNow
 
 
 class Model:
@@ -43,7 +47,7 @@ def test_after_a_fault_each_question_is_asked_alone_once() -> None:
     assert isinstance(fine, Given)
     assert (good.answer, good.batch, fine.answer) == (b"2", 1, b"6")
     assert isinstance(bad, Raised)
-    assert isinstance(bad.error, ArithmeticError)
+    assert (bad.kind, bad.code) == ("ArithmeticError", ErrorCode.MODEL_ERROR)
     assert bad.traceback.endswith("ArithmeticError: cannot double\n")
 
 
@@ -125,3 +129,45 @@ def test_a_batch_is_split_by_what_padding_would_cost(
 
 def test_without_a_limit_only_what_has_no_cost_goes_alone() -> None:
     assert parts_within([1.0, math.inf, 1e9], math.inf) == [[0, 2], [1]]
+
+
+class Held:
+    """What a failed call had in its hands."""
+
+
+def test_nothing_that_a_failed_call_held_stays_in_memory() -> None:
+    held: list[weakref.ref[Held]] = []
+
+    def call(questions: list[str]) -> list[str]:
+        assert [one() for one in held if one()] == []
+        activations = Held()
+        held.append(weakref.ref(activations))
+        raise MemoryError
+
+    gc.disable()
+    try:
+        raised = answer_batch(call, ["a", "b"])
+        assert [one() for one in held] == [None] * 3
+    finally:
+        gc.enable()
+    assert all(isinstance(one, Raised) for one in raised)
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (OperatorError(ErrorCode.OVERLOADED, "later"), (ErrorCode.OVERLOADED, "later")),
+        (OperatorError(ErrorCode.OVERLOADED, "\ud800"), (ErrorCode.OVERLOADED, "?")),
+        (OperatorError("strange", "?"), (ErrorCode.MODEL_ERROR, "")),  # type: ignore[arg-type]
+        (ValueError("secret"), (ErrorCode.MODEL_ERROR, "")),
+    ],
+)
+def test_what_a_caller_is_told_can_be_written(
+    error: Exception, told: tuple[ErrorCode, str]
+) -> None:
+    def call(_questions: list[str]) -> list[str]:
+        raise error
+
+    (raised,) = answer_batch(call, ["a"])
+    assert isinstance(raised, Raised)
+    assert (raised.code, raised.sentence) == told

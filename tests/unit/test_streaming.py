@@ -9,12 +9,12 @@ import pytest
 from redis.exceptions import ConnectionError
 from rq.timeouts import JobTimeoutException
 
-from resident.batching import StopNow
 from resident.claimed import Unusual
 from resident.claims import Question, read_claimed
 from resident.deltas import DeltaCode
 from resident.errors import ErrorCode, TryAgain
 from resident.protocol import FAILURE_CALLBACK, SUCCESS_CALLBACK
+from resident.stopping import StopNow
 from resident.streaming import Streams
 from tests.unit.test_task import made
 
