@@ -8,6 +8,7 @@ import time
 import zlib
 from binascii import b2a_base64
 from collections.abc import Callable, Sequence
+from types import NoneType
 from typing import Any, TypeVar
 
 import structlog
@@ -38,6 +39,8 @@ OVERDUE_S = 0.25
 
 #: Types of questions whose check runs no code of the task.
 _CHECKED_BY_US = (Any, str, int, float, bool)
+#: Those that a model cannot change.
+_UNCHANGEABLE = (str, int, float, bool, NoneType)
 _FINISHED = Outcome.FINISHED  # an enum looks its members up in Python
 
 T = TypeVar("T")
@@ -76,7 +79,7 @@ class Answerer:
         if read is None:
             return self._careful(claim)
         values, fields = read
-        results = self._in_parts(values, lambda _numbers: self._call)
+        results = self._in_parts(values, claim.jobs, lambda _numbers: self._call)
         claimed_s = float(claim.started)
         pairs = zip(claim.jobs, fields, results, strict=True)
         return [_settlement(job, its, result, claimed_s) for job, its, result in pairs]
@@ -104,6 +107,7 @@ class Answerer:
         claimed_s = float(claim.started)
         results = self._in_parts(
             [one.value for one in questions],
+            [one.job for one in questions],
             lambda numbers: self._call_within([questions[number] for number in numbers]),
         )
         for one, result in zip(questions, results, strict=True):
@@ -121,24 +125,49 @@ class Answerer:
         return self._within(read_claimed, job, self._task, *limits)
 
     def _in_parts(
-        self, values: list[Any], call_with: Callable[[Sequence[int]], Call]
+        self,
+        values: list[Any],
+        jobs: Sequence[Claimed],
+        call_with: Callable[[Sequence[int]], Call],
     ) -> list[Given | Raised]:
         """What comes of questions: of all in one call, unless the task says what they cost.
 
         Args:
             values: The questions.
+            jobs: Theirs.
             call_with: How the model is called with those of these numbers.
         """
         cost = self._task.cost
         if not values:
             return []
         if cost is None or len(values) == 1:
-            return answer_batch(call_with(range(len(values))), values)
+            return self._answer_batch(range(len(values)), values, jobs, call_with)
         results: dict[int, Given | Raised] = {}
         for part in parts_within(self._costs_of(values, cost), self._task.max_cost):
-            came = answer_batch(call_with(part), [values[number] for number in part])
+            came = self._answer_batch(part, values, jobs, call_with)
             results.update(zip(part, came, strict=True))
         return [results[number] for number in range(len(values))]
+
+    def _answer_batch(
+        self,
+        part: Sequence[int],
+        values: list[Any],
+        jobs: Sequence[Claimed],
+        call_with: Callable[[Sequence[int]], Call],
+    ) -> list[Given | Raised]:
+        def anew(at: int) -> Any:
+            number = part[at]
+            return self._anew(jobs[number], values[number])
+
+        return answer_batch(call_with(part), [values[number] for number in part], anew)
+
+    def _anew(self, job: Claimed, value: Any) -> Any:
+        if type(value) in _UNCHANGEABLE:
+            return value
+        read = self._read_claimed(job)
+        if isinstance(read, Refused):
+            raise read.error
+        return read.value
 
     def _costs_of(self, values: list[Any], cost: Callable[[Any], float]) -> list[float]:
         """What the task says; what it has not judged within its time goes alone."""

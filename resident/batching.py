@@ -68,8 +68,17 @@ def parts_within(costs: list[float], max_cost: float) -> list[list[int]]:
     return parts + [[number] for number in numbers if not math.isfinite(costs[number])]
 
 
-def answer_batch(call: Call, questions: list[Any]) -> list[Given | Raised]:
-    """Answers all in one call; if that fails, each alone, so that only the culprits fail."""
+def answer_batch(
+    call: Call, questions: list[Any], anew: Callable[[int], Any]
+) -> list[Given | Raised]:
+    """Answers all in one call; if that fails, each alone, so that only the culprits fail.
+
+    Args:
+        call: Calls the model.
+        questions: At least one.
+        anew: The question of this number as it was asked; the model may have changed the one that
+            it had. Raises what it is told if there is none.
+    """
     if len(questions) == 1:
         return [answer_one(call, questions[0])]
     started = time.monotonic()
@@ -80,9 +89,19 @@ def answer_batch(call: Call, questions: list[Any]) -> list[Given | Raised]:
     except BaseException:  # noqa: BLE001  (sys.exit and a library's panic are its answer too)
         answers = None
     if answers is None:  # here, where nothing keeps what the failed call held
-        return [answer_one(call, question) for question in questions]
+        return [_answer_anew(call, anew, number) for number in range(len(questions))]
     model_ms = round((time.monotonic() - started) * 1000, 3)
     return [_encoded(answer, model_ms, len(questions)) for answer in answers]
+
+
+def _answer_anew(call: Call, anew: Callable[[int], Any], number: int) -> Given | Raised:
+    try:
+        question = anew(number)
+    except StopNow:
+        raise
+    except BaseException as error:  # noqa: BLE001  (a type's own check)
+        return _raised(error)
+    return answer_one(call, question)
 
 
 def answer_one(call: Call, question: Any) -> Given | Raised:

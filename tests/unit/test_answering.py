@@ -193,3 +193,21 @@ def test_a_question_of_another_type_beside_a_shortened_list_ends_alone() -> None
         "invalid_question",
         "answer to d",
     ]
+
+
+def take_apart(_model: None, questions: list[dict[str, Any]]) -> list[str]:
+    texts = [question.pop("text") for question in questions]
+    if "bad" in texts:
+        raise ArithmeticError
+    return [text.upper() for text in texts]
+
+
+@pytest.mark.parametrize("kind", [Claimed, Unusual])
+@pytest.mark.parametrize("options", [{}, {"cost": len, "max_cost": 2}])
+def test_after_a_fault_each_is_asked_as_it_was_although_the_model_changed_it(
+    kind: type[Claimed], options: dict[str, Any]
+) -> None:
+    answerer = answerer_of(take_apart, question_type=dict[str, str], **options)
+    asked = [{"text": text} for text in ("a", "bad", "c", "d")]
+    settlements = answerer.settlements(jobs_of(*asked, kind=kind))
+    assert replies_of(settlements) == ["A", "model_error", "C", "D"]

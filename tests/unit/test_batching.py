@@ -9,9 +9,14 @@ from typing import Any
 
 import pytest
 
-from resident.batching import Given, Raised, answer_batch, parts_within
+from resident import batching
+from resident.batching import Call, Given, Raised, parts_within
 from resident.errors import ErrorCode, OperatorError
 from resident.stopping import StopNow
+
+
+def answer_batch(call: Call, questions: list[Any]) -> list[Given | Raised]:
+    return batching.answer_batch(call, questions, questions.__getitem__)
 
 
 class Model:
