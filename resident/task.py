@@ -31,6 +31,8 @@ DEFAULT_TARGET_MS = 20.0
 MAX_TARGET_MS = 50.0
 
 Function = Callable[..., Any]
+#: What could be taken for a list of answers, and is none: it has another order, or none.
+_NO_LISTS = (str, bytes, bytearray, dict, set, frozenset)
 
 _registry: dict[str, Task] = {}
 
@@ -97,17 +99,22 @@ class Task:
             raise invalid_question(msg) from None
 
     def answer(self, model: Any, questions: list[Any]) -> list[Any]:
-        """Calls the function; raises ValueError unless it gives one answer to each question."""
+        """Calls the function.
+
+        Raises:
+            OperatorError: model_error, unless it gives a list with one answer to each question.
+        """
         if self.streams:
             return ["".join(self.deltas(model, question)) for question in questions]
         asked = len(questions)  # counted before: the function may do to its list what it likes
-        answers = list(self.function(model, questions))
+        given = self.function(model, questions)
+        if given is None or isinstance(given, _NO_LISTS):
+            what = "None" if given is None else f"a {type(given).__name__}"
+            raise self._wrong(f"returned {what}; it must return a list of answers")
+        answers = list(given)
         if len(answers) != asked:
-            msg = (
-                f"tasks/{self.name}.py gave {len(answers)} answers to {asked} questions; "
-                "it must give one to each, in their order"
-            )
-            raise ValueError(msg)
+            what = f"gave {len(answers)} answers to {asked} questions"
+            raise self._wrong(f"{what}; it must give one to each, in their order")
         return answers
 
     def deltas(self, model: Any, question: Any) -> Generator[str, None, None]:
@@ -118,18 +125,18 @@ class Task:
         """
         produced = self.function(model, question)
         if isinstance(produced, str):
-            raise self._no_delta("returned a str; it must yield")
+            raise self._wrong("returned a str; it must yield")
         try:
             for delta in produced:
                 if not isinstance(delta, str):
-                    raise self._no_delta(f"yielded a {type(delta).__name__}; it must yield str")
+                    raise self._wrong(f"yielded a {type(delta).__name__}; it must yield str")
                 if delta:
                     yield delta
         finally:
             if (close := getattr(produced, "close", None)) is not None:
                 close()
 
-    def _no_delta(self, what: str) -> Exception:
+    def _wrong(self, what: str) -> Exception:
         return error_for(ErrorCode.MODEL_ERROR, f"tasks/{self.name}.py {what}")
 
 

@@ -195,8 +195,21 @@ def test_a_question_of_another_type_is_the_callers_error(question_type: Any, que
 @pytest.mark.parametrize("answers", [[], [1, 2], iter([1, 2])])
 def test_answers_must_be_as_many_as_questions(answers: Any) -> None:
     odd = made(function=lambda _model, _questions: answers)
-    with pytest.raises(ValueError, match=r"gave \d answers to 3 questions"):
+    with pytest.raises(OperatorError, match=r"gave \d answers to 3 questions") as caught:
         odd.answer(None, [1, 2, 3])
+    assert caught.value.code is ErrorCode.MODEL_ERROR
+
+
+@pytest.mark.parametrize("answers", [None, "abc", b"abc", {1: 2, 2: 3, 3: 4}, {1, 2, 3}])
+def test_what_is_no_list_is_not_taken_for_one(answers: Any) -> None:
+    odd = made(function=lambda _model, _questions: answers)
+    with pytest.raises(OperatorError, match=r"made.py returned .*must return a list of answers"):
+        odd.answer(None, [1, 2, 3])
+
+
+@pytest.mark.parametrize("answers", [(1, 2, 3), {1: 2, 3: 4, 5: 6}.values(), iter([1, 2, 3])])
+def test_whatever_else_has_its_answers_in_order_is(answers: Any) -> None:
+    assert len(made(function=lambda _model, _questions: answers).answer(None, [1, 2, 3])) == 3
 
 
 def test_the_model_is_loaded_and_warmed_up_once_in_a_process() -> None:
