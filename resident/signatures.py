@@ -17,6 +17,7 @@ from resident.errors import ConfigurationError
 _STREAMS = (collections.abc.Iterator, collections.abc.Generator, collections.abc.Iterable)
 #: What a worker gives it, (model, questions), must find its place.
 _BY_PLACE = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+_MISSING = object()
 _HOW_TO_STREAM = "a task that yields is annotated -> Iterator[str]"
 
 
@@ -51,8 +52,8 @@ def read_signature(function: Callable[..., Any]) -> Signature:
         if one.kind not in _BY_PLACE:
             msg = f"{where} gets its {one.name!r} by place: leave out the * before it"
             raise ConfigurationError(msg)
-    hints = typing.get_type_hints(function)
     question = parameters[1].name
+    hints = _hints(where, function, question)
     if _is_stream(where, function, hints.get("return")):
         if question == "questions":
             msg = f"{where} yields, so it takes one question a call: name its parameter `question`"
@@ -60,6 +61,34 @@ def read_signature(function: Callable[..., Any]) -> Signature:
         return Signature(_readable(where, hints.get(question, Any)), streams=True)
     item_type = _item_type(where, hints.get(question, list[Any]))
     return Signature(_readable(where, item_type), streams=False)
+
+
+def _hints(where: str, function: Callable[..., Any], question: str) -> dict[str, Any]:
+    """The annotations of the question and of what is returned; nobody needs the model's.
+
+    That may be of a name which only type checkers know.
+    """
+    found = {}
+    for name in (question, "return"):
+        try:
+            annotation = function.__annotations__.get(name, _MISSING)
+            if annotation is not _MISSING:
+                found[name] = _evaluated(function, annotation, extras=name == question)
+        except NameError as error:
+            what = "what it returns" if name == "return" else f"its {name!r}"
+            msg = f"{where}: the annotation of {what} cannot be read: {error}"
+            raise ConfigurationError(msg) from None
+    return found
+
+
+def _evaluated(function: Callable[..., Any], annotation: Any, *, extras: bool) -> Any:
+    """The type, which may be written as a text; with extras the limits of Annotated stay."""
+
+    def bearer() -> None: ...
+
+    bearer.__annotations__ = {"it": annotation}
+    names = getattr(inspect.unwrap(function), "__globals__", {})
+    return typing.get_type_hints(bearer, names, include_extras=extras)["it"]
 
 
 def _is_stream(where: str, function: Callable[..., Any], returned: Any) -> bool:
@@ -81,6 +110,8 @@ def _is_stream(where: str, function: Callable[..., Any], returned: Any) -> bool:
 
 def _item_type(where: str, annotation: Any) -> Any:
     """T of `questions: list[T]`."""
+    if typing.get_origin(annotation) is typing.Annotated:
+        annotation = annotation.__origin__
     arguments = typing.get_args(annotation)
     if typing.get_origin(annotation) is not list or len(arguments) != 1:
         msg = f"{where}: questions must be annotated list[...], not {annotation!r}"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+import msgspec
 import pytest
 
 from resident.errors import ConfigurationError
@@ -87,6 +88,34 @@ def three(model: Any, question: str, more: str) -> Iterator[str]:
     yield ""
 
 
+if TYPE_CHECKING:
+    import numpy as np
+
+Short = Annotated[str, msgspec.Meta(max_length=3)]
+
+
+def unknown_model(model: np.ndarray, questions: list[int]) -> list[str]:
+    return []
+
+
+def unknown_question(model: Any, questions: list[np.ndarray]) -> list[str]:
+    return []
+
+
+def unknown_answer(model: Any, questions: list[int]) -> list[np.ndarray]:
+    return []
+
+
+def limited(
+    model: Any, questions: Annotated[list[Short], "few"]
+) -> Annotated[list[str], "all"]:
+    return []
+
+
+def limited_stream(model: Any, question: Short) -> Iterator[Annotated[str, "a part"]]:
+    yield ""
+
+
 @pytest.mark.parametrize(
     ("function", "signature"),
     [
@@ -95,6 +124,9 @@ def three(model: Any, question: str, more: str) -> Iterator[str]:
         (iterator, Signature(int, streams=True)),
         (generator, Signature(list[str], streams=True)),
         (iterable, Signature(Any, streams=True)),
+        (unknown_model, Signature(int, streams=False)),
+        (limited, Signature(Short, streams=False)),
+        (limited_stream, Signature(Short, streams=True)),
     ],
 )
 def test_a_function_that_is_annotated_to_yield_str_streams(
@@ -110,6 +142,8 @@ def test_a_function_that_is_annotated_to_yield_str_streams(
             numbers,
             r"annotated collections.abc.Iterator\[int\]; a task that yields .* Iterator\[str\]",
         ),
+        (unknown_question, "annotation of its 'questions' cannot be read: name 'np' is not"),
+        (unknown_answer, "annotation of what it returns cannot be read: name 'np' is not"),
         (bare, r"a task that yields is annotated -> Iterator\[str\]"),
         (says_nothing, "yields and is annotated None; a task that yields"),
         (says_list, r"yields and is annotated list\[str\]; a task that yields"),
