@@ -21,9 +21,7 @@ def load(task: Task) -> None:
     began = time.monotonic()
     try:
         model_of(task)
-    except (ConfigurationError, KeyboardInterrupt):
+    except ConfigurationError:
+        _log.debug("model not loaded", task=task.name, exc_info=True)
         raise
-    except BaseException as error:  # sys.exit and a library's panic are none
-        msg = f"The task {task.name!r} does not load: {type(error).__name__}: {error}"
-        raise ConfigurationError(msg) from error
     _log.info("model loaded", task=task.name, seconds=round(time.monotonic() - began, 2))

@@ -142,11 +142,28 @@ class Task:
 
 @functools.cache
 def model_of(task: Task) -> Any:
-    """The task's model, loaded and warmed up on the first call in this process."""
-    model = task.load()
+    """The task's model, loaded and warmed up on the first call in this process.
+
+    Raises:
+        ConfigurationError: It failed; the message names the task, the reason and the place.
+    """
+    model = _in_loading("does not load", task, task.load)
     if task.warm_up:
-        task.answer(model, list(task.warm_up))
+        warm_up = list(task.warm_up)
+        _in_loading("loads, but fails in warm_up", task, lambda: task.answer(model, warm_up))
     return model
+
+
+def _in_loading(what: str, task: Task, step: Callable[[], Any]) -> Any:
+    """Raises ConfigurationError if it fails: one line with the task, the reason and the place."""
+    try:
+        return step()
+    except (ConfigurationError, KeyboardInterrupt, StopNow):
+        raise
+    except BaseException as error:  # sys.exit and a library's panic are none
+        reason = f"{type(error).__name__}: {error}".removesuffix(": ")
+        msg = f"The task {task.name!r} {what}: {reason}{_place_in_tasks(error)}"
+        raise ConfigurationError(msg) from error
 
 
 def task(  # noqa: PLR0913  (the options of a task)
@@ -340,7 +357,7 @@ _OPTIONS: dict[str, tuple[Callable[[Any], bool], str]] = {
 
 
 def _place_in_tasks(error: BaseException) -> str:
-    """The line of the file in tasks/ where an import went wrong, as ` (tasks/x.py, line n)`."""
+    """Where in tasks/ an import or a loading went wrong, as ` (line n of tasks/x.py)`."""
     if isinstance(error, SyntaxError):
         return ""
     place = ""

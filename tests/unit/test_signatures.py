@@ -106,9 +106,7 @@ def unknown_answer(model: Any, questions: list[int]) -> list[np.ndarray]:
     return []
 
 
-def limited(
-    model: Any, questions: Annotated[list[Short], "few"]
-) -> Annotated[list[str], "all"]:
+def limited(model: Any, questions: Annotated[list[Short], "few"]) -> Annotated[list[str], "all"]:
     return []
 
 

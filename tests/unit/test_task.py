@@ -12,6 +12,7 @@ import pytest
 
 import tasks
 from resident.errors import CallerError, ConfigurationError, ErrorCode, OperatorError
+from resident.loading import load
 from resident.task import Task, _registry, load_task, model_of, task, task_names
 
 HEAD = "from resident import task\n"
@@ -305,3 +306,37 @@ def test_any_iterable_of_strings_may_be_returned() -> None:
     assert next(deltas) == "a"
     deltas.close()
     assert list(deltas) == []
+
+
+LOADS_BADLY = f"""{HEAD}
+def helper(path):
+    assert path
+
+def load():
+    helper("")
+
+@task(load=load)
+def answer(model, questions: list[str]) -> list[str]:
+    return questions
+"""
+WARMS_BADLY = f"""{HEAD}
+@task(load=dict, warm_up=["hello"])
+def answer(model, questions: list[str]) -> list[str]:
+    return [model[question] for question in questions]
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (LOADS_BADLY, r"^The task 'wrong' does not load: AssertionError \(line 4 of .*wrong.py\)$"),
+        (WARMS_BADLY, r"'wrong' loads, but fails in warm_up: KeyError: 'hello' \(line 5 of "),
+    ],
+)
+def test_a_model_that_does_not_load_is_told_with_its_place(
+    text: str, reason: str, write: Write
+) -> None:
+    write("wrong", text)
+    with pytest.raises(ConfigurationError, match=reason) as caught:
+        load(load_task("wrong"))
+    assert caught.value.__cause__ is not None
