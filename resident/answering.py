@@ -248,6 +248,7 @@ def _refusal(refused: Refused) -> Settlement:
         result=_rq_traceback(f"{error.code.value}: {error.message}\n"),
         ttl_s=fields.terms.failure_ttl_s if fields else 0,
         by_hash=bool(refused.job.by_hash),
+        why=error.code.value,
     )
 
 
@@ -282,6 +283,7 @@ def _failed(job: Claimed, key: str, raised: Raised, ttl_s: int) -> Settlement:
         result=_rq_traceback(raised.traceback),
         ttl_s=ttl_s,
         by_hash=bool(job.by_hash),
+        why=raised.kind,
     )
 
 

@@ -20,6 +20,9 @@ from resident.stopping import StopNow
 #: Calls the model with questions; raises what the model raises, or a time-out.
 Call = Callable[[list[Any]], list[Any]]
 
+#: Of JSON, in one answer. Redis takes 512 MB in one text at most, of which RQ's books need 4/3.
+MOST_ANSWER_BYTES = 64 * 2**20
+
 
 class Given(msgspec.Struct, frozen=True, gc=False):
     """An answer as JSON, the ms that its call of the model took, and how many shared the call."""
@@ -118,12 +121,23 @@ def answer_one(call: Call, question: Any) -> Given | Raised:
 
 def _encoded(answer: Any, model_ms: float, batch: int) -> Given | Raised:
     try:
-        return Given(encode_answer(answer), model_ms, batch)
+        encoded = encode_answer(answer)
     except StopNow:
         raise
     except BaseException as error:  # noqa: BLE001  (no memory; a class of the task's own)
         reason = error if isinstance(error, TypeError | ValueError) else kind_of(type(error))
-        return _raised(TypeError(f"the answer has no JSON form: {reason}"))
+        return _unfit(f"the answer has no JSON form: {reason}")
+    if len(encoded) > MOST_ANSWER_BYTES:
+        what = f"the answer has {len(encoded)} bytes of JSON"
+        return _unfit(f"{what}; at most {MOST_ANSWER_BYTES} are taken")
+    return Given(encoded, model_ms, batch)
+
+
+def _unfit(why: str) -> Raised:
+    """Of the model's answer, not raised by it: the caller is told so."""
+    raised = _raised(TypeError(why))
+    sentence = f"The model answered, but {why:.300}".encode(errors="replace").decode()
+    return msgspec.structs.replace(raised, sentence=sentence)
 
 
 def _raised(error: BaseException) -> Raised:

@@ -55,5 +55,12 @@ class Notes:
             self._pace.note_call(now, ms)
         self._calls.clear()
         say = self._log.warning if failed or lost else self._log.debug
-        say("batch", task=self._task_name, size=size, failed=failed, lost=lost)
+        first = _first_failure(settlements) if failed else {}
+        say("batch", task=self._task_name, size=size, failed=failed, lost=lost, **first)
         return has_parents
+
+
+def _first_failure(settlements: list[Settlement]) -> dict[str, str]:
+    """By its id RQ has the traceback; the others are in its registry of failed jobs."""
+    one = next((one for one in settlements if one.why), None)
+    return {"first_job": one.id[:64], "first_kind": one.why} if one else {}

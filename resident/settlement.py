@@ -63,6 +63,7 @@ class Settlement(msgspec.Struct, frozen=True, gc=False):
 
     Attributes:
         by_hash: Only the job's hash says whether this worker still holds it.
+        why: What the log says of one that failed: a kind, never a text.
     """
 
     id: str
@@ -73,6 +74,7 @@ class Settlement(msgspec.Struct, frozen=True, gc=False):
     result: bytes
     ttl_s: int
     by_hash: bool = True
+    why: str = ""
 
 
 def tally(settlements: list[Settlement], codes: list[int]) -> Tally:

@@ -67,6 +67,13 @@ ENDS = {
 }
 
 
+#: What the log says of its error.
+KINDS = {
+    "raise": "ZeroDivisionError",
+    "sys.exit": "SystemExit",
+    "interrupt": "KeyboardInterrupt",
+    "kill": "crashed",
+}
 #: What the log says of it, where that is not that a question has failed.
 LOGGED = {
     "segfault": "SIGSEGV",
@@ -90,7 +97,9 @@ def test_a_question_that_ends_its_worker_gets_its_error_and_its_mates_an_answer(
     neighbour.answers_one()
     assert live.error_code(culprit) == ENDS[deed]
     live.check_that_it_serves()
-    assert LOGGED.get(deed, '"failed": 1') in (tmp_path / "output").read_text("utf-8")
+    logged = (tmp_path / "output").read_text("utf-8")
+    assert LOGGED.get(deed, '"failed": 1') in logged
+    assert f'"first_job": "{culprit}", "first_kind": "{KINDS.get(deed, "")}' in logged
     job = Job.fetch(culprit, live.connection, serializer=JSONSerializer)
     assert job.is_failed
     assert job.latest_result().exc_string

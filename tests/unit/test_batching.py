@@ -176,3 +176,22 @@ def test_what_a_caller_is_told_can_be_written(
     (raised,) = answer_batch(call, ["a"])
     assert isinstance(raised, Raised)
     assert (raised.code, raised.sentence) == told
+
+
+@pytest.mark.parametrize(
+    ("answer", "sentence"),
+    [
+        ({1, 2}, "The model answered, but the answer has no JSON form: set is no type of JSON"),
+        (float("nan"), "The model answered, but the answer has no JSON form: nan has no JSON form"),
+        ("x" * 100, "The model answered, but the answer has 102 bytes of JSON; at most 50 are"),
+    ],
+)
+def test_an_answer_that_cannot_be_sent_is_not_told_as_an_error_that_the_model_raised(
+    answer: Any, sentence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batching, "MOST_ANSWER_BYTES", 50)
+    mate, raised = answer_batch(lambda _questions: ["mate", answer], [1, 2])
+    assert isinstance(mate, Given)
+    assert isinstance(raised, Raised)
+    assert raised.code is ErrorCode.MODEL_ERROR
+    assert raised.sentence.startswith(sentence)
