@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 import zlib
 from binascii import b2a_base64
@@ -26,6 +25,7 @@ from resident.claims import (
 )
 from resident.death_penalty import TimeLimit
 from resident.faults import kind_of, model_raised
+from resident.lifeline import Owner
 from resident.protocol import encode_answered, encode_failed
 from resident.pulse import Pulse
 from resident.settings import Settings
@@ -66,7 +66,7 @@ class Answerer:
         self._limit = TimeLimit()
         self._pulse = pulse
         self._streams = streams
-        self._pid = os.getpid()
+        self._owner = Owner()
         self._model = model
         self._max_bytes = settings.max_question_bytes
         self._result_ttl_s = settings.result_ttl
@@ -191,6 +191,7 @@ class Answerer:
         try:
             return self._limit.call(timeout_s, function, *args)
         finally:
+            self._owner.end_others()
             pulse.seen_at = time.monotonic()
             pulse.overdue_at = 0
 
@@ -213,9 +214,7 @@ class Answerer:
         try:
             answers = self._limit.call(timeout_s, answer or task.answer, self._model, questions)
         finally:
-            if os.getpid() != self._pid:  # one that the task forked: not the worker
-                _log.warning("the task forked a process that ran on", task=task.name)
-                os._exit(0)
+            self._owner.end_others()
             pulse.seen_at = ended = time.monotonic()  # else what took long is taken for hanging
             pulse.overdue_at = 0
         self.calls.append((asked, (ended - began) * 1000))

@@ -1,4 +1,4 @@
-"""Children that end with the process that started them, whatever ends that."""
+"""Children that end with the process that started them, or end where they do not belong."""
 
 from __future__ import annotations
 
@@ -7,8 +7,12 @@ import os
 import signal
 from collections.abc import Callable
 
+import structlog
+
 _PR_SET_PDEATHSIG = 1  # Source: linux/prctl.h
 _libc = ctypes.CDLL(None)  # here, because loading a library is not safe between fork and exec
+
+_log = structlog.get_logger()
 
 
 def die_with_owner(death_signal: signal.Signals) -> Callable[[], None]:
@@ -24,3 +28,16 @@ def die_with_owner(death_signal: signal.Signals) -> Callable[[], None]:
             os._exit(1)
 
     return arrange
+
+
+class Owner:
+    """The process that made it; what a task's code forks from that is another one."""
+
+    def __init__(self) -> None:
+        self._pid = os.getpid()
+
+    def end_others(self) -> None:
+        """Ends a process that was forked inside of a call: it must not go on as the worker."""
+        if os.getpid() != self._pid:
+            _log.warning("the task forked a process that ran on")
+            os._exit(0)

@@ -12,6 +12,7 @@ from redis.exceptions import RedisError
 from resident.claims import Question
 from resident.deltas import DeltaCode, Part, send_part
 from resident.errors import ErrorCode, error_for
+from resident.lifeline import Owner
 from resident.link import Link
 from resident.protocol import encode_delta
 from resident.stopping import StopNow
@@ -39,6 +40,7 @@ class Streams:
         self._repeat = repeat
         self._hang_up = hang_up
         self._ttl_ms = ttl_ms
+        self._owner = Owner()
 
     def answer(self, question: Question, deltas: Generator[str, Any, Any]) -> str:
         """Sends each delta as soon as it is there; returns the whole answer.
@@ -49,6 +51,7 @@ class Streams:
         job, sent = question.job, []
         with _closing(deltas):
             for seq, delta in enumerate(deltas):
+                self._owner.end_others()
                 payload = encode_delta(job.id, seq, delta)
                 part = Part(job.id, job.execution, question.fields.reply_key, seq, payload)
                 code = self._send(part)

@@ -48,6 +48,14 @@ def test_deltas_come_in_their_order_and_the_whole_answer_at_the_end(
     assert not reader.live.left_behind()
 
 
+def test_what_a_stream_forks_does_not_speak_for_it(teller: Any, reader: Reader) -> None:
+    for _ in range(5):
+        deltas, reply = reader.all(reader.ask("a ", {"fork": 20}, "z"))
+        assert deltas == ["a ", *["parent "] * 20, "z"]
+        assert reply["ok"]
+    assert len(workers_of(teller)) == 1
+
+
 def test_a_delta_comes_before_the_next_is_there(
     teller: Any, reader: Reader, tmp_path: Path
 ) -> None:

@@ -70,6 +70,13 @@ def _is(value: Any) -> Iterator[Any]:
     yield value
 
 
+def _fork(most: int) -> Iterator[str]:
+    """Both go on, and say who they are."""
+    who = "parent" if os.fork() else "child"
+    for _ in range(most):
+        yield f"{who} "
+
+
 ORDERS: dict[str, Callable[[Any], Iterator[Any]]] = {
     "wait for": _wait_for,
     "touch": _touch,
@@ -78,6 +85,7 @@ ORDERS: dict[str, Callable[[Any], Iterator[Any]]] = {
     "die once": _die_once,
     "hang": _hang,
     "count": _count,
+    "fork": _fork,
     "now": _now,
     "is": _is,
 }
