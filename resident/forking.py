@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import NoReturn
 
 import structlog
@@ -74,6 +76,7 @@ class Forks:
             os._exit(code)
 
     def _work(self, task: Task, token: str, pulse: Pulse) -> int:
+        _draw_anew()
         if not task.preload:
             load(task)
         pulse.has_loaded = 1
@@ -84,3 +87,10 @@ class Forks:
         _log.info("worker ready", task=task.name, worker=worker.name)
         worker.work(burst=self._burst)
         return 0
+
+
+def _draw_anew() -> None:
+    """Random numbers of numpy's global generator; Python's own does so at a fork."""
+    if random := sys.modules.get("numpy.random"):
+        with suppress(Exception):  # a generator that takes no seed
+            random.seed()
