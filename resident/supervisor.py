@@ -14,6 +14,7 @@ import structlog
 from resident.errors import ErrorCode
 from resident.forking import Forks
 from resident.leases import TICK_S, Dead, Leases
+from resident.leftovers import Leftovers
 from resident.loading import load
 from resident.pools import Pool
 from resident.program import EXIT_MISCONFIGURED
@@ -59,6 +60,7 @@ class Supervisor:
         self._pulse = pulse or Pulse()
         self._recycling = Recycling(self._roster, settings, self._fork)
         self._stopping = Stopping(settings.drain_timeout_s)
+        self._leftovers = Leftovers()
         self._status = Status.of_this_process(generation)
         url = settings.redis_url.get_secret_value()
         self._redis = connect(url)
@@ -87,6 +89,7 @@ class Supervisor:
             if self._stopping.is_due(time.monotonic(), is_asked=is_asked):
                 self._stop()
             self._reap()
+            self._leftovers.look()
             self._replace()
             self._kill_what_hangs()
             self._tick()
@@ -129,10 +132,14 @@ class Supervisor:
     def _reap(self) -> None:
         """Takes note of the workers that ended, and replaces those that should not have."""
         while not self._roster.is_empty:
-            pid, status = os.waitpid(-1, os.WNOHANG)
-            if pid == 0:
+            found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            if found is None:
                 return
-            ended = self._roster.remove(pid)
+            ended = self._roster.remove(found.si_pid)
+            if ended is not None:
+                is_orderly = (found.si_code, found.si_status) == (os.CLD_EXITED, 0)
+                self._leftovers.note(ended.pid, is_orderly=is_orderly)
+            _, status = os.waitpid(found.si_pid, 0)
             if ended is not None:
                 self._bury(ended, os.waitstatus_to_exitcode(status))
 
@@ -219,5 +226,6 @@ class Supervisor:
     def _leave(self) -> None:
         self._leases.tick([], self._roster.tasks)
         self._leases.close()
+        self._leftovers.finish()
         if not self._burst:
             publish(self._redis, self._status, [])

@@ -283,6 +283,41 @@ def test_an_alarm_that_somebody_else_rings_between_two_calls_is_not_heard(
     assert workers_of(supervisor) == [worker]
 
 
+PARENT = """
+import os
+import subprocess
+from resident import task
+
+def load():
+    orderly = subprocess.Popen(["sh", "-c", f"cat; touch {mark}"], stdin=subprocess.PIPE)
+    return [subprocess.Popen(["sleep", "600"]).pid, orderly.pid]
+
+@task(load=load, preload=False)
+def answer(model, questions):
+    return [[os.getpid(), *model]]
+"""
+
+
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM])
+def test_what_a_model_starts_ends_with_its_worker(
+    end: signal.Signals, project: Path, processes: Processes, connection: Redis, tmp_path: Path
+) -> None:
+    mark = tmp_path / "mark"
+    text = PARENT.replace("{mark}", str(mark)).replace('f"', '"')
+    (project / "tasks" / "parent.py").write_text(text, "utf-8")
+    supervisor = start_worker(processes, connection, tmp_path / "out", "parent=2", folder=project)
+    live = Live(connection, "parent")
+    worker, *children = live.answer(*live.put(live.fields()))
+    assert all(map(is_there, children))
+    if end == signal.SIGKILL:
+        os.kill(worker, end)
+    else:
+        supervisor.send_signal(end)
+        assert supervisor.wait(20) == 0
+        assert mark.exists()  # it was left the time to end in order
+    wait_until(lambda: not any(map(is_there, children)))
+
+
 #: worker.py with a fault of its own, which one question meets.
 BROKEN = """
 import sys
