@@ -59,7 +59,7 @@ def read_signature(function: Callable[..., Any]) -> Signature:
             msg = f"{where} yields, so it takes one question a call: name its parameter `question`"
             raise ConfigurationError(msg)
         return Signature(_readable(where, hints.get(question, Any)), streams=True)
-    item_type = _item_type(where, hints.get(question, list[Any]))
+    item_type = _item_type(f"{where}: {question}", hints.get(question, list[Any]))
     return Signature(_readable(where, item_type), streams=False)
 
 
@@ -114,7 +114,7 @@ def _item_type(where: str, annotation: Any) -> Any:
         annotation = annotation.__origin__
     arguments = typing.get_args(annotation)
     if typing.get_origin(annotation) is not list or len(arguments) != 1:
-        msg = f"{where}: questions must be annotated list[...], not {annotation!r}"
+        msg = f"{where} must be annotated list[...], not {annotation!r}; it returns a list, too"
         raise ConfigurationError(msg)
     return arguments[0]
 

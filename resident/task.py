@@ -131,7 +131,7 @@ class Task:
                 if not isinstance(delta, str):
                     raise self._wrong(f"yielded a {type(delta).__name__}; it must yield str")
                 if delta:
-                    yield delta
+                    yield delta if type(delta) is str else "".join(delta)
         finally:
             if (close := getattr(produced, "close", None)) is not None:
                 close()
@@ -293,12 +293,10 @@ def load_task(name: str) -> Task:
 
 
 def _task_name(function: Function) -> str:
+    called = getattr(function, "__qualname__", type(function).__name__)
     package, _, name = function.__module__.rpartition(".")
-    if package != "tasks" or function.__qualname__ != "answer":
-        msg = (
-            f"{function.__module__}.{function.__qualname__}: a task is the function `answer` "
-            "of a file in tasks/"
-        )
+    if package != "tasks" or called != "answer":
+        msg = f"{function.__module__}.{called}: a task is the function `answer` of a file in tasks/"
         raise ConfigurationError(msg)
     return name
 

@@ -109,6 +109,14 @@ def test_ctrl_c_during_an_import_is_no_fault_of_the_file(write: Write) -> None:
         (GOOD.replace("model, questions", "questions"), "has 1"),
         (GOOD.replace("model, questions", "model, more, questions"), "has 3"),
         (GOOD.replace("questions: list[str]", "questions: str"), r"annotated list\[...\]"),
+        (
+            GOOD.replace("questions: list[str]", "question: str"),
+            r"question must be annotated list\[...\], not .*; it returns a list, too",
+        ),
+        (
+            f"import functools\n{HEAD}task(load=dict)(functools.partial(print))",
+            "functools.partial: a task is the function `answer`",
+        ),
         (GOOD.replace("questions: list[str]", "questions: list"), r"annotated list\[...\]"),
         (GOOD.replace("@task(load=dict, max_batch=4)", "@task"), "write @task"),
         (GOOD.replace("load=dict, ", ""), r"^tasks\.wrong: write @task\(load=\.\.\.\), where load"),
@@ -340,3 +348,13 @@ def test_a_model_that_does_not_load_is_told_with_its_place(
     with pytest.raises(ConfigurationError, match=reason) as caught:
         load(load_task("wrong"))
     assert caught.value.__cause__ is not None
+
+
+def test_a_delta_of_a_class_of_its_own_is_a_text() -> None:
+    class Text(str):
+        __slots__ = ()
+
+    told = made(function=lambda _model, _question: iter([Text("a"), "b"]), streams=True)
+    deltas = list(told.deltas(None, "?"))
+    assert deltas == ["a", "b"]
+    assert [type(delta) for delta in deltas] == [str, str]
