@@ -134,10 +134,7 @@ class ResidentWorker(SimpleWorker):
     def work(self, burst: bool = False, *_: Any, **_options: Any) -> bool:
         """Serves until told to stop; with burst, until the queue is empty.
 
-        RQ's other options have no meaning here and are passed over.
-
-        Returns:
-            Whether any question was answered.
+        RQ's other options are passed over. Returns whether any question was answered.
         """
         self._install_signal_handlers()
         try:
