@@ -6,11 +6,12 @@ in its clean-ups. Here every name is looked up in the task's allow-list instead.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar
 
+from redis import Redis
 from rq.exceptions import NoSuchJobError
-from rq.job import UNEVALUATED, Job
+from rq.job import UNEVALUATED, Job, parse_job_id
 from rq.timeouts import JobTimeoutException
 
 from resident.death_penalty import FineDeathPenalty
@@ -29,6 +30,46 @@ class AllowedJob(Job):
     longest_timeout_s: ClassVar[float] = 0
     _is_let_go = False
     _deaths = b""
+    #: Of a job that another waits for, or that waits for another: its data as it is in Redis.
+    _packed = b""
+    #: This run's caller has its answer, whatever becomes of the books.
+    is_answered = False
+
+    @classmethod
+    def fetch_many(
+        cls, job_ids: Iterable[str], connection: Redis, serializer: Any = None
+    ) -> list[Job | None]:
+        """As RQ does, which asks for dependents and what they depend on, of any queue.
+
+        Nothing here reads what they are to do: it stays packed, however long it is. One that RQ
+        could not read is none.
+        """
+        ids = [parse_job_id(job_id) for job_id in job_ids]
+        with connection.pipeline() as pipeline:
+            for job_id in ids:
+                pipeline.hgetall(cls.key_for(job_id))
+            found = pipeline.execute()
+        return [
+            cls._packed_from(job_id, fields, connection, serializer)
+            for job_id, fields in zip(ids, found, strict=True)
+        ]
+
+    @classmethod
+    def _packed_from(
+        cls, job_id: str, fields: dict[bytes, bytes], connection: Redis, serializer: Any
+    ) -> Job | None:
+        job = cls(job_id, connection=connection, serializer=serializer)
+        job._packed = fields.get(b"data", b"")
+        try:
+            job.restore(fields)
+        except NoSuchJobError:
+            return None
+        return job
+
+    def to_dict(self, *args: Any, **options: Any) -> dict[str, Any]:
+        """As RQ does; what stayed packed is written as it was."""
+        fields = super().to_dict(*args, **options)
+        return fields | {"data": self._packed} if self._packed else fields
 
     def let_go(self) -> None:
         """From now on RQ writes nothing of this run: the id was taken back, or asked anew."""
@@ -70,8 +111,10 @@ class AllowedJob(Job):
             msg = "it has no field 'data'"
             raise NoSuchJobError(msg)
         try:
-            inflate(data, max(self.max_question_bytes, len(data)))  # RQ would inflate a bomb
-            super().restore({name: raw_data[name] for name in raw_data if name != b"exc_info"})
+            if not self._packed:
+                inflate(data, max(self.max_question_bytes, len(data)))  # RQ would inflate a bomb
+            fields = {name: raw_data[name] for name in raw_data if name != b"exc_info"}
+            super().restore(fields | {b"data": b""} if self._packed else fields)
             self._deaths = raw_data.get(b"deaths", b"")
         except ResidentError as error:
             raise NoSuchJobError(str(error)) from error

@@ -54,8 +54,11 @@ def deliver_error(
     error: BaseException,
     _traceback: TracebackType | None,
 ) -> None:
-    """RQ's failure callback: replies with the error, unless RQ will try the job again."""
-    if job.should_retry:
+    """RQ's failure callback: replies with the error, unless RQ will try the job again.
+
+    Nor to a caller who has the answer: then it was the books that failed.
+    """
+    if job.should_retry or (isinstance(job, AllowedJob) and job.is_answered):
         return
     code, message = describe(kind, error, job.id)
     _push(job, connection, encode_failed(job.id, code, message))
@@ -75,8 +78,10 @@ def _push(job: Job, connection: Redis, payload: bytes) -> None:
     args = (job.key, key, created_at or b"", payload, ttl_ms, int(isinstance(job, AllowedJob)))
     is_ours = _is_of_this_run(job, created_at, worker)
     is_delivered = is_ours and connection.eval(_DELIVER.source, 2, *args)
-    if not is_delivered and isinstance(job, AllowedJob):
-        job.let_go()
+    if isinstance(job, AllowedJob):
+        job.is_answered = True
+        if not is_delivered:
+            job.let_go()
 
 
 def _is_of_this_run(job: Job, created_at: str | bytes | None, worker: str | bytes | None) -> bool:

@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from redis import Redis
@@ -25,6 +26,7 @@ from tests.support.lua import ECHO, a_desk
 from tests.support.odd import FOLDER, WITH_ODD_TASKS
 from tests.support.processes import Processes, is_there, workers_of
 from tests.support.project import copy_project
+from tests.support.rq_side import for_a_reply
 from tests.support.waiting import wait_until
 
 #: Of RQ's own path only because it has another callback, not to be tried again by RQ.
@@ -250,3 +252,65 @@ def test_a_job_that_names_another_queue_is_taken_off_the_list_of_its_own(
     assert live.is_finished(job_id)
     (worker,) = Worker.all(connection=connection)
     assert not connection.hexists(worker.key, "special")
+
+
+def test_dependents_of_any_size_wait_for_a_question(connection: Redis) -> None:
+    """On another queue: what those do is nothing to this worker."""
+    parent = a_parent(connection)
+    reports = Queue("reports", connection=connection, serializer=JSONSerializer)
+    long = reports.enqueue("app.save", "x" * 300_000, depends_on=parent)
+    short = reports.enqueue("app.save", "x", depends_on=parent)
+    put_on_queue(parent)
+    answer_what_waits(connection, "echo")
+    assert Live(connection).answer(parent.id) == "parent"
+    assert parent.get_status() == "finished"
+    assert set(reports.job_ids) == {long.id, short.id}
+    assert Job.fetch(long.id, connection, JSONSerializer).args == ["x" * 300_000]
+
+
+def test_a_dependent_that_rq_cannot_read_keeps_the_others_not_waiting(connection: Redis) -> None:
+    parent = a_parent(connection)
+    reports = Queue("reports", connection=connection, serializer=JSONSerializer)
+    good = reports.enqueue("app.save", "x", depends_on=parent)
+    bad = reports.enqueue("app.save", "x", depends_on=parent)
+    connection.hset(bad.key, "result_ttl", "x")
+    put_on_queue(parent)
+    answer_what_waits(connection, "echo")
+    assert Live(connection).answer(parent.id) == "parent"
+    assert parent.get_status() == "finished"
+    assert reports.job_ids == [good.id]
+
+
+def test_who_has_the_answer_gets_no_error_when_it_cannot_be_filed(
+    connection: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live = Live(connection)
+    worker = ResidentWorker(load_task("echo"), connection, Settings())
+
+    def fail(*_: Any, **_options: Any) -> None:
+        msg = "the books are closed"
+        raise ValueError(msg)
+
+    monkeypatch.setattr(worker, "handle_job_success", fail)
+    (job_id,) = live.put(live.fields("said") | OWN_CALLBACK)
+    work_off(worker)
+    assert live.answer(job_id) == "said"  # and there is no second reply
+    assert Job.fetch(job_id, connection, serializer=JSONSerializer).is_failed
+
+
+def a_parent(connection: Redis) -> Job:
+    """A question with replies that is not on its queue yet."""
+    parent = Job.create(
+        "tasks.echo.answer",
+        args=["parent"],
+        connection=connection,
+        serializer=JSONSerializer,
+        origin="echo",
+        **for_a_reply(),
+    )
+    parent.save()
+    return parent
+
+
+def put_on_queue(job: Job) -> None:
+    Queue(job.origin, connection=job.connection, serializer=JSONSerializer).enqueue_job(job)
