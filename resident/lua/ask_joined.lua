@@ -27,13 +27,21 @@ if digest ~= '' then
     return reply and code ~= 'expired' and code ~= 'cancelled'
   end
 
+  -- Whether what stands under an id that none of our clients asked with is this question, and its reply
+  -- goes where this caller waits for it: RQ's enqueue and a bare MULTI may have put there anything.
+  local function is_this_question()
+    local found = call('HMGET', job, 'origin', 'data', 'success_callback_name', 'failure_callback_name', 'reply_to')
+    return found[1] == task and found[2] == args[4] and found[3] == 'resident.replies.deliver'
+      and found[4] == 'resident.replies.deliver_error' and (found[5] or '') == ''
+  end
+
   local asked = call('GET', asked_key)
   local old_reply = call('LINDEX', reply_key, 0)
   local is_there = is_answer(old_reply)
   local status = call('HGET', job, 'status')
   local is_running = status == 'queued' or status == 'started'
-  if (is_there or is_running) and asked and asked ~= digest then
-    return -3
+  if (is_there or is_running) and asked ~= digest and (asked or status and not is_this_question()) then
+    return -3 -- of a reply whose job is gone nobody knows
   end
   if is_there then
     return 3

@@ -13,7 +13,9 @@ from rq.serializers import JSONSerializer
 
 from resident import keys
 from resident.asking import AskCode, Asked
-from tests.support.lua import BUDGET_MS, ECHO, FAILURE_TTL_S, TEN_YEARS_MS, Desk, Full
+from resident.protocol import FAILURE_CALLBACK, SUCCESS_CALLBACK
+from tests.support.lua import BUDGET_MS, DATA, ECHO, FAILURE_TTL_S, TEN_YEARS_MS, Desk, Full
+from tests.support.rq_side import for_a_reply
 from tests.support.waiting import wait_until
 
 
@@ -62,6 +64,51 @@ def test_an_id_is_put_back_although_the_budget_of_who_asked_first_is_over(desk: 
     desk.ask("a")
     assert desk.scripts.release([(one.id, one.execution) for one in claim.jobs]) == 1
     assert 0 < desk.connection.pttl(f"{keys.JOB}a") <= BUDGET_MS
+
+
+def put_by_hand(desk: Desk, status: str = "queued", **fields: str | bytes) -> None:
+    """As the MULTI of docs/protocol.md does: the question that the desk asks, but for these."""
+    plain = {"origin": "echo", "data": DATA, "status": status}
+    callbacks = {
+        "success_callback_name": SUCCESS_CALLBACK,
+        "failure_callback_name": FAILURE_CALLBACK,
+    }
+    desk.connection.hset(f"{keys.JOB}a", mapping={**plain, **callbacks, **fields})
+
+
+@pytest.mark.parametrize("status", ["queued", "started"])
+def test_a_question_that_was_put_there_by_hand_is_joined(status: str, desk: Desk) -> None:
+    put_by_hand(desk, status)
+    assert desk.ask("a").code is AskCode.JOINED
+    desk.connection.rpush(keys.reply("a"), "its reply")
+    assert desk.ask("a").code is AskCode.ANSWERED
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"origin": "faq"},
+        {"data": DATA.replace(b"?", b"!")},
+        {"success_callback_name": ""},
+        {"failure_callback_name": "tasks.echo.failed"},
+        {"reply_to": keys.mailbox("a" * 32)},
+    ],
+    ids=lambda other: next(iter(other)),
+)
+def test_what_others_put_under_an_id_is_not_joined_if_it_is_not_the_question(
+    other: dict[str, str | bytes], desk: Desk
+) -> None:
+    put_by_hand(desk, **other)
+    assert desk.ask("a").code is AskCode.CONFLICT
+    desk.connection.rpush(keys.reply("a"), "the reply to that")
+    assert desk.ask("a").code is AskCode.CONFLICT
+
+
+def test_what_rq_enqueued_under_an_id_is_not_joined(desk: Desk) -> None:
+    queue = Queue("echo", connection=desk.connection, serializer=JSONSerializer)
+    queue.enqueue("tasks.echo.answer", "another", job_id="a", **for_a_reply())
+    assert desk.ask("a").code is AskCode.CONFLICT
+    assert desk.waiting() == ["a"]
 
 
 def test_an_id_that_is_new_is_not_looked_for(desk: Desk) -> None:
