@@ -16,6 +16,7 @@ from resident.holders import (
     TOKEN_LENGTH,
     Execution,
     executions_of,
+    executions_of_worker,
     release,
     withdraw,
     withdraw_command,
@@ -198,6 +199,11 @@ class WorkerScripts:
     def release(self, jobs: list[Execution]) -> int:
         """Puts jobs back to the front of the queue; returns how many went."""
         return release(self._link, self._task, self._name, jobs)
+
+    def release_begun(self) -> int:
+        """The same with what RQ began on its own path and could not file."""
+        begun = executions_of_worker(self._link, self._name)
+        return self.release(begun) if begun else 0
 
     def end_lease(self) -> None:
         """Takes leave: this worker holds nothing any more."""

@@ -16,7 +16,6 @@ import structlog
 from redis import Redis
 from redis.client import Pipeline
 from redis.exceptions import RedisError, ResponseError
-from rq import SimpleWorker
 from rq.serializers import JSONSerializer
 from rq.worker import WorkerStatus
 
@@ -26,7 +25,6 @@ from resident.answering import Answerer
 from resident.claimed import NO_CLAIM, Claim, Claimed
 from resident.company import Company
 from resident.counts import Counts
-from resident.death_penalty import FineDeathPenalty
 from resident.ear import Ear
 from resident.gathering import Gathering
 from resident.job import AllowedJob, job_class_for
@@ -38,11 +36,11 @@ from resident.outage import call_until_back, nothing
 from resident.pace import Pace
 from resident.packed_claim import LONGEST_TTL_MS, Limits
 from resident.pulse import Pulse
-from resident.redis_client import SOCKET_TIMEOUT_S, said
+from resident.redis_client import said
+from resident.rqs_worker import RqsWorker
 from resident.scripts import WorkerScripts, new_token
 from resident.settings import Settings
 from resident.settlement import NOTHING_ENDED, Ended, Settlement
-from resident.signals import held_back
 from resident.stopping import StopNow
 from resident.strays import Strays
 from resident.streaming import Streams
@@ -60,14 +58,12 @@ T = TypeVar("T")
 _log = structlog.get_logger()
 
 
-class ResidentWorker(SimpleWorker):
+class ResidentWorker(RqsWorker):
     """Answers the questions of one task in batches; everything else of RQ stays as it is.
 
     The loop: wait for a job, claim what is there, answer it, settle it and claim the next in one
     call. Jobs that use other features of RQ go through RQ's own perform_job.
     """
-
-    death_penalty_class = FineDeathPenalty
 
     def __init__(
         self,
@@ -125,11 +121,6 @@ class ResidentWorker(SimpleWorker):
         self._has_parents = False
         self._drained_by = math.inf
         self._was_interrupted = self._is_suspended = self._dies_with_it = False
-
-    @property
-    def connection_timeout(self) -> int:
-        """RQ stretches the client's socket timeout to this; we block on a link of our own."""
-        return int(SOCKET_TIMEOUT_S)
 
     def work(self, burst: bool = False, *_: Any, **_options: Any) -> bool:
         """Serves until told to stop; with burst, until the queue is empty.
@@ -190,18 +181,6 @@ class ResidentWorker(SimpleWorker):
         super().heartbeat(timeout, pipeline)
         if self._is_suspended:
             self._announcing.ready()
-
-    def handle_payload(self, message: Any) -> None:
-        """Obeys a command of RQ's; what is none must not end the thread that listens."""
-        try:
-            super().handle_payload(message)
-        except Exception as error:  # noqa: BLE001  (anybody may publish anything)
-            _log.warning("command not understood", worker=self.name, kind=type(error).__name__)
-
-    def subscribe(self) -> None:
-        """A signal that RQ's thread takes would not end what the main thread is at."""
-        with held_back(signal.SIGALRM, signal.SIGTERM, signal.SIGINT):
-            super().subscribe()
 
     def _turn(self, wait_s: float) -> Claim:
         """Answers what is held, settles it, and claims the next batch."""
@@ -288,7 +267,10 @@ class ResidentWorker(SimpleWorker):
         elif claim.special:
             self._pulse.overdue_at = time.monotonic() + self._task.timeout_s + SPECIAL_MARGIN_S
             self._watchdog.expect_within(self._task.timeout_s + SPECIAL_MARGIN_S)
-            self._repeat(lambda: special.perform(self, claim.special, self._limits.reply_ttl_ms))
+            self._repeat(
+                lambda: special.perform(self, claim.special, self._limits.reply_ttl_ms),
+                self._put_back_begun,
+            )
             self._pulse.jobs += 1
         self._is_suspended = False
         self._pulse.seen_at = time.monotonic()
@@ -348,6 +330,12 @@ class ResidentWorker(SimpleWorker):
         self._scripts.withdraw()  # from here on it is handed nothing
         self._strays.put_back(known)
         self._offering.note_put_back()
+
+    def _put_back_begun(self) -> None:
+        """RQ had begun it, and Redis was away when it was to be filed."""
+        self.executions.clear()
+        if released := self._scripts.release_begun():
+            _log.warning("put back", worker=self.name, jobs=released)
 
     def _repeat(self, call: Callable[[], T], after_error: Callable[[], object] = nothing) -> T:
         def close_and_mend() -> None:

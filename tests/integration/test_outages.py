@@ -17,6 +17,7 @@ from enqueue_api.client import Client
 from resident import keys
 from resident.embedded_redis import EmbeddedRedis
 from resident.redis_client import connect
+from tests.support.junk import SPECIAL
 from tests.support.live import Live, start_worker
 from tests.support.lua import Full
 from tests.support.processes import Processes
@@ -113,6 +114,57 @@ def test_a_job_on_rqs_own_path_waits_for_a_redis_that_is_full(
         wait_until(lambda: "errorstat_OOM" in connection.info("errorstats"))
         full.free()
         assert live.answer(job_id) == "later"
+
+
+def test_a_job_on_rqs_own_path_that_ends_while_redis_is_away_is_run_again(
+    server: EmbeddedRedis, tmp_path: Path
+) -> None:
+    gate, log = tmp_path / "gate", tmp_path / "log"
+    with Processes(server.url) as processes, connect(server.url) as connection:
+        connection.config_set("appendfsync", "always")
+        job_id = hold_a_special_job(processes, connection, gate, log)
+        server.kill()
+        let_go_on(gate)
+        wait_until(lambda: '"redis away"' in log.read_text("utf-8"))
+        server.start()
+        live = Live(connection, "mine")
+        assert live.answer(job_id) == "first"
+        wait_until(lambda: live.is_finished(job_id))
+        live.check_that_it_serves()
+
+
+def test_a_job_on_rqs_own_path_that_ends_while_redis_is_full_is_run_again(
+    processes: Processes, connection: Redis, tmp_path: Path
+) -> None:
+    gate, log = tmp_path / "gate", tmp_path / "log"
+    job_id = hold_a_special_job(processes, connection, gate, log)
+    with Full(connection) as full:
+        full.fill()
+        let_go_on(gate)
+        wait_until(lambda: "put back" in log.read_text("utf-8"))
+        full.free()
+        live = Live(connection, "mine")
+        assert live.answer(job_id) == "first"
+        live.check_that_it_serves()
+
+
+def hold_a_special_job(processes: Processes, connection: Redis, gate: Path, log: Path) -> str:
+    """One that the model has until it may go on."""
+    os.mkfifo(gate)
+    folder = held_project(gate.parent, gate)
+    start_worker(processes, connection, log, "mine", folder=folder)
+    live = Live(connection, "mine")
+    (job_id,) = live.put(live.fields("first") | SPECIAL)
+    wait_until(lambda: connection.hget(f"{keys.JOB}{job_id}", "status") == b"started")
+    return job_id
+
+
+def let_go_on(gate: Path) -> None:
+    """Now, and each time from now on."""
+    held = gate.open("w")
+    gate.unlink()
+    gate.touch()
+    held.close()
 
 
 def test_what_waits_is_answered_although_redis_became_full(
