@@ -20,6 +20,9 @@ from resident.faults import showable
 from resident.holders import VERDICTS
 from resident.protocol import decode_job_data, inflate
 
+#: What anybody may have a job's callbacks and webhooks take together.
+LONGEST_FILING_S = 3600
+
 
 class AllowedJob(Job):
     """A job of one task; its subclass from `job_class_for` holds the allow-list."""
@@ -140,6 +143,17 @@ class AllowedJob(Job):
             if shown is error:
                 raise
         raise shown
+
+    @property
+    def filing_s(self) -> float:
+        """How long RQ's callbacks and webhooks may take when the function has ended."""
+        lengths = [one.timeout for one in self.webhooks]
+        if self._success_callback_name:
+            lengths.append(self.success_callback_timeout)
+        if self._failure_callback_name:
+            lengths.append(self.failure_callback_timeout)
+        is_bounded = all(one > 0 for one in lengths)  # RQ's -1 is no end
+        return min(sum(lengths), LONGEST_FILING_S) if is_bounded else LONGEST_FILING_S
 
     @property
     def func(self) -> Callable[..., Any]:

@@ -50,7 +50,7 @@ from resident.watchdog import Watchdog
 
 #: One blocking pop.
 WAIT_S = 5.0
-#: What RQ's own path may take beside the function, before the worker is thought to hang.
+#: What RQ's own path may take beside what has a time-out, before the worker is thought to hang.
 SPECIAL_MARGIN_S = 30.0
 
 T = TypeVar("T")
@@ -265,8 +265,7 @@ class ResidentWorker(RqsWorker):
             self._watchdog.rest()
             self._repeat(lambda: self.check_for_suspension(burst))
         elif claim.special:
-            self._pulse.overdue_at = time.monotonic() + self._task.timeout_s + SPECIAL_MARGIN_S
-            self._watchdog.expect_within(self._task.timeout_s + SPECIAL_MARGIN_S)
+            self._be_over_within(self._task.timeout_s)
             self._repeat(
                 lambda: special.perform(self, claim.special, self._limits.reply_ttl_ms),
                 self._put_back_begun,
@@ -276,6 +275,16 @@ class ResidentWorker(RqsWorker):
         self._pulse.seen_at = time.monotonic()
         self._pulse.overdue_at = 0
         self._watchdog.expect_within(self._task.timeout_s)
+
+    def _be_over_within(self, seconds: float) -> None:
+        """Else whatever RQ's own path is at is thought to hang."""
+        self._pulse.overdue_at = time.monotonic() + seconds + SPECIAL_MARGIN_S
+        self._watchdog.expect_within(seconds + SPECIAL_MARGIN_S)
+
+    def handle_execution_ended(self, job: Any, *args: Any) -> None:
+        """As RQ does; its callbacks and webhooks come now, and have time-outs of their own."""
+        self._be_over_within(job.filing_s)
+        super().handle_execution_ended(job, *args)
 
     def _let_dependents_go(self) -> None:
         special.let_dependents_go(self, keys.of_task(self._task.name).parents)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,8 +16,10 @@ from redis.exceptions import ResponseError
 from rq import Queue, Worker
 from rq.job import Job
 from rq.serializers import JSONSerializer
+from rq.webhook import Webhook
 
 from resident import keys, special
+from resident.pulse import Pulse
 from resident.settings import Settings
 from resident.task import load_task
 from resident.worker import ResidentWorker
@@ -296,6 +300,27 @@ def test_who_has_the_answer_gets_no_error_when_it_cannot_be_filed(
     work_off(worker)
     assert live.answer(job_id) == "said"  # and there is no second reply
     assert Job.fetch(job_id, connection, serializer=JSONSerializer).is_failed
+
+
+def test_callbacks_and_webhooks_have_the_time_that_rq_gives_them(
+    connection: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live, pulse = Live(connection), Pulse()
+    worker = ResidentWorker(load_task("echo"), connection, Settings(), pulse=pulse)
+    file, left_s = worker.handle_job_success, []
+
+    def note(**options: Any) -> None:
+        left_s.append(pulse.overdue_at - time.monotonic())
+        file(**options)
+
+    monkeypatch.setattr(worker, "handle_job_success", note)
+    hook = Webhook("http://127.0.0.1:1", "failed", timeout=500).to_dict()
+    slow = {"success_callback_timeout": "1000", "webhooks": json.dumps([hook, hook])}
+    (job_id,) = live.put(live.fields("slow") | slow)
+    work_off(worker)
+    assert live.answer(job_id) == "slow"
+    assert 2000 < left_s[0] < 2200
+    assert pulse.overdue_at == 0
 
 
 def a_parent(connection: Redis) -> Job:
