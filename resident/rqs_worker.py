@@ -3,16 +3,32 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
 from typing import Any
 
 import structlog
-from rq import SimpleWorker
+from rq import Queue, SimpleWorker
+from rq.rate_limit import RateLimitRegistry
+from rq.registry import BaseRegistry, StartedJobRegistry
+from rq.serializers import JSONSerializer
+from rq.utils import now
+from rq.worker_registration import clean_worker_registry
 
 from resident.death_penalty import FineDeathPenalty
 from resident.redis_client import SOCKET_TIMEOUT_S
 from resident.signals import held_back
 
 _log = structlog.get_logger()
+
+
+class _Started(StartedJobRegistry):
+    """RQ's own, which would read the dependents of abandoned jobs with RQ's own Job."""
+
+    def get_queue(self) -> Queue:
+        """As RQ does, but for the class of its jobs."""
+        return Queue(
+            self.name, self.connection, job_class=self.job_class, serializer=JSONSerializer
+        )
 
 
 class RqsWorker(SimpleWorker):
@@ -36,3 +52,22 @@ class RqsWorker(SimpleWorker):
         """A signal that RQ's thread takes would not end what the main thread is at."""
         with held_back(signal.SIGALRM, signal.SIGTERM, signal.SIGINT):
             super().subscribe()
+
+    def clean_registries(self) -> None:
+        """As RQ does; abandoned jobs and their dependents are read by our job class alone."""
+        for queue in self.queues:
+            if queue.acquire_maintenance_lock():
+                for registry in self._registries(queue):
+                    registry.cleanup()
+                clean_worker_registry(queue)
+                queue.intermediate_queue.cleanup(self, queue)
+                queue.release_maintenance_lock()
+        self.last_cleaned_at = now()  # type: ignore[assignment]  # which RQ knows as None
+
+    def _registries(self, queue: Queue) -> Iterator[BaseRegistry | RateLimitRegistry]:
+        yield queue.finished_job_registry
+        yield _Started(queue=queue, job_class=self.job_class)
+        yield queue.failed_job_registry
+        yield queue.deferred_job_registry
+        yield queue.ready_job_registry
+        yield from RateLimitRegistry.all(self.connection)

@@ -113,6 +113,27 @@ def test_a_compression_bomb_in_a_dependent_is_not_blown_up(
         assert live.answer(dependent.id) == "after"
 
 
+@pytest.mark.parametrize("name", ["data", "exc_info"])
+def test_a_compression_bomb_in_a_dependent_of_an_abandoned_job_is_not_blown_up(
+    name: str, live: Live, worker: subprocess.Popen[str], server: EmbeddedRedis
+) -> None:
+    dead, child = f"dead-{name}", f"child-{name}"
+    live.connection.hset(f"{keys.JOB}{dead}", mapping=live.fields() | {"status": "started"})
+    live.connection.zadd(live.of.started, {f"{dead}:execution": 1})
+    live.connection.sadd(f"{keys.JOB}{dead}:dependents", child)
+    deferred = {"status": "deferred", "allow_dependency_failures": "1", name: BOMB}
+    fields = live.fields("after") | deferred | {"dependency_ids": f'["{dead}"]'}
+    live.connection.hset(f"{keys.JOB}{child}", mapping=fields)
+    live.connection.delete(f"{keys.PREFIX}:clean_registries:echo")
+    usual_kb = memory_kb(Path("/proc") / str(workers_of(worker)[0]), "VmRSS")
+    with Processes(server.url) as processes:
+        cleaner = processes.start_worker("echo")  # it cleans up as it begins
+        assert live.error_code(dead) == "crashed"
+        assert live.reply(child)["ok"] == (name == "exc_info")
+        peak_kb = memory_kb(Path("/proc") / str(workers_of(cleaner)[0]), "VmHWM")
+    assert peak_kb - usual_kb < 30_000
+
+
 @contextmanager
 def grows_little(worker: subprocess.Popen[str]) -> Iterator[None]:
     """Sees that the worker at no moment takes much more memory than before."""
