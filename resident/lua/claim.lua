@@ -29,7 +29,7 @@
 -- ARGV[8] the longest that a batch may take, s; RQ must not think a job abandoned before
 -- ARGV[9] 1 if more is claimed for a batch that there is already; then no job that must be alone
 -- ARGV[10] with less of its budget left a question is too late to be answered in time, ms; it is
---          not run, and its caller is told so at once
+--          not run, and its caller is told so at once. A job that replies to nobody is run
 -- ARGV[11] how long an unread reply is kept, ms
 -- ARGV[12] with less of its budget left a job must be kept from expiring at once, ms; else a tick
 --          will do it in time
@@ -147,9 +147,6 @@ end
 -- Answers a question that cannot be answered in time any more.
 local function refuse(id, key, values)
   redis.call('DEL', key)
-  if values[ON_FAILURE] ~= 'resident.replies.deliver_error' then
-    return
-  end
   local to = values[REPLY_TO] or ''
   if #to ~= MAILBOX_LENGTH or not string.find(to, '^resident:mailbox:[0-9a-f]+$') then
     to = 'resident:reply:' .. id
@@ -189,7 +186,9 @@ local jobs, started, stamp = {}, {}, nil
 local function start(id, key, values, rare)
   local left_ms = keep_deadline(key, tonumber(ARGV[12]))
   local is_verdict = rare[DEATHS] and not tonumber(rare[DEATHS]) -- which is reported, not run
-  if left_ms >= 0 and left_ms < least_ms and not is_verdict then
+  -- For RQ a job's ttl is how long it may wait: only whoever waits for a reply has a budget.
+  if left_ms >= 0 and left_ms < least_ms and not is_verdict
+    and values[ON_FAILURE] == 'resident.replies.deliver_error' then
     refuse(id, key, values)
     return false
   end

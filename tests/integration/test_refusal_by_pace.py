@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 
 import pytest
+from rq import Queue
+from rq.serializers import JSONSerializer
 
 from resident import keys
 from resident.asking import AskCode, Asked, Priority, lane_of
-from tests.support.lua import ECHO, Desk
+from tests.support.lua import ECHO, TEN_YEARS_MS, Desk
 
 
 def announce(desk: Desk, rate: float, **description: float) -> None:
@@ -104,6 +106,16 @@ def test_a_question_with_too_little_time_left_is_answered_at_once_and_never_run(
     assert desk.connection.pttl(keys.reply("a")) > 0
     assert desk.counts() == {"late": 1}
     assert not desk.connection.exists(f"{keys.JOB}a")
+
+
+def test_a_job_that_replies_to_nobody_is_run_however_little_time_is_left(desk: Desk) -> None:
+    """RQ's ttl says how long it may wait for a worker, not for an answer."""
+    queue = Queue("echo", connection=desk.connection, serializer=JSONSerializer)
+    job = queue.enqueue("tasks.echo.answer", "quick", ttl=1)
+    desk.scripts.least_ms = 2_000
+    assert [one.id for one in desk.claim().jobs] == [job.id]
+    assert desk.connection.pttl(job.key) > TEN_YEARS_MS
+    assert desk.counts() == {}
 
 
 def test_a_late_question_may_be_asked_again_with_the_same_id(desk: Desk) -> None:
