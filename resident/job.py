@@ -22,6 +22,8 @@ from resident.protocol import decode_job_data, inflate
 
 #: What anybody may have a job's callbacks and webhooks take together.
 LONGEST_FILING_S = 3600
+#: Between two runs of a job, thirty years: no calendar ends there.
+LONGEST_INTERVAL_S = 1_000_000_000
 
 
 class AllowedJob(Job):
@@ -118,12 +120,25 @@ class AllowedJob(Job):
                 inflate(data, max(self.max_question_bytes, len(data)))  # RQ would inflate a bomb
             fields = {name: raw_data[name] for name in raw_data if name != b"exc_info"}
             super().restore(fields | {b"data": b""} if self._packed else fields)
+            self._check_what_rq_believes()
             self._deaths = raw_data.get(b"deaths", b"")
         except ResidentError as error:
             raise NoSuchJobError(str(error)) from error
         except Exception as error:
             msg = f"The hash of job {self.id} is not one that RQ can read: {error}"
             raise NoSuchJobError(msg) from error
+
+    def _check_what_rq_believes(self) -> None:
+        """What RQ trips over when the job has run, and then can neither file nor give up."""
+        self.retry_intervals = self.retry_intervals or None  # an empty list is RQ's, too
+        if not (
+            isinstance(self.meta, dict)
+            and all(isinstance(one, str) for one in self._dependency_ids)
+            and all(_is_length(one) for one in self.retry_intervals or ())
+            and all(_is_length(one) for one in self.repeat_intervals or ())
+        ):
+            msg = "meta, dependency_ids or intervals are none"
+            raise ValueError(msg)
 
     def perform(self) -> Any:
         """Runs the job, within its own time-out or the task's, whichever is shorter.
@@ -192,6 +207,10 @@ class AllowedJob(Job):
             msg = f"The callback {name!r} is not on the allow-list; name it in @task(callbacks=...)"
             raise error_for(ErrorCode.UNKNOWN_TASK, msg)
         return self.allowed_callbacks[name]
+
+
+def _is_length(value: Any) -> bool:
+    return isinstance(value, int | float) and abs(value) <= LONGEST_INTERVAL_S
 
 
 def job_class_for(

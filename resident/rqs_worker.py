@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import structlog
 from rq import Queue, SimpleWorker
+from rq.executions import Execution
+from rq.job import Job
 from rq.rate_limit import RateLimitRegistry
 from rq.registry import BaseRegistry, StartedJobRegistry
 from rq.serializers import JSONSerializer
@@ -35,11 +37,19 @@ class RqsWorker(SimpleWorker):
     """RQ's own, but for these; it runs jobs one by one, and the loop is its subclass's."""
 
     death_penalty_class = FineDeathPenalty
+    #: Runs of the job that it is at; RQ forgets one before it is filed.
+    begun: Sequence[Execution] = ()
 
     @property
     def connection_timeout(self) -> int:
         """RQ stretches the client's socket timeout to this; we block on a link of our own."""
         return int(SOCKET_TIMEOUT_S)
+
+    def prepare_execution(self, job: Job) -> Execution:
+        """As RQ does; and it is remembered."""
+        execution = super().prepare_execution(job)
+        self.begun = [execution]
+        return execution
 
     def handle_payload(self, message: Any) -> None:
         """Obeys a command of RQ's; what is none must not end the thread that listens."""

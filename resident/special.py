@@ -18,7 +18,6 @@ from redis.exceptions import (
     ResponseError,
 )
 from redis.exceptions import TimeoutError as RedisTimeoutError
-from rq import SimpleWorker
 from rq.exceptions import NoSuchJobError
 from rq.intermediate_queue import IntermediateQueue
 from rq.utils import as_text
@@ -28,6 +27,7 @@ from resident import keys
 from resident.errors import ErrorCode
 from resident.protocol import encode_failed, reply_key
 from resident.redis_client import met_by_script
+from resident.rqs_worker import RqsWorker
 
 #: Redis is away, full or read-only: none of it is the job's fault, and all of it may pass.
 _REDIS_TROUBLE = (
@@ -44,7 +44,7 @@ _TROUBLE_BY_WORD = ("NOREPLICAS ", "MISCONF ", "BUSY ")
 _log = structlog.get_logger()
 
 
-def perform(worker: SimpleWorker, job_id: str, reply_ttl_ms: int) -> None:
+def perform(worker: RqsWorker, job_id: str, reply_ttl_ms: int) -> None:
     """Runs a job from the intermediate list as RQ itself would; may be repeated after an error.
 
     RQ files whatever interrupts the function as its failure, a second SIGTERM too.
@@ -56,6 +56,7 @@ def perform(worker: SimpleWorker, job_id: str, reply_ttl_ms: int) -> None:
     if job_id not in waiting.get_job_ids():
         return  # RQ took it off when it began the job
     worker.set_state(WorkerStatus.BUSY)  # a full Redis refuses it here, where nothing has begun
+    worker.begun = ()
     try:
         job = worker.job_class.fetch(job_id, worker.connection, worker.serializer)
         job.origin = queue.name  # RQ takes it off the list of the queue that the job names
@@ -70,7 +71,7 @@ def perform(worker: SimpleWorker, job_id: str, reply_ttl_ms: int) -> None:
     worker.connection.hdel(worker.key, "special")
 
 
-def let_dependents_go(worker: SimpleWorker, parents: str) -> None:
+def let_dependents_go(worker: RqsWorker, parents: str) -> None:
     """Puts on their queues those that waited for a job of this set; may be repeated after an error.
 
     Two workers may do it at once: RQ takes each dependent off the list of its job. What one could
@@ -89,7 +90,7 @@ def let_dependents_go(worker: SimpleWorker, parents: str) -> None:
         worker.connection.srem(parents, member)
 
 
-def _enqueue_dependents(worker: SimpleWorker, job_id: str) -> None:
+def _enqueue_dependents(worker: RqsWorker, job_id: str) -> None:
     queue = worker.queues[0]
     try:
         job = worker.job_class.fetch(job_id, worker.connection, worker.serializer)
@@ -109,7 +110,7 @@ def _raise_unless_malformed(error: Exception) -> None:
         raise error
 
 
-def _discard(worker: SimpleWorker, job_id: str, error: Exception, reply_ttl_ms: int) -> None:
+def _discard(worker: RqsWorker, job_id: str, error: Exception, reply_ttl_ms: int) -> None:
     connection, job_key = worker.connection, f"{keys.JOB}{job_id}"
     if not _is_answered(connection, job_id) and connection.exists(job_key):
         why = error if isinstance(error, NoSuchJobError) else type(error).__name__
@@ -123,7 +124,8 @@ def _discard(worker: SimpleWorker, job_id: str, error: Exception, reply_ttl_ms: 
             pipeline.pexpire(reply, reply_ttl_ms)
             pipeline.execute()
     with connection.pipeline() as pipeline:
-        for execution in worker.executions.values():
+        # RQ notes a run before it is begun, and forgets it before it is filed.
+        for execution in {*worker.executions.values(), *worker.begun}:
             execution.delete(execution.job, pipeline)
         pipeline.delete(job_key, keys.executions(job_id))
         pipeline.execute(raise_on_error=False)

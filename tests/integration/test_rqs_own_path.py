@@ -25,7 +25,7 @@ from resident.task import load_task
 from resident.worker import ResidentWorker
 from tests.support.inline import answer_what_waits, work_off
 from tests.support.junk import SPECIAL
-from tests.support.live import Live, start_worker
+from tests.support.live import Live, call_data, start_worker
 from tests.support.lua import ECHO, a_desk
 from tests.support.odd import FOLDER, WITH_ODD_TASKS
 from tests.support.processes import Processes, is_there, workers_of
@@ -321,6 +321,33 @@ def test_callbacks_and_webhooks_have_the_time_that_rq_gives_them(
     assert live.answer(job_id) == "slow"
     assert 2000 < left_s[0] < 2200
     assert pulse.overdue_at == 0
+
+
+def test_a_job_that_rq_trips_over_when_it_has_run_leaves_no_record_of_its_run(
+    connection: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live = Live(connection)
+    worker = ResidentWorker(load_task("echo"), connection, Settings())
+    forget = worker.cleanup_execution
+
+    def trip(*args: Any, **options: Any) -> None:
+        forget(*args, **options)
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(worker, "cleanup_execution", trip)
+    (job_id,) = live.put(live.fields("said") | SPECIAL)
+    work_off(worker)
+    assert live.answer(job_id) == "said"
+    assert not live.left_behind()
+
+
+def test_retries_may_have_an_empty_list_of_intervals(connection: Redis) -> None:
+    live = Live(connection)
+    no_question = {"data": call_data("tasks.echo.answer", None, [], {}), "retry_intervals": "[]"}
+    (job_id,) = live.put(live.fields() | SPECIAL | no_question)
+    answer_what_waits(connection, "echo")
+    assert live.error_code(job_id) == "invalid_question"
+    assert Job.fetch(job_id, connection, serializer=JSONSerializer).is_failed
 
 
 def a_parent(connection: Redis) -> Job:

@@ -31,6 +31,12 @@ UNREADABLE: dict[str, Fields] = {
     "special_status": SPECIAL | {"status": "sulking"},
     "special_ttl": SPECIAL | {"ttl": "nan"},
     "special_intervals": SPECIAL | {"retry_intervals": "{"},
+    "special_intervals_of_words": SPECIAL | {"retry_intervals": '["soon"]'},
+    "special_interval_endless": SPECIAL | {"retry_intervals": "[Infinity]"},
+    "special_repeats": SPECIAL | {"repeats_left": "1", "repeat_intervals": "[NaN]"},
+    "special_meta": SPECIAL | {"meta": "[1]"},
+    "depends_on_nothing": {"dependency_ids": "[null]"},
+    "depends_on_lists": {"dependency_ids": "[[]]"},
 }
 
 
