@@ -308,6 +308,7 @@ class ResidentWorker(RqsWorker):
 
     def _clean_up(self) -> None:
         self._let_dependents_go()
+        self.queues[0].ready_job_registry.cleanup()
         if self.should_run_maintenance_tasks:
             self.run_maintenance_tasks()
 

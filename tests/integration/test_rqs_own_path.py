@@ -350,6 +350,19 @@ def test_retries_may_have_an_empty_list_of_intervals(connection: Redis) -> None:
     assert Job.fetch(job_id, connection, serializer=JSONSerializer).is_failed
 
 
+def test_a_dependent_that_was_left_ready_is_run_within_seconds(
+    processes: Processes, connection: Redis
+) -> None:
+    """RQ gives one up for now when another worker puts one on the queue in the same moment."""
+    processes.start_worker("echo")
+    live = Live(connection)
+    live.answers_one()  # so its first clean-up is over
+    connection.hset(f"{keys.JOB}left", mapping=live.fields("left") | {"status": "ready_to_enqueue"})
+    connection.zadd(f"{keys.PREFIX}:ready:echo", {"left": 1})
+    assert live.answer("left") == "left"
+    live.check_that_it_serves()
+
+
 def a_parent(connection: Redis) -> Job:
     """A question with replies that is not on its queue yet."""
     parent = Job.create(
