@@ -32,7 +32,7 @@ from resident.task import Task
 _RQ_TIME = "%Y-%m-%dT%H:%M:%S.%fZ"
 _RQ_TIME_LENGTH = len("2026-11-23T08:09:10.000001Z")
 _Z = ord("Z")
-#: RQ keeps nothing longer than a year; more than that in a job's ttl is a mistake.
+#: RQ keeps what fails for a year unless told otherwise; more in a job's ttl is cut to that.
 _LONGEST_TTL_S = DEFAULT_FAILURE_TTL
 
 
