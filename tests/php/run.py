@@ -34,6 +34,7 @@ BROKEN = {
     "RESIDENT_HALF_REFUSAL_URL": "refuses without its numbers",
     "RESIDENT_OTHER_ANSWER_URL": "answers something else",
     "RESIDENT_OLD_ANSWER_URL": "has an old answer",
+    "RESIDENT_OLD_ERROR_URL": "has an old error",
 }
 READY_WITHIN_S = 30.0
 STOPPED_WITHIN_S = 15.0

@@ -23,6 +23,8 @@ WAYS: dict[str, dict[bytes, bytes | None]] = {
 REPLIES = ("breaks off the reply", "answers something else")
 #: What a persistent connection of PHP may bring along: an answer that an earlier request left.
 OLD_ANSWER = {b"ECHO": b"*2\r\n$3\r\nkey\r\n$3\r\nold\r\n"}
+#: The same, of a command that was refused.
+OLD_ERROR = b"-WRONGTYPE Operation against a key holding the wrong kind of value\r\n"
 _QUEUED = b"*3\r\n:1\r\n:0\r\n:0\r\n"
 
 
@@ -41,7 +43,9 @@ class Broken:
 
     def __init__(self, way: str) -> None:
         self._server = _Server(("127.0.0.1", 0), _Connection)
-        self._server.breaks = WAYS.get(way, OLD_ANSWER)
+        has_old_error = way == "has an old error"
+        self._server.greeting = OLD_ERROR if has_old_error else b""
+        self._server.breaks = WAYS.get(way, {} if has_old_error else OLD_ANSWER)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
 
     @property
@@ -68,6 +72,7 @@ class _Server(socketserver.ThreadingTCPServer):
     daemon_threads = True
     block_on_close = False
     breaks: dict[bytes, bytes | None]
+    greeting: bytes
 
 
 class _Connection(socketserver.BaseRequestHandler):
@@ -75,6 +80,7 @@ class _Connection(socketserver.BaseRequestHandler):
 
     def handle(self) -> None:
         try:
+            self.request.sendall(self.server.greeting)
             while sent := self.request.recv(1_000_000):
                 if not self._answer(sent):
                     return
@@ -87,11 +93,13 @@ class _Connection(socketserver.BaseRequestHandler):
             if word in sent:
                 if last is None:
                     return True
-                self.request.sendall((b"" if b"EVAL" in word else self._good(sent)) + last)
+                good = b"" if word in (b"EVAL", b"ECHO") else self._good(sent)
+                self.request.sendall(good + last)
                 return False
         self.request.sendall(self._good(sent))
         return True
 
     def _good(self, sent: bytes) -> bytes:
         ok = sum(sent.count(word) for word in (b"CLIENT\r\n", b"SCRIPT\r\n", b"PING\r\n"))
-        return b"+OK\r\n" * ok + _QUEUED * sent.count(b"EVALSHA\r\n")
+        echoes = b"".join(b"$%b\r\n" % part for part in sent.split(b"ECHO\r\n$")[1:])
+        return echoes + b"+OK\r\n" * ok + _QUEUED * sent.count(b"EVALSHA\r\n")

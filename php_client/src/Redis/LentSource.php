@@ -153,20 +153,15 @@ final class LentSource implements Source
             return false;
         }
         $isConnected = $this->redis->isConnected();
-        $nonce = bin2hex(random_bytes(8));
         try {
-            $echo = $link->call($deadline, 'ECHO', $nonce);
-        } catch (ErrorReply $refusal) {
-            // What it says of any command, it says of this one; all else is of an earlier request, too.
-            $isOfThis = $refusal->isPassing() || in_array($refusal->word(), ['NOAUTH', 'NOPERM'], true);
-            throw $isOfThis ? $refusal : self::isOutOfStep();
+            $isInStep = $this->isInStep($link, $deadline);
         } catch (ConnectionLost $loss) {
             throw $isConnected ? $loss : new ConnectionLost(
                 "the Redis object is not connected, or is refused there: {$loss->getMessage()}"
             );
         }
-        if ($echo !== $nonce) {
-            throw self::isOutOfStep();
+        if (!$isInStep) {
+            throw new ConnectionLost('the connection has answers of an earlier request in it');
         }
         $this->database ??= $this->redis->getDbNum();
         $link->call($deadline, 'SELECT', (string) $this->database);
@@ -175,9 +170,32 @@ final class LentSource implements Source
         return true;
     }
 
-    private static function isOutOfStep(): ConnectionLost
+    /**
+     * An error may be of an earlier request, too: what Redis says of a second command as well is of now.
+     *
+     * @throws ErrorReply
+     * @throws ConnectionLost
+     */
+    private function isInStep(Link $link, Deadline $deadline): bool
     {
-        return new ConnectionLost('the connection has answers of an earlier request in it');
+        try {
+            return self::isEchoed($link, $deadline);
+        } catch (ErrorReply $first) {
+            try {
+                return self::isEchoed($link, $deadline);
+            } catch (ErrorReply $second) {
+                return $second->getMessage() === $first->getMessage() ? throw $first : false;
+            } catch (ConnectionLost) {
+                $this->drop(); // Redis closes where it has no room for a client
+                throw $first;
+            }
+        }
+    }
+
+    private static function isEchoed(Link $link, Deadline $deadline): bool
+    {
+        $nonce = bin2hex(random_bytes(8));
+        return $link->call($deadline, 'ECHO', $nonce) === $nonce;
     }
 
     /**

@@ -164,14 +164,48 @@ final class LentConnectionTest extends TestCase
         $redis->close();
     }
 
-    public function testAnAnswerThatAnEarlierRequestLeftIsNobodysReply(): void
+    /**
+     * @dataProvider whatEarlierRequestsLeave
+     */
+    public function testAnAnswerThatAnEarlierRequestLeftIsNobodysReply(string $variable): void
     {
-        $dsn = \Resident\Redis\Dsn::parse(getenv('RESIDENT_OLD_ANSWER_URL'));
+        $dsn = \Resident\Redis\Dsn::parse(getenv($variable));
         $redis = new \Redis();
         $redis->connect($dsn->host, $dsn->port);
         $this->expectException(TransportError::class);
         $this->expectExceptionMessage('answers of an earlier request');
         (new Client($redis))->ask('faq', 'x', 500);
+    }
+
+    /**
+     * @return iterable<array{string}>
+     */
+    public static function whatEarlierRequestsLeave(): iterable
+    {
+        yield 'an answer' => ['RESIDENT_OLD_ANSWER_URL'];
+        yield 'an error' => ['RESIDENT_OLD_ERROR_URL'];
+    }
+
+    public function testWhatRedisSaysOfAnyCommandIsToldAndTheObjectStaysOpen(): void
+    {
+        $this->redis->select(3);
+        $threshold = $this->server->redis->config('GET', 'lua-time-limit');
+        $this->server->redis->config('SET', 'lua-time-limit', '10');
+        $this->server->halt();
+        try {
+            (new Client($this->redis))->ask('faq', 'x', 500);
+            self::fail('A Redis that runs a script answered');
+        } catch (TransportError $error) {
+            self::assertStringContainsString('refused a command (BUSY', $error->getMessage());
+        } finally {
+            $this->server->goOn();
+            $this->server->redis->config('SET', 'lua-time-limit', $threshold['lua-time-limit']);
+        }
+        $this->redis->set('own-key', 'of database 3');
+        $this->server->redis->select(3);
+        $found = $this->server->redis->get('own-key');
+        $this->server->redis->select(0);
+        self::assertSame('of database 3', $found);
     }
 
     public function testAnObjectThatWasClosedDoesNotWriteToAnotherDatabase(): void

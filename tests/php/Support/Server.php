@@ -57,6 +57,36 @@ final class Server
     }
 
     /**
+     * Lets it run a script without an end; returns as soon as it says so to everybody.
+     */
+    public function halt(): void
+    {
+        $other = $this->connect();
+        $other->setOption(\Redis::OPT_READ_TIMEOUT, 0.05);
+        try {
+            $other->rawCommand('EVAL', 'while true do end', '0');
+        } catch (\RedisException) {
+            // It is not answered.
+        }
+        Wait::until(fn (): bool => $this->isHalted());
+    }
+
+    public function goOn(): void
+    {
+        $this->redis->rawCommand('SCRIPT', 'KILL');
+        Wait::until(fn (): bool => !$this->isHalted());
+    }
+
+    private function isHalted(): bool
+    {
+        try {
+            return $this->redis->rawCommand('ECHO', 'x') !== 'x';
+        } catch (\RedisException) {
+            return true; // "BUSY Redis is busy running a script"
+        }
+    }
+
+    /**
      * The connection that PHP keeps from an earlier request, or a new one, as examples/page.php.
      */
     public function connectPersistently(): \Redis
