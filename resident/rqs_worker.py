@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import structlog
 from rq import Queue, SimpleWorker
 from rq.executions import Execution
 from rq.job import Job
-from rq.rate_limit import RateLimitRegistry
-from rq.registry import BaseRegistry, StartedJobRegistry
+from rq.registry import StartedJobRegistry
 from rq.serializers import JSONSerializer
-from rq.utils import now
-from rq.worker_registration import clean_worker_registry
 
 from resident.death_penalty import FineDeathPenalty
 from resident.redis_client import SOCKET_TIMEOUT_S
@@ -37,6 +34,7 @@ class RqsWorker(SimpleWorker):
     """RQ's own, but for these; it runs jobs one by one, and the loop is its subclass's."""
 
     death_penalty_class = FineDeathPenalty
+    _is_deaf = False
     #: Runs of the job that it is at; RQ forgets one before it is filed.
     begun: Sequence[Execution] = ()
 
@@ -60,24 +58,18 @@ class RqsWorker(SimpleWorker):
 
     def subscribe(self) -> None:
         """A signal that RQ's thread takes would not end what the main thread is at."""
-        with held_back(signal.SIGALRM, signal.SIGTERM, signal.SIGINT):
-            super().subscribe()
+        was_deaf, self._is_deaf = self._is_deaf, False
+        try:
+            with held_back(signal.SIGALRM, signal.SIGTERM, signal.SIGINT):
+                super().subscribe()
+        except RuntimeError as error:  # the system has no room for a thread
+            self._is_deaf = True
+            if self.pubsub is not None:
+                self.pubsub.close()
+            if not was_deaf:
+                _log.warning("no commands of RQ's for now", worker=self.name, error=str(error))
 
-    def clean_registries(self) -> None:
-        """As RQ does; abandoned jobs and their dependents are read by our job class alone."""
-        for queue in self.queues:
-            if queue.acquire_maintenance_lock():
-                for registry in self._registries(queue):
-                    registry.cleanup()
-                clean_worker_registry(queue)
-                queue.intermediate_queue.cleanup(self, queue)
-                queue.release_maintenance_lock()
-        self.last_cleaned_at = now()  # type: ignore[assignment]  # which RQ knows as None
-
-    def _registries(self, queue: Queue) -> Iterator[BaseRegistry | RateLimitRegistry]:
-        yield queue.finished_job_registry
-        yield _Started(queue=queue, job_class=self.job_class)
-        yield queue.failed_job_registry
-        yield queue.deferred_job_registry
-        yield queue.ready_job_registry
-        yield from RateLimitRegistry.all(self.connection)
+    def listen_again(self) -> None:
+        """Tries anew where there was no room."""
+        if self._is_deaf:
+            self.subscribe()

@@ -304,6 +304,7 @@ class ResidentWorker(RqsWorker):
             self.register_birth()
             self.set_state(WorkerStatus.BUSY if self._scripts.is_busy else WorkerStatus.IDLE)
         self.heartbeat(max(self.worker_ttl + 60, silence_s))
+        self.listen_again()
         self._counts.write(self.connection, self.key)
 
     def _clean_up(self) -> None:

@@ -1,4 +1,4 @@
-"""The system has no room for another process, for a while."""
+"""The system has no room for another process or thread, for a while."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from redis import Redis
 
 from enqueue_api.client import Client
 from resident import keys
+from tests.support import no_room
 from tests.support.processes import Processes, descendants, workers_of
 from tests.support.waiting import wait_until
 
@@ -22,7 +23,7 @@ Start = Callable[[], subprocess.Popen[str]]
 
 @pytest.fixture
 def full(tmp_path: Path) -> Path:
-    """While this file is there, nothing can be forked."""
+    """While this file is there, no process and no thread can be started."""
     return tmp_path / "full"
 
 
@@ -62,6 +63,26 @@ def test_a_dead_worker_is_replaced_as_soon_as_there_is_room(
     full.unlink()
     wait_until(lambda: len(workers_of(process)) == 2)
     assert other in workers_of(process)
+
+
+def test_a_worker_that_finds_no_room_for_its_threads_serves_without_them(
+    start: Start, full: Path, log: Callable[[], str], client: Client, connection: Redis
+) -> None:
+    process = start()
+    wait_until(lambda: connection.zcard(keys.of_task("echo").ready) == 2)
+    killed, other = workers_of(process)
+    full.write_text(no_room.THREADS)
+    os.kill(killed, signal.SIGKILL)
+    wait_until(lambda: len(workers_of(process)) == 2 and "no commands of RQ's for now" in log())
+    os.kill(other, signal.SIGKILL)
+    wait_until(lambda: log().count("no commands of RQ's for now") == 2)
+    wait_until(lambda: log().count("no watchdog for now") == 2)
+    before = workers_of(process)
+    assert client.ask("echo", "without threads", 20_000).answer == "without threads"
+    full.unlink()
+    wait_until(lambda: len(connection.pubsub_channels("rq:pubsub:*")) == 2)
+    assert workers_of(process) == before
+    assert log().count("worker died") == 2
 
 
 def test_a_reload_that_finds_no_room_leaves_what_serves(
