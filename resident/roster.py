@@ -150,8 +150,8 @@ class Roster:
 
     @property
     def has_loaded(self) -> bool:
-        """Whether all who live have their models."""
-        return all(one.pulse.has_loaded for one in self)
+        """Whether all who live have their models; nobody has none."""
+        return not self.is_empty and all(one.pulse.has_loaded for one in self)
 
     @property
     def tasks(self) -> list[str]:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import structlog
 from rq import Queue, SimpleWorker
 from rq.executions import Execution
 from rq.job import Job
-from rq.registry import StartedJobRegistry
+from rq.rate_limit import RateLimitRegistry
+from rq.registry import BaseRegistry, StartedJobRegistry
 from rq.serializers import JSONSerializer
+from rq.utils import now
+from rq.worker_registration import clean_worker_registry
 
 from resident.death_penalty import FineDeathPenalty
 from resident.redis_client import SOCKET_TIMEOUT_S
@@ -73,3 +76,22 @@ class RqsWorker(SimpleWorker):
         """Tries anew where there was no room."""
         if self._is_deaf:
             self.subscribe()
+
+    def clean_registries(self) -> None:
+        """As RQ does; abandoned jobs and their dependents are read by our job class alone."""
+        for queue in self.queues:
+            if queue.acquire_maintenance_lock():
+                for registry in self._registries(queue):
+                    registry.cleanup()
+                clean_worker_registry(queue)
+                queue.intermediate_queue.cleanup(self, queue)
+                queue.release_maintenance_lock()
+        self.last_cleaned_at = now()  # type: ignore[assignment]  # which RQ knows as None
+
+    def _registries(self, queue: Queue) -> Iterator[BaseRegistry | RateLimitRegistry]:
+        yield queue.finished_job_registry
+        yield _Started(queue=queue, job_class=self.job_class)
+        yield queue.failed_job_registry
+        yield queue.deferred_job_registry
+        yield queue.ready_job_registry
+        yield from RateLimitRegistry.all(self.connection)

@@ -42,6 +42,16 @@ def test_it_is_ready_when_all_places_are_taken_by_workers_that_serve(
     assert roster.is_ready
 
 
+def test_nobody_has_loaded_until_somebody_lives(roster: Roster, place: Place) -> None:
+    """There may be room for a supervisor and none for its workers."""
+    assert not roster.has_loaded
+    one = running(place)
+    roster.add(one)
+    assert not roster.has_loaded
+    one.pulse.has_loaded = 1
+    assert roster.has_loaded
+
+
 def test_a_worker_that_leaves_makes_room_and_one_that_is_due_takes_it(
     roster: Roster, place: Place
 ) -> None:
