@@ -11,6 +11,8 @@ namespace Resident\Redis;
  */
 final class Quietly
 {
+    private const RAISED_BY_REDIS = E_WARNING | E_NOTICE;
+
     /**
      * @template T
      * @param \Closure(): T $work
@@ -23,14 +25,14 @@ final class Quietly
         $others = null;
         $keep = static function (int $level, string $message, ...$where) use (&$warning, &$others): bool {
             // Of a file without certificates OpenSSL's names no function.
-            if (!str_contains($message, 'Redis::') && !str_contains($message, ' cafile stream: ')) {
-                // A signal handler's, say.
-                return $others !== null && $others($level, $message, ...$where) !== false;
+            $namesIt = str_contains($message, 'Redis::') || str_contains($message, ' cafile stream: ');
+            if (!$namesIt || ($level & self::RAISED_BY_REDIS) === 0) { // a signal handler's, say
+                return is_callable($others) && $others($level, $message, ...$where) !== false;
             }
             $warning ??= $message;
             return true;
         };
-        $others = set_error_handler($keep, E_WARNING | E_NOTICE); // what ext-redis raises
+        $others = set_error_handler($keep);
         try {
             return $work();
         } finally {
