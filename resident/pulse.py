@@ -23,6 +23,7 @@ class Pulse(ctypes.Structure):
         overdue_at: When the call of the model that it is in has taken far too long.
         seen_at: When it last showed that it does not hang; from when it serves.
         served_from: When it began to serve.
+        is_draining: 1 once it was told to end.
         jobs: How many jobs it has ended since it began.
         has_loaded: 1 once its model is there; if it does not serve then, it waits for Redis. Of a
             supervisor: once that is true of all its workers.
@@ -33,6 +34,7 @@ class Pulse(ctypes.Structure):
     overdue_at: float
     seen_at: float
     served_from: float
+    is_draining: float
     jobs: float
     has_loaded: float
     is_ready: float

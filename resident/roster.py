@@ -51,6 +51,11 @@ class Running:
         """Whether it has loaded and begun."""
         return bool(self.pulse.seen_at)
 
+    @property
+    def has_been_told(self) -> bool:
+        """Whether somebody told it to end, and a second word would be "at once"."""
+        return self.is_leaving or bool(self.pulse.is_draining)
+
     def served_s(self, now: float) -> float:
         """How long it has served, without its loading."""
         return now - self.pulse.served_from if self.pulse.served_from else 0.0

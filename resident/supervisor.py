@@ -125,8 +125,7 @@ class Supervisor:
         for place in self._roster.places:
             place.due.clear()
         for one in self._roster:
-            # Those that leave have been told once, and would take a second word for "at once".
-            if not (is_first and one.is_leaving):
+            if not (is_first and one.has_been_told):
                 os.kill(one.pid, signum)
 
     def _reap(self) -> None:

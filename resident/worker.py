@@ -170,7 +170,7 @@ class ResidentWorker(RqsWorker):
         """First signal: finish what is claimed. Second: put it back and go."""
         if self._stop_requested:
             raise StopNow
-        self._stop_requested = True
+        self._stop_requested, self._pulse.is_draining = True, 1
         self._drained_by = time.monotonic() + self._settings.drain_timeout_s
         _log.info("draining", worker=self.name, signal=signal.Signals(signum).name)
         self._link.wake()

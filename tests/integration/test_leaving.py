@@ -8,7 +8,10 @@ import sys
 from pathlib import Path
 
 from redis import Redis
+from rq import Worker
+from rq.command import send_shutdown_command
 
+from resident import keys
 from resident.status import read
 from tests.support.live import Live
 from tests.support.odd import FOLDER, WITH_ODD_TASKS
@@ -43,6 +46,34 @@ def leaving(connection: Redis) -> list[int]:
     """The workers of which their supervisor says that they leave."""
     workers = [worker for status in read(connection) for worker in status.workers]
     return [worker.pid for worker in workers if worker.state == "leaving"]
+
+
+def test_one_that_was_told_by_somebody_else_answers_its_batch_although_all_are_told(
+    processes: Processes, connection: Redis, tmp_path: Path
+) -> None:
+    """RQ's shutdown command, say: the service's word is the second that it hears."""
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    live = Live(connection, "gate")
+    service = processes.start(*WITH_ODD_TASKS, "worker.py", "gate", "--workers", "2")
+    (id_,) = live.put(live.fields(str(gate)))
+    with gate.open("w", encoding="utf-8") as held:  # the model has it
+        wait_until(lambda: connection.zcard(keys.of_task("gate").ready) == 2)
+        busy = next(pid for pid in workers_of(service) if has_open(pid, gate))
+        (name,) = [one.name for one in Worker.all(connection=connection) if one.pid == busy]
+        send_shutdown_command(connection, name)
+        assert service.stderr
+        assert any("draining" in line for line in service.stderr)
+        service.terminate()
+        wait_until(lambda: workers_of(service) == [busy])
+        held.write("the answer")
+    assert live.answer(id_) == "the answer"
+    assert service.wait(20) == 0
+
+
+def has_open(pid: int, file: Path) -> bool:
+    """Whether the process has this file open."""
+    return any(one.resolve() == file for one in Path(f"/proc/{pid}/fd").iterdir())
 
 
 LATE = """
