@@ -20,7 +20,7 @@ from resident import holders, keys
 from resident.errors import ErrorCode
 from resident.holders import Alive, Death
 from resident.link import Link
-from resident.redis_client import may_pass, said
+from resident.redis_client import may_pass
 from resident.scripts import announce
 
 #: Between two looks at what workers are at; RQ's execution records are for what runs longer.
@@ -129,7 +129,7 @@ class Leases:
             except ResponseError as error:
                 if may_pass(error):
                     raise
-                _log.warning("a dead worker stays in the books", name=dead.name, error=said(error))
+                _log.warning("a dead worker stays in the books", name=dead.name, error=str(error))
             self._unregistered.pop(0)
 
     def _unregister(self, dead: Dead) -> None:
@@ -146,7 +146,7 @@ class Leases:
         except RedisError as error:
             self._link.close()
             if not self._away_since:
-                _log.warning("redis away from the supervisor", error=said(error))
+                _log.warning("redis away from the supervisor", error=str(error))
                 self._away_since = time.monotonic()
         else:
             if self._away_since:

@@ -7,6 +7,7 @@ import sys
 
 import structlog
 
+from resident.redis_client import said, unquoted
 from resident.settings import Settings
 
 #: RQ logs the names that a job holds, which anybody may have written.
@@ -32,12 +33,24 @@ class _WithoutTexts(logging.Filter):
         return record.levelno > logging.DEBUG
 
 
+def _without_quotations(
+    _logger: object, _method: str, line: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    """Cuts what Redis quotes of a command that it does not know: a password, say."""
+    fault = line.get("exc_info")
+    error = fault[1] if isinstance(fault, tuple) else sys.exception() if fault else None
+    if error is not None:
+        said(error)
+    return {name: unquoted(it) if isinstance(it, str) else it for name, it in line.items()}
+
+
 def configure(settings: Settings) -> None:
     """Sends all log lines to standard error, as JSON unless that is a terminal."""
     level = settings.log_level.upper()
     shared: list[structlog.typing.Processor] = [
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _without_quotations,
     ]
     if isinstance(renderer := _renderer(settings), structlog.processors.JSONRenderer):
         shared.append(structlog.processors.format_exc_info)
@@ -67,4 +80,7 @@ def _renderer(settings: Settings) -> structlog.typing.Processor:
     wants_json = settings.log_format == "json"
     if wants_json or (settings.log_format == "auto" and not sys.stderr.isatty()):
         return structlog.processors.JSONRenderer(ensure_ascii=False)
-    return structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    return structlog.dev.ConsoleRenderer(
+        colors=sys.stderr.isatty(),
+        exception_formatter=structlog.dev.plain_traceback,  # rich, if installed, shows variables
+    )

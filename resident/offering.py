@@ -9,7 +9,7 @@ from redis.exceptions import ResponseError
 
 from resident.claimed import Claim
 from resident.ear import Ear
-from resident.redis_client import may_pass, said
+from resident.redis_client import may_pass
 from resident.scripts import WorkerScripts
 from resident.settlement import NOTHING_ENDED, Ended
 
@@ -133,7 +133,7 @@ class Offering:
                     raise
                 self._is_forbidden = True
                 self._ear.close()
-                _log.warning("questions are not handed over", reason=said(error))
+                _log.warning("questions are not handed over", reason=str(error))
         return not self._is_forbidden
 
     def _look(self, ended: Ended, max_batch: int) -> Claim:

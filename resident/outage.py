@@ -10,8 +10,6 @@ from typing import TypeVar
 import structlog
 from redis.exceptions import RedisError, ResponseError
 
-from resident.redis_client import said
-
 T = TypeVar("T")
 
 #: First and longest pause between two tries, in seconds; each is drawn from half to whole.
@@ -47,7 +45,7 @@ def call_until_back(
             raise
         kinds = [type(error).__name__]
         what = "redis refuses" if isinstance(error, ResponseError) else "redis away"
-        _log.warning(what, error=said(error), kind=kinds[0])
+        _log.warning(what, error=str(error), kind=kinds[0])
     began = time.monotonic()
     pause_s = FIRST_PAUSE_S
     while True:

@@ -205,9 +205,14 @@ def said(error: BaseException) -> str:
     one: BaseException | None = error
     while one is not None:
         if _QUOTED.search(str(one)):
-            one.args = (_QUOTED.sub("", str(one)),)
+            one.args = (unquoted(str(one)),)
         one = one.__cause__ or one.__context__
     return str(error)
+
+
+def unquoted(text: str) -> str:
+    """A text, a log line's say, without that quotation."""
+    return _QUOTED.sub("", text)
 
 
 def error_in(answer: str) -> RedisError:

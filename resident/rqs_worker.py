@@ -17,7 +17,7 @@ from rq.utils import now
 from rq.worker_registration import clean_worker_registry
 
 from resident.death_penalty import FineDeathPenalty
-from resident.redis_client import SOCKET_TIMEOUT_S
+from resident.redis_client import SOCKET_TIMEOUT_S, said
 from resident.signals import held_back
 
 _log = structlog.get_logger()
@@ -58,6 +58,11 @@ class RqsWorker(SimpleWorker):
             super().handle_payload(message)
         except Exception as error:  # noqa: BLE001  (anybody may publish anything)
             _log.warning("command not understood", worker=self.name, kind=type(error).__name__)
+
+    def _pubsub_exception_handler(self, exc: Exception, *where: Any) -> None:
+        """RQ logs it or raises it, and then Python writes it to stderr as what ended the thread."""
+        said(exc)
+        super()._pubsub_exception_handler(exc, *where)
 
     def subscribe(self) -> None:
         """A signal that RQ's thread takes would not end what the main thread is at."""

@@ -36,7 +36,6 @@ from resident.outage import call_until_back, nothing
 from resident.pace import Pace
 from resident.packed_claim import LONGEST_TTL_MS, Limits
 from resident.pulse import Pulse
-from resident.redis_client import said
 from resident.rqs_worker import RqsWorker
 from resident.scripts import WorkerScripts, new_token
 from resident.settings import Settings
@@ -139,7 +138,7 @@ class ResidentWorker(RqsWorker):
         except RedisError as error:
             if not self._stop_requested:
                 raise
-            _log.warning("redis is away and the worker shall stop", error=said(error))
+            _log.warning("redis is away and the worker shall stop", error=str(error))
         except BaseException:  # put back, what is held might end the next worker, and so on
             self._dies_with_it = self._is_supervised
             raise
@@ -328,7 +327,7 @@ class ResidentWorker(RqsWorker):
             self._counts.write(self.connection, self.key)
             self.teardown()
         except RedisError as error:
-            _log.warning("left without a farewell", worker=self.name, error=said(error))
+            _log.warning("left without a farewell", worker=self.name, error=str(error))
         self._scripts.close()
         self._pulse.batch_began = self._pulse.overdue_at = 0
         self._watchdog.rest()

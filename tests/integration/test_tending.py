@@ -6,6 +6,7 @@ import signal
 
 import pytest
 from redis import Redis
+from redis.exceptions import ResponseError
 
 from resident.settings import Settings
 from resident.task import load_task
@@ -44,3 +45,22 @@ def test_signal_handlers_that_the_tasks_code_took_away_are_back_with_the_next_he
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def test_what_ends_the_thread_that_listens_for_rqs_commands_does_not_tell_the_password(
+    connection: Redis,
+) -> None:
+    """Python writes it to stderr, past the log."""
+    worker = ResidentWorker(load_task("echo"), connection, Settings())
+    refusal = ResponseError("unknown command 'AUTH', with args beginning with: 'S3cret' ")
+    with pytest.raises(ResponseError) as told:
+        pass_on(refusal, worker)
+    assert str(told.value) == "unknown command 'AUTH'"
+
+
+def pass_on(error: Exception, worker: ResidentWorker) -> None:
+    """As redis-py's thread does."""
+    try:
+        raise error
+    except ResponseError as raised:
+        worker._pubsub_exception_handler(raised, None, None)
