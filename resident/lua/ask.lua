@@ -105,13 +105,17 @@ if is_too_long and rate > 0 and laned > 0 and string.sub(lane, 1, 3) ~= 'low' th
   -- Of what waits only so much is in front of it: what is high, and as many turns of the queue's own and of
   -- each tenant's as it must wait for (lanes.lua).
   local lanes = own .. 'lanes:' .. task .. ':'
+  local function length_of(list) -- nothing where somebody has put what is none
+    local length = redis.pcall('LLEN', list)
+    return type(length) == 'number' and length or 0
+  end
   local before = takes_lane and call('LLEN', queue .. ':' .. lane) or waiting - laned
-  local takers = 1 + call('LLEN', lanes .. 'normal') + (takes_lane and before == 0 and 1 or 0)
+  local takers = 1 + length_of(lanes .. 'normal') + (takes_lane and before == 0 and 1 or 0)
   -- Each lane that is high has one at least; those of thousands are counted only as far as it matters.
-  local ahead = (before + 1) * takers - 1 + call('LLEN', lanes .. 'high')
+  local ahead = (before + 1) * takers - 1 + length_of(lanes .. 'high')
   local enough = (budget_ms - 2 * model_ms) * rate / 1000
-  for _, urgent in ipairs(ahead <= enough and call('LRANGE', lanes .. 'high', 0, -1) or {}) do
-    ahead = ahead + math.max(call('LLEN', queue .. ':' .. urgent) - 1, 0)
+  for _, urgent in ipairs(ahead <= enough and redis.pcall('LRANGE', lanes .. 'high', 0, -1) or {}) do
+    ahead = ahead + math.max(length_of(queue .. ':' .. urgent) - 1, 0)
     if ahead > enough then
       break
     end
@@ -217,6 +221,10 @@ if takes_lane then
     local place = redis.pcall('LPOS', index, lane) -- there from when somebody else emptied it
     if type(place) == 'table' and string.sub(place.err, 1, 9) == 'WRONGTYPE' then
       call('DEL', index)
+    elseif type(place) == 'table' then -- a caller who may not look for it reads all
+      for number, named in ipairs(redis.pcall('LRANGE', index, 0, -1)) do
+        place = named == lane and number or place
+      end
     end
     if type(place) ~= 'number' then
       call('RPUSH', index, lane)

@@ -195,3 +195,18 @@ def test_a_lane_is_served_whatever_others_left_in_it(way: str, desk: Desk) -> No
     order = [job_id for _ in range(4) for job_id in claimed(desk)]
     assert sorted(order) == ["first", "high-1", "high-2"]
     assert lanes_left(desk.connection) == []
+
+
+@pytest.mark.parametrize("may_not", ["echo", "lpos"])
+def test_a_lane_behind_a_stray_id_is_named_once(may_not: str, desk: Desk) -> None:
+    """Else its tenant would have as many turns as it asked questions."""
+    ask(desk, "first")
+    desk.connection.rpush(f"{ECHO.queue}:high:t", "nobody")
+    desk.connection.execute_command("ACL", "SETUSER", "default", f"-{may_not}")
+    try:
+        for number in range(3):
+            ask(desk, f"high-{number}", HIGH, "t")
+    finally:
+        desk.connection.execute_command("ACL", "SETUSER", "default", "+@all")
+    assert desk.connection.lrange(f"{ECHO.lanes}:high", 0, -1) == [b"high:t"]
+    assert sorted(claimed(desk, 9)) == ["first", "high-0", "high-1", "high-2"]

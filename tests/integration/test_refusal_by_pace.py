@@ -172,6 +172,33 @@ def test_of_very_many_that_are_high_only_so_many_are_counted_as_matter(desk: Des
         desk.ask(f"more-{number}", 60_000, lane=lane_of(Priority.HIGH, f"t{number}"))
     desk.connection.config_resetstat()
     assert desk.ask("a", 1_000).code is AskCode.TOO_LATE
-    assert desk.connection.info("commandstats")["cmdstat_llen"]["calls"] < 10
+    used = desk.connection.info("commandstats")
+    assert used["cmdstat_llen"]["calls"] < 10
+    assert "cmdstat_lrange" not in used  # so many lanes alone are too many
+    desk.connection.config_resetstat()
     assert desk.ask("b", 30_000).code is AskCode.TOO_LATE  # 401 are in front of it
+    assert desk.connection.info("commandstats")["cmdstat_llen"]["calls"] < 150
     assert desk.ask("c", 40_200).code is AskCode.QUEUED
+
+
+@pytest.mark.parametrize("index", ["normal", "high"])
+@pytest.mark.parametrize("tenant", ["", "small"])
+def test_what_others_put_in_the_place_of_lanes_is_no_error_of_who_asks(
+    index: str, tenant: str, desk: Desk
+) -> None:
+    announce(desk, 10.0)
+    desk.ask("first", 60_000)
+    for number in range(3):
+        desk.ask(f"high-{number}", 60_000, lane=lane_of(Priority.HIGH))
+    desk.connection.set(f"{ECHO.lanes}:{index}", "junk")
+    late = desk.ask("late", 50, lane=lane_of(Priority.NORMAL, tenant))
+    assert late.code is AskCode.TOO_LATE
+
+
+def test_a_lane_that_is_no_list_is_no_error_of_who_asks(desk: Desk) -> None:
+    announce(desk, 10.0)
+    for number in range(4):
+        desk.ask(f"{number}", 60_000, lane=lane_of(Priority.HIGH) if number else "")
+    desk.connection.lpush(f"{ECHO.lanes}:high", "high:odd")
+    desk.connection.set(f"{ECHO.queue}:high:odd", "junk")
+    assert desk.ask("late", 350).code is AskCode.TOO_LATE
