@@ -6,7 +6,7 @@ import contextlib
 import re
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import redis
 import redis.asyncio
@@ -70,6 +70,7 @@ def connect(url: str) -> redis.Redis:
         options["redis_connect_func"] = _begin_tls
     try:
         _check_path(url)
+        _check_database(url)
         client = redis.Redis.from_url(  # noqa: TID251  (this is the place)
             url,
             protocol=2,
@@ -93,17 +94,26 @@ def connect(url: str) -> redis.Redis:
 
 
 def _check_path(url: str) -> None:
-    """Raises ValueError unless it is a socket's, from the root on, or that of a database or none.
+    """Raises ValueError unless it is a socket's, from the root on.
 
-    redis-py takes a word for database 0, and passes over a host in front of a socket's path.
+    redis-py passes over a host in front of it.
     """
     parts = urlsplit(url)
-    if parts.scheme == "unix":
-        is_good = len(parts.path) > 1 and not parts.netloc.rpartition("@")[2]
-    else:
-        is_good = re.fullmatch(r"/*[0-9]*/*", parts.path) is not None
-    if not is_good:
+    is_socket = parts.scheme == "unix"
+    if is_socket and (len(parts.path) < 2 or parts.netloc.rpartition("@")[2]):
         raise ValueError(url)
+
+
+def _check_database(url: str) -> None:
+    """Raises ConfigurationError unless it names one by its number, or none, as the PHP client."""
+    parts = urlsplit(url)
+    path = "" if parts.scheme == "unix" else unquote(parts.path).strip("/")
+    named = parse_qs(parts.query).get("db")
+    if re.fullmatch("[0-9]{0,6}", named[0] if named else path) is None:
+        reason = "db cannot have this value"
+        if not named:  # redis-py takes a word for 0
+            reason = f"the database is not a number: {_HOW_TO_WRITE}"
+        raise ConfigurationError(f"RESIDENT_REDIS_URL {place_of(url)} cannot be read: {reason}")
 
 
 def _begin_tls(connection: Any) -> None:

@@ -130,6 +130,44 @@ def test_a_file_that_is_none_of_tls_is_named(query: str, reason: str, tmp_path: 
         connect(f"rediss://host/0?{query.format(file=file)}")
 
 
+# tests/php/Unit/DsnTest.php has the same two lists.
+@pytest.mark.parametrize(
+    ("url", "database"),
+    [
+        ("redis://host/03", 3),
+        ("redis://host/3/", 3),
+        ("redis://host/%33", 3),
+        ("redis://host//3", 3),
+        ("redis://host/first?db=3", 3),
+        ("redis://host/3?db=", 3),
+        ("unix:///run/redis.sock?db=3", 3),
+        ("redis://host/", 0),
+    ],
+)
+def test_a_database_is_the_one_that_the_php_client_takes(url: str, database: int) -> None:
+    with connect(url) as client:
+        assert client.connection_pool.connection_kwargs.get("db", 0) == database
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://host/first",
+        "redis://host/1x",
+        "redis://host/-1",
+        "redis://host/1/2",
+        "redis://host/1%0a",
+        "redis://host/1234567",
+        "redis://host?db=-1",
+        "redis://host/1?db=first",
+        "unix:///run/redis.sock?db=-1",
+    ],
+)
+def test_a_database_that_is_no_number_is_named_as_the_fault(url: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"database is not a number|db cannot have"):
+        connect(url)
+
+
 def test_making_a_client_and_a_link_does_not_reach_for_the_server() -> None:
     with connect("redis://127.0.0.1:1/0") as client:
         Link(client).close()

@@ -72,7 +72,7 @@ final class Dsn
             $place[1],
             rawurldecode($part['user'] ?? ''),
             new \SensitiveParameterValue(rawurldecode($part['password'] ?? '')),
-            self::database($parameters['db'] ?? ($isSocket ? '' : substr($path, 1))),
+            self::database($parameters['db'] ?? ($isSocket ? '' : trim($path, '/'))),
             self::tls($parameters, $part['scheme'] === 'rediss'),
         );
     }

@@ -62,6 +62,41 @@ final class DsnTest extends TestCase
     }
 
     /**
+     * As in tests/unit/test_redis_client.py.
+     *
+     * @testWith ["redis://host/03", 3]
+     *           ["redis://host/3/", 3]
+     *           ["redis://host/%33", 3]
+     *           ["redis://host//3", 3]
+     *           ["redis://host/first?db=3", 3]
+     *           ["redis://host/3?db=", 3]
+     *           ["unix:///run/redis.sock?db=3", 3]
+     *           ["redis://host/", 0]
+     */
+    public function testADatabaseIsTheOneThatThePythonClientTakes(string $text, int $database): void
+    {
+        self::assertSame($database, Dsn::parse($text)->database);
+    }
+
+    /**
+     * @testWith ["redis://host/first"]
+     *           ["redis://host/1x"]
+     *           ["redis://host/-1"]
+     *           ["redis://host/1/2"]
+     *           ["redis://host/1%0a"]
+     *           ["redis://host/1234567"]
+     *           ["redis://host?db=-1"]
+     *           ["redis://host/1?db=first"]
+     *           ["unix:///run/redis.sock?db=-1"]
+     */
+    public function testADatabaseThatIsNoNumberIsNamedAsTheFault(string $text): void
+    {
+        $this->expectException(ConfigurationError::class);
+        $this->expectExceptionMessage('the database is not a number');
+        Dsn::parse($text);
+    }
+
+    /**
      * @dataProvider unreadable
      */
     public function testAnUnreadableDsnIsRefusedWithoutItsPassword(string $text): void
