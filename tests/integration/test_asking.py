@@ -85,6 +85,21 @@ def test_who_is_refused_keeps_the_connection(call: str, redis_url: str, connecti
         assert connection.info("stats")["total_connections_received"] == before
 
 
+def test_who_was_refused_waits_behind_the_question_again_when_one_was_let_in(
+    redis_url: str, desk: Desk
+) -> None:
+    """Else each later question would cost a write of its own."""
+    with Client(redis_url) as client:
+        desk.announce(max_backlog=0)
+        with pytest.raises(TryAgain, match="0 are allowed"):
+            client.ask("echo", "x", 20_000)
+        assert client._was_refused
+        desk.announce(max_backlog=9)
+        with pytest.raises(TryAgain, match="No answer"):
+            client.ask("echo", "x", 50)
+        assert not client._was_refused
+
+
 class Overtaken(Deadline):
     """One that ends while the first questions go out."""
 

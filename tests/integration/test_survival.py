@@ -15,6 +15,7 @@ from rq.serializers import JSONSerializer
 
 from resident import keys
 from resident.protocol import FAILURE_CALLBACK
+from resident.respawn import FREE_DEATHS
 from tests.support.live import Live, start_worker
 from tests.support.odd import FOLDER
 from tests.support.processes import Processes, descendants, is_there, workers_of
@@ -382,3 +383,31 @@ sys.path.insert(0, ".")
 import worker
 worker.main()
 """
+
+
+#: Who has served for a moment has served for long.
+IMPATIENT = """
+import runpy, sys
+from resident import respawn
+respawn.LONG_LIFE_S = 0.001
+sys.argv = ["worker.py", "echo"]
+runpy.run_path("worker.py", run_name="__main__")
+"""
+
+
+def test_workers_that_have_served_for_long_are_replaced_at_once_although_nobody_asked(
+    processes: Processes, connection: Redis
+) -> None:
+    service = processes.start(sys.executable, "-c", IMPATIENT)
+    ready = keys.of_task("echo").ready
+    killed = set[bytes]()
+    for _ in range(FREE_DEATHS + 2):
+        wait_until(lambda: {*connection.zrange(ready, 0, -1)} - killed)
+        (pid,) = workers_of(service)
+        killed.update(connection.zrange(ready, 0, -1))
+        os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: {*connection.zrange(ready, 0, -1)} - killed)
+    service.terminate()
+    output = "".join(service.communicate(timeout=20))
+    assert output.count("worker died") == FREE_DEATHS + 2
+    assert "next worker later" not in output

@@ -12,9 +12,10 @@ from redis.exceptions import ResponseError
 
 from enqueue_api.async_client import AsyncClient
 from enqueue_api.client import Client
+from enqueue_api.outcome import fault_of_redis
 from resident.errors import ConfigurationError
 from resident.link import Link
-from resident.redis_client import check_server, connect, place_of, said
+from resident.redis_client import check_server, connect, fault_of, place_of, said
 
 
 @pytest.mark.parametrize(
@@ -201,3 +202,9 @@ def test_what_redis_quotes_of_a_command_that_it_does_not_know_is_not_told() -> N
     outer.__cause__ = error
     assert said(outer) == "no log-in"
     assert str(error) == "unknown command 'AUTH'"
+
+
+def test_neither_an_operator_nor_a_caller_is_told_it() -> None:
+    told = "unknown command 'AUTH', with args beginning with: 'bob' 'S3cret' "
+    assert "S3cret" not in str(fault_of(ResponseError(told), "redis://host"))
+    assert "S3cret" not in str(fault_of_redis(ResponseError(told)))

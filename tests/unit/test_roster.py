@@ -8,7 +8,9 @@ import pytest
 
 from resident.pools import Pool
 from resident.pulse import Pulse
+from resident.recycling import Recycling
 from resident.roster import STUCK_S, Place, Roster, Running
+from resident.settings import Settings
 from resident.task import load_task
 
 _pids = count(1)
@@ -144,3 +146,20 @@ def test_how_long_it_has_served_is_without_its_loading(place: Place) -> None:
     assert one.served_s(500.0) == 0
     one.pulse.served_from = 400.0
     assert one.served_s(500.0) == 100
+
+
+def test_no_other_worker_is_recycled_while_a_replacement_is_due(
+    roster: Roster, place: Place
+) -> None:
+    """There may be no room for it: each look would make another one due."""
+    forked = list[Place]()
+    recycling = Recycling(roster, Settings(recycle_jobs=1), forked.append)
+    for _ in range(2):
+        roster.add(running(place))
+    next(iter(roster)).pulse.jobs = 1
+    place.due.append(105.0)
+    recycling.look()
+    assert forked == []
+    place.due.clear()
+    recycling.look()
+    assert forked == [place]
