@@ -187,6 +187,18 @@ def test_a_job_that_uses_more_of_rq_comes_alone(fields: dict[str, str], desk: De
     assert desk.waiting() == ["b"]
 
 
+def test_what_is_noted_of_a_worker_that_redis_forgot_goes_by_itself(desk: Desk) -> None:
+    """It registers again within seconds, if it lives."""
+    record = f"{keys.WORKER}{desk.name}"
+    desk.ask("a")
+    desk.claim()
+    desk.connection.delete(record)
+    desk.ask("b", **SPECIAL[0])
+    assert desk.claim().special == "b"
+    assert desk.connection.hget(record, "special") == b"b"
+    assert 0 < desk.connection.ttl(record) <= 60
+
+
 @pytest.mark.parametrize("name", ["_success_callback_name", "_failure_callback_name"])
 def test_a_question_that_was_given_another_callback_comes_alone(name: str, desk: Desk) -> None:
     desk.ask("a")
