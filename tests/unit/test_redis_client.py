@@ -12,7 +12,7 @@ from redis.exceptions import ResponseError
 
 from enqueue_api.async_client import AsyncClient
 from enqueue_api.client import Client
-from enqueue_api.outcome import fault_of_redis
+from enqueue_api.outcome import ClientClosed, fault_of_redis
 from resident.errors import ConfigurationError
 from resident.link import Link
 from resident.redis_client import check_server, connect, fault_of, place_of, said
@@ -208,3 +208,8 @@ def test_neither_an_operator_nor_a_caller_is_told_it() -> None:
     told = "unknown command 'AUTH', with args beginning with: 'bob' 'S3cret' "
     assert "S3cret" not in str(fault_of(ResponseError(told), "redis://host"))
     assert "S3cret" not in str(fault_of_redis(ResponseError(told)))
+
+
+def test_a_client_that_was_closed_is_no_refusal_of_redis() -> None:
+    told = str(fault_of_redis(ClientClosed()))
+    assert told == "Redis was not waited for (the client was closed)"
