@@ -386,7 +386,7 @@ worker.main()
 
 
 #: Who has served for a moment has served for long.
-IMPATIENT = """
+SATISFIED = """
 import runpy, sys
 from resident import respawn
 respawn.LONG_LIFE_S = 0.001
@@ -398,7 +398,7 @@ runpy.run_path("worker.py", run_name="__main__")
 def test_workers_that_have_served_for_long_are_replaced_at_once_although_nobody_asked(
     processes: Processes, connection: Redis
 ) -> None:
-    service = processes.start(sys.executable, "-c", IMPATIENT)
+    service = processes.start(sys.executable, "-c", SATISFIED)
     ready = keys.of_task("echo").ready
     killed = set[bytes]()
     for _ in range(FREE_DEATHS + 2):
