@@ -14,7 +14,6 @@ from rq.job import Job
 from rq.serializers import JSONSerializer
 
 from resident import keys
-from resident.protocol import FAILURE_CALLBACK
 from resident.respawn import FREE_DEATHS
 from tests.support.live import Live, start_worker
 from tests.support.odd import FOLDER
@@ -228,46 +227,6 @@ def test_a_killed_supervisor_leaves_no_process_and_no_job_behind(
     supervisor.wait()
     wait_until(lambda: not any(map(is_there, below)))
     assert not live.left_behind()
-
-
-UNTOLD = {
-    "syntax": "model_error",
-    "nameless": "model_error",
-    "mute": "model_error",
-    "caused": "model_error",
-    "no memory": "model_error",
-    "exit in check": "invalid_question",
-    "hang in check": "invalid_question",
-    "exit in cost": "",
-    "hang in cost": "",
-    "close all": "",
-}
-
-
-@pytest.fixture
-def untold(project: Path, processes: Processes, connection: Redis, tmp_path: Path) -> Live:
-    text = (Path(FOLDER) / "untold.py").read_text("utf-8")
-    (project / "tasks" / "untold.py").write_text(text, "utf-8")
-    start_worker(processes, connection, tmp_path / "output", "untold", folder=project)
-    return Live(connection, "untold")
-
-
-@pytest.mark.parametrize("deed", UNTOLD)
-def test_what_no_task_should_do_beside_its_answers_kills_no_worker(
-    deed: str, untold: Live, tmp_path: Path
-) -> None:
-    first, culprit, last = untold.put(*[untold.fields({"do": do}) for do in ("a", deed, "b")])
-    assert (untold.answer(first), untold.answer(last)) == ("a", "b")
-    reply = untold.reply(culprit)
-    assert reply.get("answer") == deed if reply["ok"] else reply["error"]["code"] == UNTOLD[deed]
-    assert "worker died" not in (tmp_path / "output").read_text("utf-8")
-
-
-def test_an_error_without_a_text_is_a_models_error_on_rqs_own_path_too(untold: Live) -> None:
-    fields = untold.fields({"do": "syntax"}) | {"stopped_callback_name": FAILURE_CALLBACK}
-    (culprit,) = untold.put(fields)
-    assert untold.error_code(culprit) == "model_error"
-    wait_until(lambda: untold.connection.zscore(untold.of.failed, culprit) is not None)
 
 
 def test_an_alarm_that_somebody_else_rings_between_two_calls_is_not_heard(
