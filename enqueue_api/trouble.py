@@ -47,6 +47,8 @@ class Trouble:
         if self._began_at is None:
             self._began_at, self._by_question = time.monotonic(), by_question
             _log.warning("redis trouble", error=error.message)
+        elif by_question:
+            self._by_question = True
 
     def _end(self, since: float, *, by_question: bool) -> None:
         if self._began_at is None or since < self._began_at or by_question < self._by_question:

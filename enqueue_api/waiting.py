@@ -61,6 +61,7 @@ class Wait:
 
     def command(self) -> tuple[Word, ...]:
         """The command that blocks until the reply is there; for somebody else to send."""
+        self._may_go_astray |= self._is_sent and not self._keep  # the first was lost
         self._is_sent = True
         block_s = self._deadline.block_within(ASK_AGAIN_S if self._may_go_astray else math.inf)
         if self._keep:
@@ -82,9 +83,11 @@ class Wait:
                 time.sleep(min(RECONNECT_PAUSE_S, self._deadline.left_s))
                 return None
         self._was_lost = True
-        if not self._is_sent:
-            link.send_all([self.command()])
-        self._is_sent = False
+        is_sent, self._is_sent = self._is_sent, False
+        if not is_sent:
+            command = self.command()
+            self._is_sent = False  # should it not get there
+            link.send_all([command])
         reply = self._read_reply(link)
         self._was_lost = self._may_go_astray
         return payload_in(reply)

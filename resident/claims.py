@@ -14,6 +14,7 @@ from typing import Any, final
 
 import msgspec
 from rq.defaults import DEFAULT_FAILURE_TTL
+from rq.timeouts import JobTimeoutException
 
 from resident import keys
 from resident.claimed import Claimed, Unusual
@@ -124,6 +125,9 @@ def read_claimed(
         return Question(job, fields, _read_question(job, task, max_bytes))
     except ResidentError as error:
         return Refused(job, fields, error)
+    except JobTimeoutException:
+        msg = "To read and check this question took too long"
+        return Refused(job, fields, error_for(ErrorCode.TIMED_OUT, msg))
 
 
 def read_plain(

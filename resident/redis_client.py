@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -214,10 +215,14 @@ def said(error: BaseException) -> str:
     """
     one: BaseException | None = error
     while one is not None:
-        if _QUOTED.search(str(one)):
-            one.args = (unquoted(str(one)),)
+        with suppress(Exception):  # a task's, say, that has no text
+            if _QUOTED.search(str(one)):
+                one.args = (unquoted(str(one)),)
         one = one.__cause__ or one.__context__
-    return str(error)
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001  (the same)
+        return type(error).__name__
 
 
 def unquoted(text: str) -> str:

@@ -40,6 +40,7 @@ class RqsWorker(SimpleWorker):
     _is_deaf = False
     #: Runs of the job that it is at; RQ forgets one before it is filed.
     begun: Sequence[Execution] = ()
+    _job: Job | None = None
 
     @property
     def connection_timeout(self) -> int:
@@ -49,8 +50,13 @@ class RqsWorker(SimpleWorker):
     def prepare_execution(self, job: Job) -> Execution:
         """As RQ does; and it is remembered."""
         execution = super().prepare_execution(job)
-        self.begun = [execution]
+        self.begun, self._job = [execution], job
         return execution
+
+    @property
+    def has_replied(self) -> bool:
+        """Whether the caller of the job that it is at, or was at last, has an answer."""
+        return bool(self.begun) and getattr(self._job, "is_answered", False)
 
     def handle_payload(self, message: Any) -> None:
         """Obeys a command of RQ's; what is none must not end the thread that listens."""
@@ -66,10 +72,11 @@ class RqsWorker(SimpleWorker):
 
     def subscribe(self) -> None:
         """A signal that RQ's thread takes would not end what the main thread is at."""
-        was_deaf, self._is_deaf = self._is_deaf, False
+        was_deaf = self._is_deaf
         try:
             with held_back(signal.SIGALRM, signal.SIGTERM, signal.SIGINT):
                 super().subscribe()
+            self._is_deaf = False
         except RuntimeError as error:  # the system has no room for a thread
             self._is_deaf = True
             if self.pubsub is not None:

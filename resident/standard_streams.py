@@ -33,7 +33,8 @@ def open_missing() -> None:
         if not _is_open(stream):
             os.open(os.devnull, os.O_RDWR)  # the lowest that is free: this one
             os.set_inheritable(stream, True)
-            _kept[stream] = fcntl.fcntl(stream, fcntl.F_DUPFD_CLOEXEC, _ABOVE)
+            with suppress(OSError):  # fewer files than that are allowed
+                _kept[stream] = fcntl.fcntl(stream, fcntl.F_DUPFD_CLOEXEC, _ABOVE)
         if getattr(sys, name) is None:
             mode = "w" if stream else "r"
             setattr(sys, name, os.fdopen(stream, mode, encoding="utf-8", closefd=False))

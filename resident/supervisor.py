@@ -8,6 +8,7 @@ import os
 import signal
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 
 import structlog
 
@@ -135,12 +136,14 @@ class Supervisor:
             if found is None:
                 return
             ended = self._roster.remove(found.si_pid)
-            if ended is not None:
-                is_orderly = (found.si_code, found.si_status) == (os.CLD_EXITED, 0)
-                self._leftovers.note(ended.pid, is_orderly=is_orderly)
-            _, status = os.waitpid(found.si_pid, 0)
-            if ended is not None:
-                self._bury(ended, os.waitstatus_to_exitcode(status))
+            if ended is None:  # something of a model's, which a thread of that may reap, too
+                with suppress(ChildProcessError):
+                    os.waitpid(found.si_pid, os.WNOHANG)
+                continue
+            is_orderly = (found.si_code, found.si_status) == (os.CLD_EXITED, 0)
+            self._leftovers.note(ended.pid, is_orderly=is_orderly)
+            _, status = os.waitpid(ended.pid, 0)
+            self._bury(ended, os.waitstatus_to_exitcode(status))
 
     def _bury(self, ended: Running, code: int) -> None:
         place, is_stopping = self._roster.place_of(ended), self._stopping.is_under_way

@@ -104,7 +104,8 @@ class ResidentWorker(RqsWorker):
         self._ended = NOTHING_ENDED
         self._strays = Strays(self._scripts, self.name)
         often = (self._announcing.ready, lambda: self._strays.look(self._held.jobs))
-        self._tend = Tending(self.name, often, (self._beat, self._clean_up))
+        ready = self.queues[0].ready_job_registry
+        self._tend = Tending(self.name, often, (self._beat, self._clean_up, ready.cleanup))
         self._answerer = Answerer(
             task,
             model_of(task),
@@ -308,7 +309,6 @@ class ResidentWorker(RqsWorker):
 
     def _clean_up(self) -> None:
         self._let_dependents_go()
-        self.queues[0].ready_job_registry.cleanup()
         if self.should_run_maintenance_tasks:
             self.run_maintenance_tasks()
 
@@ -322,6 +322,7 @@ class ResidentWorker(RqsWorker):
         try:
             if not self._dies_with_it:
                 self._release_unknown()
+                self._put_back_begun()
                 self._scripts.end_lease()
             self._announcing.gone()
             self._counts.write(self.connection, self.key)
@@ -344,7 +345,8 @@ class ResidentWorker(RqsWorker):
     def _put_back_begun(self) -> None:
         """RQ had begun it, and Redis was away when it was to be filed."""
         self.executions.clear()
-        if released := self._scripts.release_begun():
+        # What has its reply is RQ's to file, by its clean-up.
+        if not self.has_replied and (released := self._scripts.release_begun()):
             _log.warning("put back", worker=self.name, jobs=released)
 
     def _repeat(self, call: Callable[[], T], after_error: Callable[[], object] = nothing) -> T:

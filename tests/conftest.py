@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 import redis
+import structlog
 
 from resident.embedded_redis import EmbeddedRedis
 from resident.redis_client import connect
@@ -16,6 +17,21 @@ from tests.support.processes import Processes
 # A shell that starts the tests in the background has them ignore Ctrl-C, and all that they start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+class _Lines:
+    """Where workers of the tests' own process log: structlog's own would wait for itself for ever.
+
+    It locks, and a worker's signal handler logs, too.
+    """
+
+    def msg(self, line: str) -> None:
+        print(line, flush=True)  # noqa: T201
+
+    debug = info = warning = error = critical = msg
+
+
+structlog.configure(logger_factory=lambda *_: _Lines())
 
 
 @pytest.fixture(scope="session")

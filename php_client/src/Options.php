@@ -46,8 +46,7 @@ final class Options
         ?string $keyPrefix = null,
         ?float $replyTtlS = null,
     ) {
-        $prefix = $keyPrefix ?? getenv('RQ_KEY_PREFIX');
-        $this->keyPrefix = $prefix === false ? 'rq' : $prefix;
+        $this->keyPrefix = $keyPrefix ?? ((string) getenv('RQ_KEY_PREFIX') ?: 'rq');
         self::checkPrefix($keyPrefix === null ? 'RQ_KEY_PREFIX' : 'keyPrefix', $this->keyPrefix);
         $this->budgetMs = (new Setting('RESIDENT_BUDGET_MS', 5_000, 1, Client::MAX_BUDGET_MS))
             ->whole('budgetMs', $budgetMs);

@@ -221,6 +221,9 @@ local function look_at(id, may_have_dependents)
   end
   if kind == 'special' then
     special = id
+    if rare[EXECUTION] then
+      redis.call('HDEL', key, 'execution') -- of an earlier run; release.lua would put back nothing
+    end
   elseif kind ~= 'question' then
     skipped[kind] = (skipped[kind] or 0) + 1
   elseif not start(id, key, values, rare) then

@@ -145,7 +145,7 @@ def test_a_host_that_is_not_there_is_one_line_and_exit_code_2(
     monkeypatch.setenv("RESIDENT_HTTP_HOST", "no such host")
     done = run("serve")
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
-    assert done.stderr.endswith("no such host:8000: Name or service not known\n")
+    assert "no such host:8000: Name or service not known; RESIDENT_HTTP_HOST" in done.stderr
 
 
 @pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 0), (signal.SIGTERM, -15)])

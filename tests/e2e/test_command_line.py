@@ -281,7 +281,7 @@ def test_a_model_that_does_not_load_is_told(
 def test_a_warm_up_that_fails_is_told(answer: str, processes: Processes, project: Path) -> None:
     write_task(project, answer=answer)
     said = fault(processes, "mine", folder=project)
-    assert said.startswith("The task 'mine' does not load: ")
+    assert said.startswith("The task 'mine' loads, but fails in warm_up: ")
 
 
 def test_after_a_fault_no_worker_is_left_in_redis(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from datetime import UTC, datetime
 
 import pytest
@@ -240,3 +241,13 @@ def test_a_full_redis_refuses_a_question_whatever_is_in_its_way(
         desk.ask("a", is_new=is_new, lane=lane)
     full.free()
     assert desk.snapshot() == before
+
+
+@pytest.mark.parametrize("reply_to", ["", f"resident:mailbox:{'a' * 32}"], ids=["list", "mailbox"])
+def test_a_second_try_joins_the_first_whatever_rq_made_of_it(reply_to: str, desk: Desk) -> None:
+    """A client's own id, which nobody else has: the answer to the first try was lost."""
+    desk.ask("a", is_new=True, reply_to=reply_to)
+    job = f"{keys.JOB}a"
+    desk.connection.hset(job, "data", zlib.compress(desk.connection.hget(job, "data")))
+    assert desk.ask("a", reply_to=reply_to).code is AskCode.JOINED
+    assert desk.waiting() == ["a"]

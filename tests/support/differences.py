@@ -128,7 +128,7 @@ def _is_answer_beyond_json(spot: Spot) -> bool:
     return (
         spot.name == "error"
         and spot.theirs["code"] == spot.ours["code"] == "model_error"
-        and "raised TypeError" in spot.ours["message"]
+        and "the answer has no JSON form" in spot.ours["message"]
     )
 
 

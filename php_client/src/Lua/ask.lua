@@ -65,8 +65,13 @@ if digest ~= '' then
   -- Whether what stands under an id that none of our clients asked with is this question, and its reply
   -- goes where this caller waits for it: RQ's enqueue and a bare MULTI may have put there anything.
   local function is_this_question()
-    local found = call('HMGET', job, 'origin', 'data', 'success_callback_name', 'failure_callback_name', 'reply_to')
-    return found[1] == task and found[2] == args[4] and found[3] == 'resident.replies.deliver'
+    local found = call('HMGET', job, 'origin', 'data', 'success_callback_name', 'failure_callback_name', 'reply_to',
+      'asked')
+    local is_same = found[2] == args[4]
+    if found[6] == 'new' then -- by this script, with an id that was made for it; RQ packs what it saves
+      return found[1] == task and (is_same or string.sub(found[2] or '', 1, 1) ~= '[')
+    end
+    return found[1] == task and is_same and found[3] == 'resident.replies.deliver'
       and found[4] == 'resident.replies.deliver_error' and (found[5] or '') == ''
   end
 

@@ -26,13 +26,14 @@ final class Json
     public static function encode(#[\SensitiveParameter] mixed $value, int $maxDepth = 512): string
     {
         $digits = (string) ini_get('serialize_precision');
-        if ($digits !== self::AS_MANY_AS_NEEDED) {
+        $isOff = $digits !== self::AS_MANY_AS_NEEDED && function_exists('ini_set');
+        if ($isOff) {
             ini_set('serialize_precision', self::AS_MANY_AS_NEEDED);
         }
         try {
             return json_encode($value, self::FLAGS, max(1, $maxDepth));
         } finally {
-            if ($digits !== self::AS_MANY_AS_NEEDED) {
+            if ($isOff) {
                 ini_set('serialize_precision', $digits);
             }
         }
