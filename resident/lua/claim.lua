@@ -221,8 +221,9 @@ local function look_at(id, may_have_dependents)
   end
   if kind == 'special' then
     special = id
-    if rare[EXECUTION] then
-      redis.call('HDEL', key, 'execution') -- of an earlier run; release.lua would put back nothing
+    if rare[EXECUTION] then -- of an earlier run; release.lua would take it for this one
+      write('ZREM', KEYS[4], id .. ':' .. rare[EXECUTION])
+      redis.call('HDEL', key, 'execution')
     end
   elseif kind ~= 'question' then
     skipped[kind] = (skipped[kind] or 0) + 1

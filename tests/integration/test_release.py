@@ -193,6 +193,21 @@ def test_a_job_for_rq_that_was_not_begun_goes_back(desk: Desk) -> None:
     assert desk.scripts.release([]) == 0
 
 
+def test_what_rq_runs_now_does_not_go_back_with_a_dead_worker_of_before(
+    desk: Desk, other: Desk
+) -> None:
+    desk.ask("a")
+    (before,) = desk.claim().jobs
+    desk.end_lease()
+    job = f"{keys.JOB}a"
+    desk.connection.hset(job, mapping={"status": "queued", "retries_left": "1"})
+    desk.connection.lpush(ECHO.queue, "a")
+    assert other.claim().special == "a"
+    desk.connection.hset(job, "status", "started")  # as RQ does then
+    assert desk.scripts.release([("a", before.execution)]) == 0
+    assert desk.waiting() == []
+
+
 def test_a_job_for_rq_that_is_back_already_does_not_go_back_twice(desk: Desk) -> None:
     desk.ask("a", stopped_callback_name="tasks.echo.stopped")
     assert desk.claim().special == "a"
