@@ -63,7 +63,7 @@ def _text_of(value: bytes) -> str:
 
 
 def _decoded(text: bytes) -> bytes:
-    """The same as `urllib.parse.unquote_to_bytes`, in a third of the time for a text in Chinese."""
+    """As `urllib.parse.unquote_to_bytes`, for which a long text in Chinese holds up all others."""
     return _ESCAPES.sub(lambda run: unhexlify(run[0].replace(b"%", b"")), text)
 
 

@@ -28,11 +28,10 @@ _ANOTHER = {
     errno.EADDRNOTAVAIL: _ANOTHER_HOST,
 }
 
-
 _log = structlog.get_logger()
 
 
-class Door(socket.socket):
+class Listener(socket.socket):
     """A socket that listens, and turns callers away while there are too few files.
 
     When there are none asyncio tries on and logs each try, a megabyte a second, and nobody is
@@ -58,7 +57,7 @@ class Door(socket.socket):
             _log.warning("callers are turned away: too many connections", most_files=most)
 
 
-def listen(host: str, port: int) -> list[Door]:
+def listen(host: str, port: int) -> list[Listener]:
     """Opens a socket that listens at each address of the host.
 
     Raises:
@@ -79,7 +78,9 @@ def listen(host: str, port: int) -> list[Door]:
 def files_missing_for(callers: int) -> int:
     """Lets this process open as many files as it may; how many it lacks for so many callers."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    with contextlib.suppress(ValueError, OSError):  # the system may allow no process as many
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if most == resource.RLIM_INFINITY:
         return 0
     return max(0, callers + _MORE_FILES - most)
@@ -90,17 +91,17 @@ def url_of(host: str, port: int) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _open_all(host: str, port: int) -> list[Door]:
+def _open_all(host: str, port: int) -> list[Listener]:
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     with contextlib.ExitStack() as opened:
-        doors = [
+        listeners = [
             opened.enter_context(_open(family, address))
             for family, address in dict.fromkeys((one[0], one[4]) for one in found)
         ]
         opened.pop_all()
-    return doors
+    return listeners
 
 
-def _open(family: int, address: Any) -> Door:
+def _open(family: int, address: Any) -> Listener:
     server = socket.create_server(address, family=family, backlog=BACKLOG)
-    return Door(fileno=server.detach())
+    return Listener(fileno=server.detach())

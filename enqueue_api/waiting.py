@@ -63,6 +63,9 @@ class Wait:
         """The command that blocks until the reply is there; for somebody else to send."""
         self._may_go_astray |= self._is_sent and not self._keep  # the first was lost
         self._is_sent = True
+        return self._blocking()
+
+    def _blocking(self) -> tuple[Word, ...]:
         block_s = self._deadline.block_within(ASK_AGAIN_S if self._may_go_astray else math.inf)
         if self._keep:
             return ("BLMOVE", self._key, self._key, "LEFT", "LEFT", block_s)
@@ -85,9 +88,7 @@ class Wait:
         self._was_lost = True
         is_sent, self._is_sent = self._is_sent, False
         if not is_sent:
-            command = self.command()
-            self._is_sent = False  # should it not get there
-            link.send_all([command])
+            link.send_all([self._blocking()])
         reply = self._read_reply(link)
         self._was_lost = self._may_go_astray
         return payload_in(reply)

@@ -68,6 +68,7 @@ class Answerer:
         self._streams = streams
         self._owner = Owner()
         self._model = model
+        self._reads_by_us = task.question_type in _CHECKED_BY_US
         self._max_bytes = settings.max_question_bytes
         self._result_ttl_s = settings.result_ttl
         #: Size and ms of each call of the model, for whoever learns from them, and takes them away.
@@ -116,7 +117,7 @@ class Answerer:
 
     def _read_plain(self, claim: Claim) -> tuple[list[Any], list[Fields]] | None:
         task, most, ttl_s = self._task, self._max_bytes, self._result_ttl_s
-        if task.question_type in _CHECKED_BY_US:
+        if self._reads_by_us:
             return read_plain(claim.jobs, task, most, ttl_s)
         try:
             return self._within(read_plain, claim.jobs, task, most, ttl_s)
@@ -125,7 +126,7 @@ class Answerer:
 
     def _read_claimed(self, job: Claimed) -> Question | Refused:
         task, most, ttl_s = self._task, self._max_bytes, self._result_ttl_s
-        if task.question_type in _CHECKED_BY_US:
+        if self._reads_by_us:
             return read_claimed(job, task, most, ttl_s)
         return self._within(read_claimed, job, task, most, ttl_s)
 

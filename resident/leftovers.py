@@ -42,7 +42,7 @@ class Leftovers:
                 del self._due[pid]
 
     def finish(self) -> None:
-        """Returns when all have ended."""
+        """Returns when each has ended, or had its time and was ended."""
         self.look()
         while self._due:
             time.sleep(_LOOK_S)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Iterator
-from contextlib import suppress
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -215,7 +214,7 @@ def said(error: BaseException) -> str:
     """
     one: BaseException | None = error
     while one is not None:
-        with suppress(Exception):  # a task's, say, that has no text
+        with contextlib.suppress(Exception):  # a task's, say, that has no text
             if _QUOTED.search(str(one)):
                 one.args = (unquoted(str(one)),)
         one = one.__cause__ or one.__context__

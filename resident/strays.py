@@ -49,7 +49,7 @@ class Strays:
         return time.monotonic() < self._alert_until
 
     def put_back(self, known: Iterable[Settlement | Claimed]) -> None:
-        """All at once: nothing is on its way any more."""
+        """All at once; what is still on its way `look` will find."""
         unknown = self._unknown(known)
         released = self._scripts.release(unknown)  # and what it took for RQ's own perform_job
         if unknown or released:
