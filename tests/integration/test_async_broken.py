@@ -127,6 +127,14 @@ async def ask_one(client: AsyncClient, desk: Desk, budget_ms: int) -> Delivery:
     return client._delivery
 
 
+async def silenced_delivery(client: AsyncClient, desk: Desk) -> Delivery:
+    """What waits for replies, over a connection that died and does not say so."""
+    delivery = await ask_one(client, desk, LONG_MS)
+    await until(lambda: blocked(desk.connection))
+    silence(delivery._link)
+    return delivery
+
+
 def test_a_reply_that_a_dead_connection_does_not_bring_is_found_and_the_next_one_is_brought(
     redis_url: str, desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -135,9 +143,7 @@ def test_a_reply_that_a_dead_connection_does_not_bring_is_found_and_the_next_one
 
     async def story() -> None:
         async with AsyncClient(redis_url) as client:
-            delivery = await ask_one(client, desk, LONG_MS)
-            await until(lambda: blocked(desk.connection))
-            silence(delivery._link)
+            delivery = await silenced_delivery(client, desk)
             dead = delivery._link._line
             await ask_one(client, desk, BUDGET_MS)
             await until(lambda: delivery._link._line is not dead)
@@ -154,9 +160,7 @@ def test_one_look_at_the_mailbox_is_enough_for_all_whose_time_is_over(
 
     async def story() -> None:
         async with AsyncClient(redis_url) as client:
-            delivery = await ask_one(client, desk, LONG_MS)
-            await until(lambda: blocked(desk.connection))
-            silence(delivery._link)
+            await silenced_delivery(client, desk)
             desk.connection.config_resetstat()
             asking = asyncio.create_task(client.ask_many("echo", range(50), 5 * BUDGET_MS))
             await until(lambda: len(desk.waiting()) == 51)

@@ -51,13 +51,18 @@ class Read:
         return await anext(self.stream)
 
 
+async def closed_while_it_is_read(monkeypatch: pytest.MonkeyPatch) -> Read:
+    read = Read(monkeypatch)
+    await asyncio.sleep(0)
+    await read.stream.aclose()
+    return read
+
+
 def test_one_that_is_closed_while_it_is_read_goes_back_when_the_read_ends(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def story() -> None:
-        read = Read(monkeypatch)
-        await asyncio.sleep(0)
-        await read.stream.aclose()
+        read = await closed_while_it_is_read(monkeypatch)
         assert (read.line.is_dropped, read.given_back) == (True, [])
         read.comes.set_exception(TransportError("lost"))
         with pytest.raises(TransportError):
@@ -71,9 +76,7 @@ def test_one_that_is_closed_and_then_not_read_either_is_left_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def story() -> None:
-        read = Read(monkeypatch)
-        await asyncio.sleep(0)
-        await read.stream.aclose()
+        read = await closed_while_it_is_read(monkeypatch)
         read.reader.cancel()
         with pytest.raises(asyncio.CancelledError):
             await read.reader
