@@ -117,13 +117,14 @@ def test_a_compression_bomb_in_a_dependent_is_not_blown_up(
 def test_a_compression_bomb_in_a_dependent_of_an_abandoned_job_is_not_blown_up(
     name: str, live: Live, worker: subprocess.Popen[str], server: EmbeddedRedis
 ) -> None:
+    live.answers_one()  # so it is behind the clean-up that it began with
     dead, child = f"dead-{name}", f"child-{name}"
-    live.connection.hset(f"{keys.JOB}{dead}", mapping=live.fields() | {"status": "started"})
-    live.connection.zadd(live.of.started, {f"{dead}:execution": 1})
-    live.connection.sadd(f"{keys.JOB}{dead}:dependents", child)
     deferred = {"status": "deferred", "allow_dependency_failures": "1", name: BOMB}
     fields = live.fields("after") | deferred | {"dependency_ids": f'["{dead}"]'}
     live.connection.hset(f"{keys.JOB}{child}", mapping=fields)
+    live.connection.sadd(f"{keys.JOB}{dead}:dependents", child)
+    live.connection.hset(f"{keys.JOB}{dead}", mapping=live.fields() | {"status": "started"})
+    live.connection.zadd(live.of.started, {f"{dead}:execution": 1})
     live.connection.delete(f"{keys.PREFIX}:clean_registries:echo")
     usual_kb = memory_kb(Path("/proc") / str(workers_of(worker)[0]), "VmRSS")
     with Processes(server.url) as processes:
