@@ -114,12 +114,13 @@ def test_a_question_is_not_lost_when_another_of_the_workers_connections_breaks(
             handed.append(caller.submit("quick", "handed", BUDGET_MS))
             assert is_started(connection, handed[0])
             raise RedisConnectionError
+        if not worker._gathering.is_quick:  # the machine was slow
+            live.put(live.fields("it is quick"))
         is_over = next(turns) > 99 or (handed and connection.exists(keys.reply(handed[0])))
         if is_over and not worker._stop_requested:
             worker.request_stop(signal.SIGTERM, None)
 
     monkeypatch.setattr(worker._counts, "write", write)
-    live.put(live.fields("it is quick"))
     with signals_kept():
         worker.work()
     assert caller.wait(handed[0], BUDGET_MS).answer == "handed"
