@@ -11,11 +11,12 @@ from urllib.parse import quote
 
 import anyio
 import msgspec
-from fastapi import FastAPI, Request, Response
+from fastapi import Depends, FastAPI, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 from fastapi.telemetry import TelemetryConfig
 
 from enqueue_api.async_client import AsyncClient
+from enqueue_api.bearer import KeyHolders
 from enqueue_api.ending import Ending, refusal, words_for_callers
 from enqueue_api.form import BODY_S, HUNG_UP, question_in
 from enqueue_api.schemas import Health
@@ -60,7 +61,12 @@ def make_app(settings: Settings, client: AsyncClient | None = None) -> FastAPI:
         assert isinstance(error, ResidentError)  # noqa: S101  (what it is registered for)
         return refusal(error)
 
-    @app.api_route("/deal", methods=["GET", "POST"], response_class=PlainTextResponse)
+    @app.api_route(
+        "/deal",
+        methods=["GET", "POST"],
+        response_class=PlainTextResponse,
+        dependencies=[Depends(KeyHolders(settings.http_keys))],
+    )
     async def deal(request: Request) -> Response:
         """The answer to `question`, percent-encoded as the old page's callers expect it.
 

@@ -5,10 +5,11 @@ A task's own settings (RESIDENT_FAQ_FILE) stand in its file.
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from resident import names
 from resident.errors import ConfigurationError
@@ -18,11 +19,31 @@ MOST_WORKERS = 256
 #: A budget is at most a day; RQ's job timeouts and Redis' TTLs mean nothing beyond.
 LONGEST_BUDGET_MS = 86_400_000
 _SCHEMES = ("redis://", "rediss://", "unix://")
+#: As RFC 6750 has what follows `Bearer`.
+_HTTP_KEY = re.compile(r"[A-Za-z0-9._~+/-]+=*")
+_SHORTEST_HTTP_KEY = 16
+#: A fault does not quote these.
+_SECRETS = {"redis_url", "http_keys"}
 
 
 def _check_redis_url(value: SecretStr) -> SecretStr:
     if not value.get_secret_value().startswith(_SCHEMES):
         msg = f"must start with one of {', '.join(_SCHEMES)}"
+        raise ValueError(msg)
+    return value
+
+
+def _keys_in(value: object) -> object:
+    return tuple(one.strip() for one in value.split(",")) if isinstance(value, str) else value
+
+
+def _check_http_key(value: SecretStr) -> SecretStr:
+    key = value.get_secret_value()
+    if len(key) < _SHORTEST_HTTP_KEY or not _HTTP_KEY.fullmatch(key):
+        msg = (
+            f"a key has {_SHORTEST_HTTP_KEY} or more letters, digits and any of . _ ~ + / - "
+            "(= at its end), and between two stands a comma"
+        )
         raise ValueError(msg)
     return value
 
@@ -96,6 +117,11 @@ class Settings(BaseSettings):
     http_concurrency: int = Field(
         64, ge=1, le=4_096, description="questions in flight over HTTP before callers are refused"
     )
+    http_keys: Annotated[
+        tuple[Annotated[SecretStr, AfterValidator(_check_http_key)], ...],
+        NoDecode,
+        BeforeValidator(_keys_in),
+    ] = Field((), description="keys of callers over HTTP, with commas between; none: anybody asks")
 
 
 def read_settings() -> Settings:
@@ -107,14 +133,14 @@ def read_settings() -> Settings:
     try:
         return Settings()
     except ValidationError as invalid:
-        faults = [_fault(error) for error in invalid.errors()]
+        faults = dict.fromkeys(_fault(error) for error in invalid.errors())
         raise ConfigurationError("; ".join(faults)) from None
 
 
 def _fault(error: object) -> str:
     assert isinstance(error, dict)  # noqa: S101  (pydantic's ErrorDetails)
     name = str(error["loc"][0])
-    value = "(not shown)" if name == "redis_url" else repr(error["input"])
+    value = "(not shown)" if name in _SECRETS else repr(error["input"])
     message = str(error["msg"]).removeprefix("Value error, ")
     return f"RESIDENT_{name.upper()}={value}: {message[:1].lower()}{message[1:]}{_range(name)}"
 

@@ -62,6 +62,54 @@ def test_health_names_the_tasks_that_are_served(processes: Processes, http: Test
     assert (health.status_code, health.json()["tasks"]) == (200, ["echo"])
 
 
+KEYS = ("k" * 16, "another-key-of-ours==")
+
+
+@pytest.fixture
+def locked(redis_url: str) -> Iterator[TestClient]:
+    """The API for those who have a key."""
+    with TestClient(make_app(Settings(http_task="echo", http_keys=KEYS))) as client:
+        yield client
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Authorization": KEYS[0]},
+        {"Authorization": f"Basic {KEYS[0]}"},
+        {"Authorization": "Bearer"},
+        {"Authorization": f"Bearer {KEYS[0][:-1]}"},
+        {"Authorization": f"Bearer {KEYS[0]}k"},
+        {"Authorization": f"Bearer {','.join(KEYS)}"},
+        {"Authorization": "Bearer ÿ".encode("latin-1")},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_who_names_no_key_is_refused(
+    method: str, headers: dict[str, str | bytes], locked: TestClient
+) -> None:
+    reply = locked.request(method, f"/deal?question={'x' * 100}", headers=headers)  # type: ignore[arg-type]
+    assert (reply.status_code, reply.headers["www-authenticate"]) == (401, "Bearer")
+    assert "Authorization: Bearer KEY" in reply.json()["detail"]
+    assert "x-resident-error" not in reply.headers
+
+
+@pytest.mark.parametrize("key", KEYS)
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer"])
+def test_who_names_a_key_is_answered(
+    key: str, scheme: str, processes: Processes, locked: TestClient
+) -> None:
+    processes.start_worker("echo")
+    reply = locked.get("/deal?question=hey", headers={"Authorization": f"{scheme} {key}"})
+    assert (reply.status_code, reply.text) == (200, "hey")
+
+
+def test_health_needs_no_key(locked: TestClient) -> None:
+    assert locked.get("/healthz").status_code == 503  # there is no worker
+
+
 def test_redis_away_is_503_and_a_transport_error(tmp_path: object) -> None:
     settings = Settings(redis_url=f"unix://{tmp_path}/none.sock")
     with TestClient(make_app(settings)) as http:

@@ -129,3 +129,22 @@ def test_settings_do_not_change_once_they_are_made() -> None:
 def test_a_tasks_own_settings_are_not_ours_to_refuse(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RESIDENT_FAQ_FILE", "/elsewhere.yaml")
     read_settings()
+
+
+@pytest.mark.parametrize(
+    "keys", ["hunter2", "k" * 15, "k" * 16 + ",", "k" * 15 + "!", "k" * 8 + " " + "k" * 8, "=" * 16]
+)
+def test_what_is_no_key_is_told_without_it(keys: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RESIDENT_HTTP_KEYS", keys)
+    with pytest.raises(ConfigurationError, match="16 or more letters") as caught:
+        read_settings()
+    assert str(caught.value).startswith("RESIDENT_HTTP_KEYS=(not shown): ")
+    assert keys not in str(caught.value)
+
+
+def test_each_of_several_keys_is_read_and_none_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RESIDENT_HTTP_KEYS", "abcdefghijklmnop, QRSTUVWXYZ._~+/-012==")
+    settings = read_settings()
+    keys = [key.get_secret_value() for key in settings.http_keys]
+    assert keys == ["abcdefghijklmnop", "QRSTUVWXYZ._~+/-012=="]
+    assert not any(key in repr(settings) for key in keys)
