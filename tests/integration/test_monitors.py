@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
-import socket
-import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import httpx2 as httpx
 import pytest
@@ -23,6 +19,7 @@ from rq.serializers import JSONSerializer
 
 from resident import keys
 from tests.support import desks
+from tests.support.dashboards import dashboard, data
 from tests.support.desks import Asking
 from tests.support.odd import WITH_ODD_TASKS
 from tests.support.processes import Processes
@@ -193,30 +190,3 @@ def let_go(gate: Path) -> None:
     descriptor = os.open(gate, os.O_WRONLY | os.O_NONBLOCK)
     os.write(descriptor, "开门".encode())
     os.close(descriptor)
-
-
-@contextmanager
-def dashboard(processes: Processes, redis_url: str) -> Iterator[httpx.Client]:
-    """A client of a real rq-dashboard, which ends with the test."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    processes.start(
-        *(sys.executable, "-m", "rq_dashboard", "--json"),
-        *("--bind", "127.0.0.1", "--port", port, "--redis-url", redis_url),
-    )
-    url = f"http://127.0.0.1:{port}"
-    with httpx.Client(base_url=url, trust_env=False, follow_redirects=True) as client:
-        wait_until(lambda: is_up(client))
-        yield client
-
-
-def is_up(client: httpx.Client) -> bool:
-    try:
-        return client.get("/favicon.ico").is_success
-    except httpx.ConnectError:
-        return False
-
-
-def data(client: httpx.Client, path: str) -> Any:
-    return json.loads(client.get(f"/0/data/{path}").raise_for_status().text)

@@ -68,7 +68,21 @@ def test_every_password_is_required_and_none_is_a_literal(services: dict[str, An
     for place, value in secret.items():
         assert _REQUIRED.search(value), place
         # Around it stands at most the rest of a URL, which names no password.
-        assert _REQUIRED.sub("", value) in {"", "redis://:@redis:6379/0"}, place
+        assert re.fullmatch(r"(redis://\w+:@redis:6379/0)?", _REQUIRED.sub("", value)), place
+
+
+def test_each_is_the_user_of_redis_that_is_meant_for_it(services: dict[str, Any]) -> None:
+    users = {
+        name: re.findall(r"redis://(\w+):\$\{RESIDENT_(\w+)_PASSWORD", str(it["environment"]))
+        for name, it in services.items()
+    }
+    assert users == {
+        "redis": [],
+        "worker": [("worker", "WORKER")],
+        "api": [("asker", "ASKER")],
+        "php": [("asker", "ASKER")],
+        "dashboard": [("dashboard", "DASHBOARD")],
+    }
 
 
 def test_no_password_stands_on_a_command_line(services: dict[str, Any]) -> None:
