@@ -22,7 +22,7 @@ class KeyHolders:
         """Without any key everybody passes."""
         self._keys = [key.get_secret_value().encode() for key in keys]
 
-    def __call__(
+    async def __call__(
         self, named: Annotated[HTTPAuthorizationCredentials | None, Depends(_credentials)]
     ) -> None:
         """Raises HTTPException (401, as RFC 6750 has it) for a request that names none of them."""
