@@ -22,7 +22,7 @@ $connect = static function (): Redis {
     $redis->pconnect($host, str_starts_with($host, '/') ? 0 : $port, 1.0);
     try {
         $password = getenv('REDIS_PASSWORD') ?: '';
-        $isIn = $password === '' || $redis->auth($password);
+        $isIn = $password === '' || $redis->auth([getenv('REDIS_USER') ?: 'default', $password]);
     } catch (RedisException $error) {
         $isIn = false;
     }
