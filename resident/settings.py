@@ -20,8 +20,7 @@ MOST_WORKERS = 256
 LONGEST_BUDGET_MS = 86_400_000
 _SCHEMES = ("redis://", "rediss://", "unix://")
 #: As RFC 6750 has what follows `Bearer`.
-_HTTP_KEY = re.compile(r"[A-Za-z0-9._~+/-]+=*")
-_SHORTEST_HTTP_KEY = 16
+_HTTP_KEY = re.compile(r"[A-Za-z0-9._~+/-]{16,256}={0,2}")
 #: A fault does not quote these.
 _SECRETS = {"redis_url", "http_keys"}
 
@@ -38,11 +37,10 @@ def _keys_in(value: object) -> object:
 
 
 def _check_http_key(value: SecretStr) -> SecretStr:
-    key = value.get_secret_value()
-    if len(key) < _SHORTEST_HTTP_KEY or not _HTTP_KEY.fullmatch(key):
+    if not _HTTP_KEY.fullmatch(value.get_secret_value()):
         msg = (
-            f"a key has {_SHORTEST_HTTP_KEY} or more letters, digits and any of . _ ~ + / - "
-            "(= at its end), and between two stands a comma"
+            "a key has 16 to 256 letters, digits and any of . _ ~ + / - (up to two = at its end), "
+            "and between two stands a comma"
         )
         raise ValueError(msg)
     return value
