@@ -53,7 +53,7 @@ def perform(worker: RqsWorker, job_id: str, reply_ttl_ms: int) -> None:
     """
     queue = worker.queues[0]
     waiting = IntermediateQueue(queue.key, worker.connection)
-    if job_id not in waiting.get_job_ids():
+    if job_id not in waiting.get_job_ids() and not _is_still_held(worker, job_id):
         return  # RQ took it off when it began the job
     worker.set_state(WorkerStatus.BUSY)  # a full Redis refuses it here, where nothing has begun
     worker.begun = ()
@@ -131,6 +131,17 @@ def _discard(worker: RqsWorker, job_id: str, error: Exception, reply_ttl_ms: int
         pipeline.execute(raise_on_error=False)
     worker.executions.clear()
     worker.set_state(WorkerStatus.IDLE)
+
+
+def _is_still_held(worker: RqsWorker, job_id: str) -> bool:
+    """Though it is not on the list: RQ's clean-ups take off what they cannot read."""
+    if any(run.job_id == job_id for run in worker.begun):
+        return False  # it may wait already to be run again
+    try:
+        held = worker.connection.hget(worker.key, "special")
+    except ResponseError:  # no hash, so no record
+        return False
+    return held == job_id.encode() and _is_queued(worker.connection, job_id)
 
 
 def _is_queued(connection: Redis, job_id: str) -> bool:
